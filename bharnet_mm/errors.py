@@ -1,0 +1,52 @@
+"""Exceptions raised for bad input: where it was, what was found, what was expected and the fix."""
+
+from __future__ import annotations
+
+
+class BHaRNetError(ValueError):
+    """Base class of all errors of this package.
+
+    Prints ``<where>: found <found>; expected <expected>. Fix: <fix>``.
+
+    Args:
+        where: The clip, file, argument or joint at fault.
+        found: What was there.
+        expected: What should have been there.
+        fix: What the user can do about it.
+
+    Only ``where`` is needed to build one, because a data-loader worker re-raises an exception from its
+    finished text alone; raise with all four.
+    """
+
+    def __init__(self, where: str, found: str = '', expected: str = '', fix: str = '') -> None:
+        super().__init__(where, found, expected, fix)
+        self.where = where
+        self.found = found
+        self.expected = expected
+        self.fix = fix
+
+    def __str__(self) -> str:
+        if not self.found:
+            return str(self.where)
+        text = f'{self.where}: found {self.found}; expected {self.expected}.'
+        return f'{text} Fix: {self.fix}' if self.fix else text
+
+
+class ClipError(BHaRNetError):
+    """The content of one clip is wrong."""
+
+
+class StoreError(BHaRNetError):
+    """The files of a clip store are wrong, damaged or in use."""
+
+
+class LayoutError(BHaRNetError):
+    """A skeleton layout is inconsistent, unknown or does not fit the data."""
+
+
+class ConfigError(BHaRNetError):
+    """An argument, usually from a config file, is wrong."""
+
+
+class SourceError(BHaRNetError):
+    """A raw file being converted into a clip store cannot be read as what it should be."""

@@ -1,0 +1,249 @@
+"""The shipped skeletons as plain arguments of ``SkeletonLayout``; ``layouts`` builds and checks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _pairs(names: str) -> tuple[tuple[str, str], ...]:
+    """Left/right pairs from words, each the name without its side; ``*`` stands for the side, else it leads."""
+    words = [word if '*' in word else f'*_{word}' for word in names.split()]
+    return tuple((word.replace('*', 'left'), word.replace('*', 'right')) for word in words)
+
+
+def _both(chains: str) -> dict[str, str]:
+    """Parents from ``child>parent`` words where ``*`` stands for left and right."""
+    parents = {}
+    for word in chains.split():
+        for side in ('left', 'right') if '*' in word else ('',):
+            child, parent = word.replace('*', side).split('>')
+            parents[child] = parent
+    return parents
+
+
+def _parts(limb_end: str, head: str, ankles: bool = True) -> dict[str, tuple[str, ...]]:
+    parts = {
+        'head': (head,),
+        'left_wrist': (f'left_{limb_end}',),
+        'right_wrist': (f'right_{limb_end}',),
+    }
+    if ankles:
+        parts |= {'left_ankle': ('left_ankle',), 'right_ankle': ('right_ankle',)}
+    return parts
+
+
+_LIMBS = '*_elbow>*_shoulder *_wrist>*_elbow *_knee>*_hip *_ankle>*_knee '
+_KINECT_LIMBS = _LIMBS + '*_hand>*_wrist *_foot>*_ankle '
+
+
+def _kinect_v2() -> dict[str, Any]:
+    joints = (
+        'spine_base spine_mid neck head left_shoulder left_elbow left_wrist left_hand right_shoulder '
+        'right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee '
+        'right_ankle right_foot spine_shoulder left_hand_tip left_thumb right_hand_tip right_thumb'
+    ).split()
+    parents = _both(
+        'spine_base>spine_mid spine_mid>spine_shoulder neck>spine_shoulder head>neck *_shoulder>spine_shoulder '
+        '*_hip>spine_base *_hand_tip>*_hand *_thumb>*_hand ' + _KINECT_LIMBS
+    )
+    return dict(
+        name='kinect_v2',
+        joints=joints,
+        edges=tuple(parents.items()),
+        parents=parents,
+        center=('spine_mid',),
+        scale=('spine_base', 'spine_shoulder'),
+        swaps=_pairs('shoulder elbow wrist hand hip knee ankle foot hand_tip thumb'),
+        parts=_parts('hand', 'head'),
+    )
+
+
+def _kinect_v1() -> dict[str, Any]:
+    joints = (
+        'hip_center spine shoulder_center head left_shoulder left_elbow left_wrist left_hand right_shoulder '
+        'right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee '
+        'right_ankle right_foot'
+    ).split()
+    parents = _both(
+        'hip_center>spine spine>shoulder_center head>shoulder_center *_shoulder>shoulder_center '
+        '*_hip>hip_center ' + _KINECT_LIMBS
+    )
+    return dict(
+        name='kinect_v1',
+        joints=joints,
+        edges=tuple(parents.items()),
+        parents=parents,
+        center=('spine',),
+        scale=('hip_center', 'shoulder_center'),
+        swaps=_pairs('shoulder elbow wrist hand hip knee ankle foot'),
+        parts=_parts('hand', 'head'),
+    )
+
+
+def _mediapipe_pose() -> dict[str, Any]:
+    joints = (
+        'nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear '
+        'right_ear mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist '
+        'right_wrist left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip '
+        'left_knee right_knee left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index'
+    ).split()
+    parents = _both(
+        '*_eye_inner>nose *_eye>*_eye_inner *_eye_outer>*_eye *_ear>*_eye_outer mouth_*>nose *_shoulder>nose '
+        '*_hip>*_shoulder *_pinky>*_wrist *_index>*_wrist *_thumb>*_wrist *_heel>*_ankle *_foot_index>*_heel '
+        + _LIMBS
+    )
+    across = _pairs('mouth_* shoulder hip')
+    closed = tuple(_both('*_pinky>*_index *_ankle>*_foot_index').items())
+    return dict(
+        name='mediapipe_pose',
+        joints=joints,
+        edges=tuple(parents.items()) + across + closed,
+        parents=parents,
+        center=('left_shoulder', 'right_shoulder'),
+        scale=('left_shoulder', 'right_shoulder'),
+        swaps=_pairs(
+            'eye_inner eye eye_outer ear mouth_* shoulder elbow wrist pinky index thumb hip knee ankle heel '
+            'foot_index'
+        ),
+        parts=_parts('wrist', 'nose'),
+    )
+
+
+def _mediapipe_upper_body() -> dict[str, Any]:
+    """Pose landmarks 0 to 22 but for the eye corners and the three finger stubs, which only repeat the hand."""
+    joints = (
+        'nose left_eye right_eye left_ear right_ear mouth_left mouth_right left_shoulder right_shoulder '
+        'left_elbow right_elbow left_wrist right_wrist'
+    ).split()
+    parents = _both(
+        '*_eye>nose *_ear>*_eye mouth_*>nose *_shoulder>nose *_elbow>*_shoulder *_wrist>*_elbow'
+    )
+    return dict(
+        name='mediapipe_upper_body',
+        joints=joints,
+        edges=tuple(parents.items()) + _pairs('mouth_* shoulder'),
+        parents=parents,
+        center=('left_shoulder', 'right_shoulder'),
+        scale=('left_shoulder', 'right_shoulder'),
+        swaps=_pairs('eye ear mouth_* shoulder elbow wrist'),
+        parts=_parts('wrist', 'nose', ankles=False),
+    )
+
+
+def _hand() -> dict[str, Any]:
+    """One hand in MediaPipe's order: finger chains from the wrist, and a closed loop around the palm."""
+    fingers = {'thumb': 'cmc mcp ip tip'.split()}
+    fingers |= {
+        finger: 'mcp pip dip tip'.split() for finger in ('index', 'middle', 'ring', 'pinky')
+    }
+    chains = [[f'{finger}_{bone}' for bone in bones] for finger, bones in fingers.items()]
+    parents = {chain[0]: 'wrist' for chain in chains}
+    parents |= {child: parent for chain in chains for parent, child in zip(chain, chain[1:])}
+    palm = ('wrist', 'index_mcp', 'middle_mcp', 'ring_mcp', 'pinky_mcp', 'wrist')
+    edges = [('wrist', 'thumb_cmc'), *zip(palm, palm[1:])]
+    edges += [(parent, child) for chain in chains for parent, child in zip(chain, chain[1:])]
+    return dict(
+        name='hand',
+        joints=('wrist', *(joint for chain in chains for joint in chain)),
+        edges=tuple(edges),
+        parents=parents,
+        center=('wrist',),
+        scale=('wrist', 'middle_mcp'),
+        parts={'wrist': ('wrist',)},
+    )
+
+
+_COCO_JOINTS = (
+    'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist '
+    'right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle'
+).split()
+_COCO_PARENTS = _both('*_eye>nose *_ear>*_eye *_shoulder>nose *_hip>*_shoulder ' + _LIMBS)
+_COCO_SWAPS = _pairs('eye ear shoulder elbow wrist hip knee ankle')
+
+
+def _coco() -> dict[str, Any]:
+    return dict(
+        name='coco',
+        joints=_COCO_JOINTS,
+        edges=tuple(_COCO_PARENTS.items()),
+        parents=_COCO_PARENTS,
+        center=('left_shoulder', 'right_shoulder'),
+        scale=('left_shoulder', 'right_shoulder'),
+        swaps=_COCO_SWAPS,
+        parts=_parts('wrist', 'nose'),
+    )
+
+
+def _coco_wholebody() -> dict[str, Any]:
+    """17 body, 6 foot and 68 face joints; `layouts` hangs the two hands on the wrists."""
+    feet = _both('*_big_toe>*_ankle *_small_toe>*_ankle *_heel>*_ankle')
+    order = [
+        f'{side}_{joint}'
+        for side in ('left', 'right')
+        for joint in ('big_toe', 'small_toe', 'heel')
+    ]
+    # The 68 face landmarks of 300-W: jaw, brows, nose, eyes and lips, as (first, last, closed).
+    lines = (0, 16, False), (17, 21, False), (22, 26, False), (27, 30, False), (31, 35, False)
+    rings = (36, 41, True), (42, 47, True), (48, 59, True), (60, 67, True)
+    face = [f'face.{i}' for i in range(68)]
+    edges: list[tuple[str, str]] = []
+    parents: dict[str, str] = {}
+    for first, last, closed in lines + rings:
+        steps = [(face[i], face[i + 1]) for i in range(first, last)]
+        edges += steps + ([(face[last], face[first])] if closed else [])
+        parents |= {child: parent for parent, child in steps}
+    joined = {
+        27: 'nose',
+        31: 'face.30',
+        0: 'right_ear',
+        17: 'face.36',
+        22: 'face.42',
+        36: 'right_eye',
+    }
+    joined |= {42: 'left_eye', 48: 'face.33', 60: 'face.48'}
+    for i, parent in joined.items():
+        parents[face[i]] = parent
+        edges.append((face[i], parent))
+    edges.append(('face.16', 'left_ear'))
+    mirrored = (
+        [(i, 16 - i) for i in range(8)]
+        + [(i, 43 - i) for i in range(17, 22)]
+        + [(31, 35), (32, 34)]
+    )
+    mirrored += [
+        (36, 45),
+        (37, 44),
+        (38, 43),
+        (39, 42),
+        (40, 47),
+        (41, 46),
+        (48, 54),
+        (49, 53),
+        (50, 52),
+    ]
+    mirrored += [(59, 55), (58, 56), (60, 64), (61, 63), (67, 65)]
+    return dict(
+        name='coco_wholebody',
+        joints=(*_COCO_JOINTS, *order, *face),
+        edges=(*_COCO_PARENTS.items(), *feet.items(), *edges),
+        parents={**_COCO_PARENTS, **feet, **parents},
+        center=('left_shoulder', 'right_shoulder'),
+        scale=('left_shoulder', 'right_shoulder'),
+        swaps=(
+            *_COCO_SWAPS,
+            *_pairs('big_toe small_toe heel'),
+            *((face[b], face[a]) for a, b in mirrored),
+        ),
+        parts=_parts('wrist', 'nose'),
+    )
+
+
+DEFINITIONS = (
+    _kinect_v2(),
+    _kinect_v1(),
+    _mediapipe_pose(),
+    _mediapipe_upper_body(),
+    _hand(),
+    _coco(),
+)
+COCO_WHOLEBODY = _coco_wholebody()
