@@ -14,8 +14,8 @@ class BHaRNetError(ValueError):
         expected: What should have been there.
         fix: What the user can do about it.
 
-    Only ``where`` is needed to build one, because a data-loader worker re-raises an exception from its
-    finished text alone; raise with all four.
+    Only ``where`` is needed to build one, because a data-loader worker re-raises an exception from
+    its finished text alone; raise with all four.
     """
 
     def __init__(self, where: str, found: str = '', expected: str = '', fix: str = '') -> None:

@@ -1,12 +1,13 @@
-"""The shipped skeletons as plain arguments of ``SkeletonLayout``; ``layouts`` builds and checks them."""
+"""The shipped skeletons as plain arguments of ``SkeletonLayout``; ``layouts`` builds them."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 
 def _pairs(names: str) -> tuple[tuple[str, str], ...]:
-    """Left/right pairs from words, each the name without its side; ``*`` stands for the side, else it leads."""
+    """Left/right pairs from words; ``*`` stands for the side, which else comes first."""
     words = [word if '*' in word else f'*_{word}' for word in names.split()]
     return tuple((word.replace('*', 'left'), word.replace('*', 'right')) for word in words)
 
@@ -38,13 +39,15 @@ _KINECT_LIMBS = _LIMBS + '*_hand>*_wrist *_foot>*_ankle '
 
 def _kinect_v2() -> dict[str, Any]:
     joints = (
-        'spine_base spine_mid neck head left_shoulder left_elbow left_wrist left_hand right_shoulder '
-        'right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee '
-        'right_ankle right_foot spine_shoulder left_hand_tip left_thumb right_hand_tip right_thumb'
+        'spine_base spine_mid neck head left_shoulder left_elbow left_wrist left_hand '
+        'right_shoulder right_elbow right_wrist right_hand left_hip left_knee left_ankle '
+        'left_foot right_hip right_knee right_ankle right_foot spine_shoulder left_hand_tip '
+        'left_thumb right_hand_tip right_thumb'
     ).split()
     parents = _both(
-        'spine_base>spine_mid spine_mid>spine_shoulder neck>spine_shoulder head>neck *_shoulder>spine_shoulder '
-        '*_hip>spine_base *_hand_tip>*_hand *_thumb>*_hand ' + _KINECT_LIMBS
+        'spine_base>spine_mid spine_mid>spine_shoulder neck>spine_shoulder head>neck '
+        '*_shoulder>spine_shoulder *_hip>spine_base *_hand_tip>*_hand *_thumb>*_hand '
+        + _KINECT_LIMBS
     )
     return dict(
         name='kinect_v2',
@@ -60,9 +63,9 @@ def _kinect_v2() -> dict[str, Any]:
 
 def _kinect_v1() -> dict[str, Any]:
     joints = (
-        'hip_center spine shoulder_center head left_shoulder left_elbow left_wrist left_hand right_shoulder '
-        'right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee '
-        'right_ankle right_foot'
+        'hip_center spine shoulder_center head left_shoulder left_elbow left_wrist left_hand '
+        'right_shoulder right_elbow right_wrist right_hand left_hip left_knee left_ankle '
+        'left_foot right_hip right_knee right_ankle right_foot'
     ).split()
     parents = _both(
         'hip_center>spine spine>shoulder_center head>shoulder_center *_shoulder>shoulder_center '
@@ -82,15 +85,16 @@ def _kinect_v1() -> dict[str, Any]:
 
 def _mediapipe_pose() -> dict[str, Any]:
     joints = (
-        'nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear '
-        'right_ear mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist '
-        'right_wrist left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip '
-        'left_knee right_knee left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index'
+        'nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer '
+        'left_ear right_ear mouth_left mouth_right left_shoulder right_shoulder left_elbow '
+        'right_elbow left_wrist right_wrist left_pinky right_pinky left_index right_index '
+        'left_thumb right_thumb left_hip right_hip left_knee right_knee left_ankle right_ankle '
+        'left_heel right_heel left_foot_index right_foot_index'
     ).split()
     parents = _both(
-        '*_eye_inner>nose *_eye>*_eye_inner *_eye_outer>*_eye *_ear>*_eye_outer mouth_*>nose *_shoulder>nose '
-        '*_hip>*_shoulder *_pinky>*_wrist *_index>*_wrist *_thumb>*_wrist *_heel>*_ankle *_foot_index>*_heel '
-        + _LIMBS
+        '*_eye_inner>nose *_eye>*_eye_inner *_eye_outer>*_eye *_ear>*_eye_outer mouth_*>nose '
+        '*_shoulder>nose *_hip>*_shoulder *_pinky>*_wrist *_index>*_wrist *_thumb>*_wrist '
+        '*_heel>*_ankle *_foot_index>*_heel ' + _LIMBS
     )
     across = _pairs('mouth_* shoulder hip')
     closed = tuple(_both('*_pinky>*_index *_ankle>*_foot_index').items())
@@ -102,18 +106,18 @@ def _mediapipe_pose() -> dict[str, Any]:
         center=('left_shoulder', 'right_shoulder'),
         scale=('left_shoulder', 'right_shoulder'),
         swaps=_pairs(
-            'eye_inner eye eye_outer ear mouth_* shoulder elbow wrist pinky index thumb hip knee ankle heel '
-            'foot_index'
+            'eye_inner eye eye_outer ear mouth_* shoulder elbow wrist pinky index thumb hip knee '
+            'ankle heel foot_index'
         ),
         parts=_parts('wrist', 'nose'),
     )
 
 
 def _mediapipe_upper_body() -> dict[str, Any]:
-    """Pose landmarks 0 to 22 but for the eye corners and the three finger stubs, which only repeat the hand."""
+    """Face, shoulders and arms. The three finger stubs a side would only repeat the hand."""
     joints = (
-        'nose left_eye right_eye left_ear right_ear mouth_left mouth_right left_shoulder right_shoulder '
-        'left_elbow right_elbow left_wrist right_wrist'
+        'nose left_eye right_eye left_ear right_ear mouth_left mouth_right left_shoulder '
+        'right_shoulder left_elbow right_elbow left_wrist right_wrist'
     ).split()
     parents = _both(
         '*_eye>nose *_ear>*_eye mouth_*>nose *_shoulder>nose *_elbow>*_shoulder *_wrist>*_elbow'
@@ -131,17 +135,19 @@ def _mediapipe_upper_body() -> dict[str, Any]:
 
 
 def _hand() -> dict[str, Any]:
-    """One hand in MediaPipe's order: finger chains from the wrist, and a closed loop around the palm."""
+    """One hand in MediaPipe's order: finger chains from the wrist, and a closed loop around the
+    palm.
+    """
     fingers = {'thumb': 'cmc mcp ip tip'.split()}
     fingers |= {
         finger: 'mcp pip dip tip'.split() for finger in ('index', 'middle', 'ring', 'pinky')
     }
     chains = [[f'{finger}_{bone}' for bone in bones] for finger, bones in fingers.items()]
     parents = {chain[0]: 'wrist' for chain in chains}
-    parents |= {child: parent for chain in chains for parent, child in zip(chain, chain[1:])}
+    parents |= {child: parent for chain in chains for parent, child in pairwise(chain)}
     palm = ('wrist', 'index_mcp', 'middle_mcp', 'ring_mcp', 'pinky_mcp', 'wrist')
-    edges = [('wrist', 'thumb_cmc'), *zip(palm, palm[1:])]
-    edges += [(parent, child) for chain in chains for parent, child in zip(chain, chain[1:])]
+    edges = [('wrist', 'thumb_cmc'), *pairwise(palm)]
+    edges += [(parent, child) for chain in chains for parent, child in pairwise(chain)]
     return dict(
         name='hand',
         joints=('wrist', *(joint for chain in chains for joint in chain)),
@@ -154,8 +160,9 @@ def _hand() -> dict[str, Any]:
 
 
 _COCO_JOINTS = (
-    'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist '
-    'right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle'
+    'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow '
+    'right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle '
+    'right_ankle'
 ).split()
 _COCO_PARENTS = _both('*_eye>nose *_ear>*_eye *_shoulder>nose *_hip>*_shoulder ' + _LIMBS)
 _COCO_SWAPS = _pairs('eye ear shoulder elbow wrist hip knee ankle')

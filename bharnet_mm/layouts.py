@@ -1,4 +1,4 @@
-"""Skeleton layouts: joints, graph, bone tree, mirror pairs and parts, each in one place and by joint name."""
+"""Skeleton layouts: joints, graph, bone tree, mirror pairs and parts, all by joint name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class SkeletonLayout:
         name: Registry name.
         joints: Joint names in array order.
         edges: Pairs of joint names, the undirected graph. Must be connected.
-        parents: Joint to parent for every joint but the root: the bone tree. It need not follow the edges.
+        parents: Joint to parent for every joint but the root: the bone tree. It need not follow
+            the edges.
         center: Names of the joints whose mean is the origin.
         scale: Two joint names; their distance is the unit of size.
         swaps: ``(left, right)`` pairs of joint names.
@@ -37,8 +38,8 @@ class SkeletonLayout:
         colors: RGB of ``left``, ``right`` and ``middle`` joints for drawing.
 
     Raises:
-        LayoutError: Unknown or repeated names, a cycle or two roots in ``parents``, an unconnected graph,
-            swaps that share a joint.
+        LayoutError: Unknown or repeated names, a cycle or two roots in ``parents``, an unconnected
+            graph, swaps that share a joint.
     """
 
     name: str
@@ -160,7 +161,8 @@ class SkeletonLayout:
 
         Args:
             layout: The layout to select.
-            prefix: Put before each of its joint names, e.g. ``left_hand.`` to take a hand out of a whole body.
+            prefix: Put before each of its joint names, e.g. ``left_hand.`` to take a hand out of a
+                whole body.
 
         Returns:
             (V',) int64, so that ``array[..., index, :]`` has the other layout.
@@ -199,11 +201,11 @@ class SkeletonLayout:
     def adjacency(self) -> np.ndarray:
         """Spatial partition of the graph, (3, V, V) float32: self, inward, outward.
 
-        ``A[k, i, j]`` weighs what joint j sends to joint i. Inward edges lead toward the centre of the graph
-        (the root of the bone tree, by number of hops), outward edges away from it. Each matrix is divided by
-        the degree of its columns, ``A / sum_i A[i, j]``. As in ST-GCN (Yan et al., AAAI 2018), an edge between
-        two joints equally far from the centre belongs to the first subset; a graph without such an edge has
-        the plain identity there.
+        ``A[k, i, j]`` weighs what joint j sends to joint i. Inward edges lead toward the centre of
+        the graph (the root of the bone tree, by number of hops), outward edges away from it. Each
+        matrix is divided by the degree of its columns, ``A / sum_i A[i, j]``. As in ST-GCN (Yan et
+        al., AAAI 2018), an edge between two joints equally far from the centre belongs to the
+        first subset; a graph without such an edge has the plain identity there.
         """
         return self._adjacency
 
@@ -321,7 +323,8 @@ def unified_layout(
 
     Args:
         body_layout: Has the joints ``left_wrist`` and ``right_wrist``.
-        hand_layout: Its joints become ``left_hand.<joint>`` and ``right_hand.<joint>``; its root hangs on the wrist.
+        hand_layout: Its joints become ``left_hand.<joint>`` and ``right_hand.<joint>``; its root
+            hangs on the wrist.
         name: Defaults to ``<body>+<hand>``.
     """
     body, hand = get_layout(body_layout), get_layout(hand_layout)
@@ -358,7 +361,7 @@ def unified_layout(
 
 
 def get_layout(layout: str | dict | SkeletonLayout) -> SkeletonLayout:
-    """A layout from its registered name, from a dict of ``SkeletonLayout`` arguments, or as it is."""
+    """A layout from its name, from a dict of ``SkeletonLayout`` arguments, or as it is."""
     if isinstance(layout, SkeletonLayout):
         return layout
     if isinstance(layout, dict):

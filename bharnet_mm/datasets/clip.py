@@ -1,0 +1,242 @@
+"""One action clip: the body and both hands of up to M persons over T frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import ClipError
+from ..layouts import SkeletonLayout, get_layout
+
+
+@dataclass
+class Clip:
+    """One action clip, as a source gives it and as a clip store returns it.
+
+    A person's frame is visible where its score is above 0. Coordinates of missing entries carry no
+    meaning. Persons are ordered by motion, then by score.
+
+    Args:
+        clip_id: Unique name.
+        label: Class number.
+        body: Body joints, (M, T, V, C) float32.
+        body_score: Confidence per person and frame, (M, T) float32 in [0, 1]; 0 = missing.
+        hand: Left then right hand joints, (M, 2, T, 21, Ch) float32.
+        hand_score: Confidence per hand and frame, (M, 2, T) float32 in [0, 1]; 0 = missing.
+        frame_index: Frame numbers in the source, rising, (T,) int32.
+        body_pixel: Pixel position (x, y) of the body joints in the video, (M, T, V, 2) float32, or
+            None.
+        subject: Who is seen.
+        camera: Which camera saw it.
+        setup: Which arrangement of cameras.
+        source: The data set or file format it came from.
+        video: Path of the video, relative to the data set.
+        image_size: (width, height) of the video in pixels, (0, 0) where unknown.
+        fps: Frames per second, 0 where unknown.
+    """
+
+    clip_id: str
+    label: int
+    body: np.ndarray
+    body_score: np.ndarray
+    hand: np.ndarray
+    hand_score: np.ndarray
+    frame_index: np.ndarray
+    body_pixel: np.ndarray | None = None
+    subject: str = ''
+    camera: str = ''
+    setup: str = ''
+    source: str = ''
+    video: str = ''
+    image_size: tuple[int, int] = (0, 0)
+    fps: float = 0.0
+
+    @property
+    def num_persons(self) -> int:
+        return self.body.shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        return self.body.shape[1]
+
+    def validate(
+        self,
+        body_layout: str | dict | SkeletonLayout,
+        hand_layout: str | dict | SkeletonLayout | None = 'hand',
+        num_classes: int | None = None,
+    ) -> None:
+        """Check that the content is what the fields promise.
+
+        Args:
+            body_layout: Gives the number of body joints.
+            hand_layout: Gives the number of hand joints; None where the clip must show no hand.
+            num_classes: Labels must lie below it; None leaves the upper end open.
+
+        Raises:
+            ClipError: Wrong types or shapes, integer or 16-bit coordinates, no frames, frame
+                counts that disagree, scores outside [0, 1], NaN or infinity in a visible entry, a
+                label outside the classes.
+        """
+        body_layout = get_layout(body_layout)
+        hand_layout = None if hand_layout is None else get_layout(hand_layout)
+        if not isinstance(self.clip_id, str) or not self.clip_id:
+            self._fail(
+                f'clip_id {self.clip_id!r}', 'a non-empty string', 'give each clip a unique id'
+            )
+        self._check_label(num_classes)
+        self._check_arrays()
+        self._check_shapes(body_layout, hand_layout)
+        self._check_scores()
+        self._check_finite()
+        if hand_layout is None and np.any(self.hand_score > 0):
+            self._fail(
+                'visible hands',
+                'no hands, as there is no hand layout',
+                'give the store a hand layout, or set hand_score to 0',
+            )
+
+    def with_nonfinite_masked(self) -> tuple[Clip, int]:
+        """A copy in which person or hand frames with a NaN or infinite value are missing.
+
+        Returns:
+            The clip (itself if nothing was wrong) and how many frames of bodies and hands were
+            masked.
+        """
+        body_bad, hand_bad = self._nonfinite()
+        count = int(body_bad.sum() + hand_bad.sum())
+        if not count:
+            return self, 0
+        body_score = np.where(body_bad, np.float32(0), self.body_score)
+        hand_score = np.where(hand_bad, np.float32(0), self.hand_score)
+        return replace(self, body_score=body_score, hand_score=hand_score), count
+
+    def _nonfinite(self) -> tuple[np.ndarray, np.ndarray]:
+        """Visible frames with a non-finite value: bodies (M, T) and hands (M, 2, T)."""
+        with np.errstate(over='ignore'):  # too large for float32 is infinite in the store
+            body = ~np.isfinite(np.asarray(self.body, np.float32)).all(axis=(-2, -1))
+            hand = ~np.isfinite(np.asarray(self.hand, np.float32)).all(axis=(-2, -1))
+        if self.body_pixel is not None:
+            body |= ~np.isfinite(self.body_pixel).all(axis=(-2, -1))
+        # A NaN score is neither visible nor missing: it counts as a bad frame.
+        body = (body & (self.body_score > 0)) | ~np.isfinite(self.body_score)
+        hand = (hand & (self.hand_score > 0)) | ~np.isfinite(self.hand_score)
+        return body, hand
+
+    def _fail(self, found: str, expected: str, fix: str) -> None:
+        raise ClipError(f'clip {self.clip_id!r}', found, expected, fix)
+
+    def _check_label(self, num_classes: int | None) -> None:
+        end = 'up' if num_classes is None else f'to {num_classes - 1}'
+        if not isinstance(self.label, (int, np.integer)) or isinstance(self.label, bool):
+            self._fail(
+                f'label {self.label!r}', f'a whole number from 0 {end}', 'number the classes'
+            )
+        if self.label < 0 or (num_classes is not None and self.label >= num_classes):
+            self._fail(
+                f'label {self.label}',
+                f'a class number from 0 {end}',
+                'list all classes, in the order of their numbers counted from 0',
+            )
+
+    def _check_arrays(self) -> None:
+        floats = ['body', 'body_score', 'hand', 'hand_score']
+        floats += [] if self.body_pixel is None else ['body_pixel']
+        for name in floats:
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype.kind != 'f' or array.itemsize < 4:
+                kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                self._fail(
+                    f'{name} of type {kind}',
+                    'a float32 array',
+                    'integers cannot hold a normalised coordinate and float16 rounds pixels to '
+                    '0.5 or 1: convert with .astype(np.float32) from the most exact values at '
+                    'hand',
+                )
+        index = self.frame_index
+        if not isinstance(index, np.ndarray) or index.dtype.kind not in 'iu':
+            kind = index.dtype if isinstance(index, np.ndarray) else type(index).__name__
+            self._fail(f'frame_index of type {kind}', 'an int32 array', 'use whole frame numbers')
+
+    def _check_shapes(self, body: SkeletonLayout, hand: SkeletonLayout | None) -> None:
+        if self.body.ndim != 4:
+            self._fail(
+                f'body of shape {self.body.shape}',
+                '(persons, frames, joints, channels)',
+                'add the missing axes; one person is M = 1',
+            )
+        m, t, v, c = self.body.shape
+        if m == 0 or t == 0:
+            self._fail(
+                f'{m} persons and {t} frames',
+                'at least one of each',
+                'leave empty clips out, counted',
+            )
+        if v != body.num_joints:
+            self._fail(
+                f'{v} body joints',
+                f'{body.num_joints} as layout {body.name!r} has',
+                'name the layout of this data, or select its joints',
+            )
+        hand_joints = hand.num_joints if hand is not None else self.hand.shape[-2:-1] or 21
+        hand_joints = hand_joints if isinstance(hand_joints, int) else hand_joints[0]
+        hand_channels = self.hand.shape[-1] if self.hand.ndim else 0
+        expected = {
+            'body_score': (m, t),
+            'hand': (m, 2, t, hand_joints, hand_channels),
+            'hand_score': (m, 2, t),
+            'frame_index': (t,),
+            'body_pixel': (m, t, v, 2),
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                self._fail(
+                    f'{name} of shape {array.shape}',
+                    f'{shape} for a body of {m} persons and {t} frames',
+                    'give all arrays of a clip the same persons and frames',
+                )
+        if c == 0 or hand_channels == 0:
+            self._fail('no channels', 'at least one channel', 'keep x and y')
+        if self.frame_index[0] < 0 or np.any(np.diff(self.frame_index.astype(np.int64)) <= 0):
+            self._fail(
+                'frame_index that does not rise',
+                'frame numbers from 0 up, each above the one before',
+                'sort the frames and drop repeated ones',
+            )
+
+    def _check_scores(self) -> None:
+        for name in ('body_score', 'hand_score'):
+            score = getattr(self, name)
+            bad = ~((score >= 0) & (score <= 1))
+            if bad.any():
+                self._fail(
+                    f'{name} of {score[bad].flat[0]} ({int(bad.sum())} of {score.size} wrong)',
+                    'scores in [0, 1], 0 = missing',
+                    "divide by the largest possible score; nonfinite='mask' makes NaN missing",
+                )
+
+    def _check_finite(self) -> None:
+        body, hand = self._nonfinite()
+        for name, bad in (('body', body), ('hand', hand)):
+            if bad.any():
+                place = ', '.join(str(i) for i in np.argwhere(bad)[0])
+                axes = 'person, frame' if name == 'body' else 'person, side, frame'
+                self._fail(
+                    f'NaN or infinity in {name} at ({axes}) = ({place}), '
+                    f'{int(bad.sum())} frames in all',
+                    'finite coordinates in every visible frame',
+                    "set the score of such frames to 0, or ask for nonfinite='mask'",
+                )
+
+
+def empty_hands(
+    persons: int, frames: int, joints: int = 21, channels: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hands never visible, (M, 2, T, 21, Ch) and (M, 2, T): read-only zeros that take no memory."""
+    hand = np.ndarray((persons, 2, frames, joints, channels), np.float32, _ZERO, strides=(0,) * 5)
+    score = np.ndarray((persons, 2, frames), np.float32, _ZERO, strides=(0,) * 3)
+    return hand, score
+
+
+_ZERO = bytes(4)
