@@ -213,7 +213,8 @@ class Clip:
                 self._fail(
                     f'{name} of {score[bad].flat[0]} ({int(bad.sum())} of {score.size} wrong)',
                     'scores in [0, 1], 0 = missing',
-                    "divide by the largest possible score; nonfinite='mask' makes NaN missing",
+                    'divide by the largest possible score; Clip.with_nonfinite_masked() makes NaN '
+                    'missing',
                 )
 
     def _check_finite(self) -> None:
@@ -226,7 +227,8 @@ class Clip:
                     f'NaN or infinity in {name} at ({axes}) = ({place}), '
                     f'{int(bad.sum())} frames in all',
                     'finite coordinates in every visible frame',
-                    "set the score of such frames to 0, or ask for nonfinite='mask'",
+                    'set the score of such frames to 0, as Clip.with_nonfinite_masked() does and '
+                    'counts',
                 )
 
 

@@ -1,0 +1,178 @@
+"""The data set of body-hand clips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmaction.registry import DATASETS, TRANSFORMS
+from mmengine.dataset import Compose
+from mmengine.logging import MMLogger
+from torch.utils.data import Dataset
+
+from ..errors import ConfigError, StoreError
+from .store import ClipStore
+
+
+@DATASETS.register_module()
+class BodyHandDataset(Dataset):
+    """Clips of a store, each sent through a pipeline.
+
+    Nothing is kept per clip but its number, and the store is opened again from its path in each
+    worker that is spawned. Head of the pipeline (M persons, T frames):
+
+    - ``clip_id``, ``label``, ``total_frames``
+    - ``body`` (M, T, V, C) float32, ``body_visible`` (M, T) bool
+    - ``hand`` (M, 2, T, 21, C) float32, ``hand_visible`` (M, 2, T) bool, all False where the store
+      has no hands
+    - ``body_layout``, ``hand_layout``: ``SkeletonLayout``
+    - ``frame_index`` (T,), ``video``, ``image_size`` (width, height), ``fps``
+    - ``body_pixel`` (M, T, V, 2) float32 or None
+
+    The arrays are read-only views of the store.
+
+    Args:
+        store: Path of a clip store, or an opened one.
+        pipeline: Transforms, as config dicts or callables.
+        split: Name of a split of the store, a rule such as ``dict(subject=['1', '2'])``, or None
+            for all clips.
+        nonfinite: What to do with NaN or infinity in a visible frame: ``error``, or ``mask`` to
+            make the frame missing. The first such clip of each process is logged; ``num_masked``
+            counts the frames.
+        min_score: A frame is visible where its score is above this.
+        test_mode: Kept for MMAction2's configs; the pipeline alone decides what is random.
+        repeat: How often the clips are gone through in one epoch.
+
+    Raises:
+        StoreError: No such store, damaged files, labels outside the classes, no clips.
+        ConfigError: A wrong argument; a split that is unknown or matches nothing.
+        ClipError: On access, non-finite coordinates with ``nonfinite='error'``.
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike | ClipStore,
+        pipeline: Sequence[dict | Callable],
+        split: str | Mapping | None = None,
+        nonfinite: str = 'error',
+        min_score: float = 0.0,
+        test_mode: bool = False,
+        repeat: int = 1,
+    ) -> None:
+        if nonfinite not in ('error', 'mask'):
+            self._fail('nonfinite', nonfinite, "'error' or 'mask'")
+        if not 0 <= min_score < 1:
+            self._fail('min_score', min_score, 'a number in [0, 1)')
+        if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
+            self._fail('repeat', repeat, 'a whole number from 1')
+        self.store = store if isinstance(store, ClipStore) else ClipStore(store)
+        self.split = split
+        self.nonfinite = nonfinite
+        self.min_score = min_score
+        self.test_mode = test_mode
+        self.repeat = repeat
+        self.num_masked = 0
+        if not len(self.store):
+            raise StoreError(f'{self.store.path}', 'a store without clips', 'clips', 'convert some')
+        self.indices = self.store.select(split)
+        self._check_labels()
+        # Built from MMAction2's registry, so that no default scope has to be set.
+        steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        self.pipeline = Compose(steps)
+
+    @staticmethod
+    def _fail(name: str, found: Any, expected: str) -> None:
+        raise ConfigError(f'BodyHandDataset, {name}', f'{found!r}', expected, f'correct {name}')
+
+    def _check_labels(self) -> None:
+        labels = self.store.labels[self.indices]
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.store.classes)))
+        if wrong.size:
+            first = int(self.indices[wrong[0]])
+            raise StoreError(
+                f'{self.store.path}, clip {self.store[first].clip_id!r}',
+                f'label {labels[wrong[0]]} ({wrong.size} such clips)',
+                f'a class number from 0 to {len(self.store.classes) - 1}',
+                'convert the store again with all of its classes listed',
+            )
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Plain facts for the runner, its checkpoints and the metrics."""
+        return {
+            'dataset': self.store.name,
+            'classes': list(self.store.classes),
+            'body_layout': self.store.body_layout.name,
+            'hand_layout': self.store.hand_layout.name if self.store.has_hands else None,
+        }
+
+    def full_init(self) -> None:
+        """Nothing is left to do; MMEngine's dataset wrappers ask for it."""
+
+    def __len__(self) -> int:
+        return len(self.indices) * self.repeat
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(store={str(self.store.path)!r}, split={self.split!r}, '
+            f'num_clips={len(self.indices)}, repeat={self.repeat}, nonfinite={self.nonfinite!r}, '
+            f'min_score={self.min_score})'
+        )
+
+    def _number(self, idx: int) -> int:
+        """Number of the clip in the store."""
+        if not -len(self) <= idx < len(self):
+            raise IndexError(f'clip {idx} of {len(self)}')
+        return int(self.indices[idx % len(self.indices)])
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Class of a clip, for MMEngine's ``ClassBalancedDataset``."""
+        return [int(self.store.labels[self._number(idx)])]
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """The head of the pipeline for one clip."""
+        clip = self.store[self._number(idx)]
+        masked, count = clip.with_nonfinite_masked()
+        if count and self.nonfinite == 'error':
+            clip.validate(self.store.body_layout, self.store.hand_layout, len(self.store.classes))
+        if count:
+            if not self.num_masked:
+                MMLogger.get_current_instance().warning(
+                    f'clip {clip.clip_id!r}: {count} frames with NaN or infinity are taken as '
+                    'missing; further ones of this process are counted in num_masked, not logged'
+                )
+            self.num_masked += count
+        return {
+            'clip_id': clip.clip_id,
+            'label': clip.label,
+            'total_frames': clip.num_frames,
+            'body': clip.body,
+            'body_visible': masked.body_score > self.min_score,
+            'hand': clip.hand,
+            'hand_visible': masked.hand_score > self.min_score,
+            'body_layout': self.store.body_layout,
+            'hand_layout': self.store.hand_layout,
+            'frame_index': clip.frame_index,
+            'video': clip.video,
+            'image_size': clip.image_size,
+            'fps': clip.fps,
+            'body_pixel': clip.body_pixel,
+        }
+
+    def prepare_data(self, idx: int) -> Any:
+        """One clip at the end of the pipeline."""
+        data = self.pipeline(self.get_data_info(idx))
+        if data is None:
+            clip_id = self.store[self._number(idx)].clip_id
+            raise ConfigError(
+                f'pipeline, clip {clip_id!r}',
+                'a transform that returned None',
+                'transforms that return the results',
+                'use transforms that never drop a clip',
+            )
+        return data
+
+    def __getitem__(self, idx: int) -> Any:
+        return self.prepare_data(idx)
