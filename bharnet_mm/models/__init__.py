@@ -1,0 +1,24 @@
+"""Networks: expert backbones, pooling attention, branches, head and recognizer."""
+
+from .attention import PoolingAttention
+from .backbone import BodyHandBackbone
+from .branches import ExpertBranch
+from .data_preprocessor import BodyHandPreprocessor
+from .degcn import DeGCN
+from .head import BHaRNetHead
+from .instances import Instances, pack
+from .plain import use_plain_form
+from .recognizer import BHaRNet
+
+__all__ = [
+    'BHaRNet',
+    'BHaRNetHead',
+    'BodyHandBackbone',
+    'BodyHandPreprocessor',
+    'DeGCN',
+    'ExpertBranch',
+    'Instances',
+    'PoolingAttention',
+    'pack',
+    'use_plain_form',
+]

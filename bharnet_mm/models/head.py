@@ -1,0 +1,273 @@
+"""BHaRNet's head: branches, joint losses and fusion."""
+
+from collections.abc import Sequence
+
+import torch
+from mmaction.registry import MODELS
+from mmaction.utils import SampleList
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .branches import ExpertBranch
+from .instances import Instances
+from .losses import expert_loss, noisy_or_log_prob, noisy_or_loss
+
+#: What a branch may be. `vanilla` and `interactive` carry their modality's own loss; `expertized`
+# learns from the fused losses only.
+BRANCHES = ('vanilla', 'interactive', 'expertized')
+FUSIONS = ('sum', 'mean_prob', 'noisy_or', 'body', 'hand')
+
+
+@MODELS.register_module()
+class BHaRNetHead(BaseModule):
+    r"""Fuses the experts' logits and trains them together.
+
+    .. math::
+        L = L_B + L_H + \lambda_{cpl} \mathrm{CE}(z_B + z_H) + \lambda_{nor} L_{nor}
+
+    The variants differ in the branches that sit on each modality's streams: B has ``('vanilla',)``;
+    P ``('interactive',)``, whose features are pooled by :class:`PoolingAttention`; E
+    ``('interactive', 'expertized')`` on a two-stream backbone. The logits of a modality are the sum
+    over its branches.
+    ``L_B`` and ``L_H`` are cross entropies of the vanilla or interactive branches alone (and of
+    each stream, where there are two of these, as DeGCN trains its own); the expertized ones are
+    reached by the fused losses only. ``L_nor`` is :func:`noisy_or_loss`.
+
+    Args:
+        num_classes (int): Classes.
+        in_channels (int | dict): Channels of a stream's features, for both or ``dict(body=,
+            hand=)``.
+        branches (Sequence[str]): One a stream of the backbone, see above. Defaults to
+            ``('vanilla',)``.
+        attention (dict, optional): Config of the :class:`PoolingAttention` of the interactive
+            branches.
+        modalities (Sequence[str]): Defaults to ``('body', 'hand')``; one alone is a plain expert.
+        loss_cpl (float): :math:`\lambda_{cpl}`. Defaults to 1.0 (our choice; the papers' value is
+            unknown).
+        loss_nor (float): :math:`\lambda_{nor}`. Defaults to 0.0.
+        label_smoothing (float): Of the cross entropies. Defaults to 0.1, as DeGCN.
+        dropout (float): Before each classifier. Defaults to 0.
+        fusion (str): At test time: ``'sum'`` of logits, ``'mean_prob'``, ``'noisy_or'``, ``'body'``
+            or ``'hand'`` alone. Defaults to ``'sum'``.
+        fusion_weights (dict): Weight of each modality in ``sum`` and ``mean_prob``. Defaults to 1
+            each.
+
+    Raises:
+        ConfigError: For branches, fusions or labels that do not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | dict,
+        branches: Sequence[str] = ('vanilla',),
+        attention: dict | None = None,
+        modalities: Sequence[str] = ('body', 'hand'),
+        loss_cpl: float = 1.0,
+        loss_nor: float = 0.0,
+        label_smoothing: float = 0.1,
+        dropout: float = 0.0,
+        fusion: str = 'sum',
+        fusion_weights: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self._check(branches, attention, modalities, fusion)
+        modalities = tuple(name for name in ('body', 'hand') if name in modalities)
+        self.num_classes, self.modalities, self.branches = num_classes, modalities, tuple(branches)
+        self.loss_cpl, self.loss_nor, self.label_smoothing = loss_cpl, loss_nor, label_smoothing
+        self.fusion = fusion
+        self.fusion_weights = {name: 1.0 for name in modalities} | dict(fusion_weights or {})
+        widths = (
+            in_channels if isinstance(in_channels, dict) else dict.fromkeys(modalities, in_channels)
+        )
+        self.classifiers = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    ExpertBranch(widths[name], num_classes, dropout) for _ in branches
+                )
+                for name in modalities
+            }
+        )
+        self.attentions = nn.ModuleList(
+            MODELS.build(
+                dict(
+                    type='PoolingAttention',
+                    body_channels=widths['body'],
+                    hand_channels=widths['hand'],
+                )
+                | attention
+            )
+            for branch in branches
+            if branch == 'interactive'
+        )
+
+    @staticmethod
+    def _check(branches, attention, modalities, fusion) -> None:
+        where = 'BHaRNetHead'
+        if not branches or set(branches) - set(BRANCHES) or set(branches) == {'expertized'}:
+            raise ConfigError(
+                where,
+                f'branches={tuple(branches)}',
+                f'some of {BRANCHES}, not all expertized',
+                'name one branch for each stream',
+            )
+        if not modalities or set(modalities) - {'body', 'hand'}:
+            raise ConfigError(
+                where,
+                f'modalities={tuple(modalities)}',
+                "'body', 'hand' or both",
+                'correct modalities',
+            )
+        if fusion not in FUSIONS or (fusion in ('body', 'hand') and fusion not in modalities):
+            raise ConfigError(
+                where,
+                f'fusion={fusion!r}',
+                f'one of {FUSIONS} that is in modalities',
+                'correct fusion',
+            )
+        if 'interactive' in branches and (attention is None or len(modalities) < 2):
+            raise ConfigError(
+                where,
+                f'an interactive branch with {attention=} and modalities={tuple(modalities)}',
+                'an attention config and both modalities',
+                "give attention=dict(body_joints=...), or use 'vanilla' branches",
+            )
+
+    def forward(self, features: dict[str, list[Instances]]) -> dict[str, list[Tensor]]:
+        """Logits of every branch: dict of modality → list of ``(N, K)``, zero for a clip without an
+        instance of the modality.
+        """
+        for name in self.modalities:
+            if len(features[name]) != len(self.branches):
+                raise ConfigError(
+                    'BHaRNetHead',
+                    f'{len(features[name])} streams of the {name}',
+                    f'{len(self.branches)}, one for each of branches={self.branches}',
+                    "set the backbone's num_stream to the number of branches",
+                )
+        pooled: dict[str, list[Tensor]] = {name: [] for name in self.modalities}
+        attentions = iter(self.attentions)
+        for i, branch in enumerate(self.branches):
+            if branch == 'interactive':
+                vectors = next(attentions)(features['body'][i], features['hand'][i])
+            else:
+                vectors = [features[name][i].pool() for name in self.modalities]
+            for name, vector in zip(self.modalities, vectors, strict=True):
+                pooled[name].append(vector)
+        return {
+            name: [
+                fc(x, features[name][0].present())
+                for fc, x in zip(self.classifiers[name], pooled[name], strict=True)
+            ]
+            for name in self.modalities
+        }
+
+    def loss(
+        self, features: dict[str, list[Instances]], data_samples: SampleList, **kwargs
+    ) -> dict[str, Tensor]:
+        """Losses, and the top-1 accuracy of each expert and of their sum on the batch (not
+        optimised, logged).
+        """
+        target = self._targets(data_samples, features)
+        logits = self.forward(features)
+        present = {name: features[name][0].present() for name in self.modalities}
+        losses: dict[str, Tensor] = {}
+        for name in self.modalities:
+            own, _ = self._by_kind(logits[name])
+            terms = [sum(own)] + (own if len(own) > 1 else [])
+            losses[f'loss_{name}'] = sum(
+                expert_loss(z, present[name], target, self.label_smoothing) for z in terms
+            )
+        experts = {name: sum(logits[name]) for name in self.modalities}
+        fused = sum(experts.values())
+        some = torch.stack(list(present.values())).any(0)
+        if len(self.modalities) > 1 or 'expertized' in self.branches:
+            losses['loss_cpl'] = self.loss_cpl * expert_loss(
+                fused, some, target, self.label_smoothing
+            )
+            if self.loss_nor:
+                members, seen = self._members(logits, present)
+                losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, seen, target)
+        with torch.no_grad():
+            for name, z in (*experts.items(), ('fused', fused)):
+                losses[f'top1_{name}'] = (z.argmax(-1) == target).float().mean()
+        return losses
+
+    def predict(
+        self, features: dict[str, list[Instances]], data_samples: SampleList, **kwargs
+    ) -> SampleList:
+        """Writes ``pred_score`` (fused probabilities), ``pred_label`` and each expert's logits to
+        the data samples.
+        """
+        logits = self.forward(features)
+        present = {name: features[name][0].present() for name in self.modalities}
+        experts = {name: sum(logits[name]).float() for name in self.modalities}
+        scores = self.fuse(logits, present)
+        for i, sample in enumerate(data_samples):
+            sample.set_pred_score(scores[i])
+            sample.set_pred_label(scores[i].argmax(-1, keepdim=True))
+            for name, z in experts.items():
+                sample.set_field(z[i], f'{name}_logits')
+            sample.set_field(sum(experts.values())[i], 'fused_logits')
+        return data_samples
+
+    def fuse(self, logits: dict[str, list[Tensor]], present: dict[str, Tensor]) -> Tensor:
+        """Probabilities ``(N, K)`` by the configured fusion; an absent expert has no say, and
+        without any all classes are equal.
+        """
+        experts = {name: sum(z).float() for name, z in logits.items()}
+        if self.fusion in experts:
+            return experts[self.fusion].softmax(-1)
+        if self.fusion == 'sum':
+            return sum(self.fusion_weights[name] * z for name, z in experts.items()).softmax(-1)
+        if self.fusion == 'noisy_or':
+            # Noisy-OR gives each class its own probability; over exclusive classes they are
+            # normalised to sum to 1.
+            return noisy_or_log_prob(*self._members(logits, present)).softmax(-1)
+        weight = {
+            name: self.fusion_weights[name] * present[name].float()[:, None] for name in experts
+        }
+        total = sum(weight.values())
+        mean = sum(weight[name] * z.softmax(-1) for name, z in experts.items()) / total.clamp(
+            min=1e-12
+        )
+        return torch.where(total > 0, mean, torch.full_like(mean, 1 / self.num_classes))
+
+    def _by_kind(self, logits: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """A modality's logits of the branches with a loss of their own, and of the expertized."""
+        kinds = list(zip(logits, self.branches, strict=True))
+        return (
+            [z for z, branch in kinds if branch != 'expertized'],
+            [z for z, branch in kinds if branch == 'expertized'],
+        )
+
+    def _members(
+        self, logits: dict[str, list[Tensor]], present: dict[str, Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Who votes in the Noisy-OR: each modality's own branches together, and each expertized
+        branch (so four in E).
+        """
+        members, seen = [], []
+        for name in self.modalities:
+            own, expertized = self._by_kind(logits[name])
+            members += [sum(own), *expertized]
+            seen += [present[name]] * (1 + len(expertized))
+        return members, seen
+
+    def _targets(self, data_samples: SampleList, features: dict[str, list[Instances]]) -> Tensor:
+        device = features[self.modalities[0]][0].x.device
+        target = torch.cat([sample.gt_label.reshape(-1) for sample in data_samples])
+        # On the host: a label outside the classes would be a device-side assert on a GPU, without a
+        # name.
+        wrong = ((target < 0) | (target >= self.num_classes)).nonzero().flatten().tolist()
+        if wrong:
+            sample = data_samples[wrong[0]]
+            raise ConfigError(
+                f'clip {sample.metainfo.get("clip_id", "?")!r}',
+                f'label {int(target[wrong[0]])}',
+                f'0 to {self.num_classes - 1}',
+                "set the head's num_classes to the number of classes of the data set",
+            )
+        return target.to(device)

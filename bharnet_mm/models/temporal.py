@@ -1,0 +1,195 @@
+"""Temporal operators: deformable temporal convolution and DeGCN's four-branch temporal module."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import Pointwise, activation
+
+
+class DeformableTemporalConv(nn.Module):
+    r"""Temporal convolution that samples at learned real offsets (DeGCN's "DeTGC", Myung et al.,
+    TIP 2024).
+
+    .. math:: y_{o,v,t} = \sum_{r=1}^{\eta} \sum_c W_{o,c,r}\; x_{c,v}(\mathrm{stride}\cdot t +
+    \tau_r)
+
+    where :math:`x(\cdot)` interpolates linearly between frames and repeats the first and last one.
+    The offsets :math:`\tau_r` are shared by channels, joints and clips, hence the sum equals **one
+    ordinary convolution whose kernel is composed on the fly**,
+
+    .. math:: K_{o,c,j} = \sum_r W_{o,c,r} B_{r,j}, \quad
+        B_{r,j} = (1 - \phi_r)[j = \lfloor\tau_r\rfloor] + \phi_r [j = \lfloor\tau_r\rfloor + 1],
+        \quad \phi_r = \tau_r - \lfloor\tau_r\rfloor,
+
+    with the same gradients, offsets included. :meth:`plain_forward` is the gather form.
+
+    Args:
+        channels (int): Channels in and out.
+        reach (float): Offsets start evenly spaced in ``[-reach, reach]``.
+        num_samples (int): ``eta``. Defaults to 4.
+        stride (int): Defaults to 1.
+
+    Shapes:
+        ``(P, C, V, T)`` → ``(P, C, V, ceil(T / stride))``.
+    """
+
+    def __init__(self, channels: int, reach: float, num_samples: int = 4, stride: int = 1) -> None:
+        super().__init__()
+        self.channels, self.num_samples, self.stride = channels, num_samples, stride
+        self.offset = nn.Parameter(torch.linspace(-reach, reach, num_samples))
+        self.weight = nn.Parameter(torch.empty(channels, channels, num_samples))
+        # fan-out of a kernel with num_samples taps
+        nn.init.kaiming_normal_(self.weight, a=0.1, mode='fan_out', nonlinearity='leaky_relu')
+        self._taps: tuple[int, int] | None = None
+        self._taps_version: tuple[int, int] | None = None
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._taps_version = None
+
+    def taps(self) -> tuple[int, int]:
+        """First and last frame offset that the composed kernel covers, as integers on the host."""
+        if not torch.compiler.is_compiling() and self._taps_version != self._version():
+            refresh_taps([self])
+        return self._taps
+
+    def _version(self) -> tuple[int, int]:
+        # An optimizer's step and load_state_dict raise the version; `.to()` and `.data =` change
+        # the storage.
+        return self.offset._version, self.offset.data_ptr()
+
+    def kernel(self) -> Tensor:
+        """The composed kernel ``(C, C, 1, J)`` over the frames ``taps()[0] .. taps()[1]``."""
+        first, last = self.taps()
+        floor = self.offset.detach().floor()
+        fraction = self.offset - floor
+        frame = torch.arange(first, last + 1, device=floor.device, dtype=floor.dtype)
+        at_floor = (frame == floor[:, None]).to(fraction.dtype)
+        at_next = (frame == floor[:, None] + 1).to(fraction.dtype)
+        spread = at_floor * (1 - fraction)[:, None] + at_next * fraction[:, None]
+        return (self.weight @ spread).unsqueeze(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.kernel()
+        return F.conv2d(self._pad(x, *self.taps()), kernel.to(x.dtype), stride=(1, self.stride))
+
+    def _pad(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Frames ``first .. stride·(T'-1) + last`` of ``x`` with its ends repeated."""
+        frames = x.size(-1)
+        end = (frames - 1) // self.stride * self.stride + last  # the last frame that is read
+        if first >= frames or end < 0:  # all offsets point past one end of the clip
+            edge = x[..., -1:] if first >= frames else x[..., :1]
+            return edge.expand(*x.shape[:-1], end - first + 1)
+        # Concatenation, not F.pad: torch.compile miscompiles the backward of replicate padding
+        # (torch 2.13, channels last).
+        parts = [x[..., max(first, 0) : min(end, frames - 1) + 1]]
+        if first < 0:
+            parts.insert(0, x[..., :1].expand(*x.shape[:-1], -first))
+        if end >= frames:
+            parts.append(x[..., -1:].expand(*x.shape[:-1], end - frames + 1))
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """The gather form: interpolate at every offset, stack the samples, mix them with a 1x1. For
+        tests and benchmarks.
+        """
+        frames = x.size(-1)
+        start = torch.arange(0, frames, self.stride, device=x.device)
+        floor = self.offset.detach().floor()
+        fraction = (self.offset - floor)[:, None]
+        lower = start + floor.long()[:, None]  # (eta, T')
+        before = x[..., lower.clamp(0, frames - 1)]  # (P, C, V, eta, T')
+        after = x[..., (lower + 1).clamp(0, frames - 1)]
+        samples = before * (1 - fraction) + after * fraction
+        return torch.einsum('ocr,pcvrt->povt', self.weight, samples)
+
+    def extra_repr(self) -> str:
+        return f'{self.channels}, num_samples={self.num_samples}, stride={self.stride}'
+
+
+def refresh_taps(convs: Iterable[DeformableTemporalConv]) -> None:
+    """Reads the range of every convolution's offsets in one transfer from the device, not one for
+    each.
+
+    The range has one frame past the floor of the last offset even where the offset is a whole
+    number, since the gradient to the offset needs that frame.
+    """
+    stale = [conv for conv in convs if conv._taps_version != conv._version()]
+    if not stale:
+        return
+    bounds = torch.stack(
+        [torch.stack((c.offset.detach().min(), c.offset.detach().max())) for c in stale]
+    ).floor()
+    for conv, (low, high) in zip(stale, bounds.tolist(), strict=True):
+        conv._taps = (int(low), int(high) + 1)
+        conv._taps_version = conv._version()
+
+
+class MultiBranchTemporal(nn.Module):
+    """DeGCN's temporal module: four branches of a quarter of the channels each, concatenated.
+
+    Two deformable convolutions (reach 2 and 4), a max-pooling of three frames, and a plain 1x1.
+    Each starts with a 1x1 convolution (one product for all four); batch norm and LeakyReLU follow
+    on the first three, and a batch norm ends each branch.
+
+    Args:
+        channels (int): Channels in and out; a multiple of 4.
+        stride (int): Stride along time. Defaults to 1.
+        num_samples (int): Samples of a deformable convolution. Defaults to 4.
+        reach (tuple[float, float]): Initial reach of the two in frames. Defaults to (2, 4).
+
+    Shapes:
+        ``(P, C, V, T)`` → ``(P, C, V, ceil(T / stride))``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        stride: int = 1,
+        num_samples: int = 4,
+        reach: tuple[float, float] = (2.0, 4.0),
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.quarter = channels // 4
+        self.reduce = Pointwise(channels, channels)
+        self.reduce_norm = nn.BatchNorm2d(3 * self.quarter)
+        self.act = activation()
+        self.near = DeformableTemporalConv(self.quarter, reach[0], num_samples, stride)
+        self.far = DeformableTemporalConv(self.quarter, reach[1], num_samples, stride)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden, direct = self._reduce(x)
+        near, far, pool = self.act(self.reduce_norm(hidden)).split(self.quarter, dim=1)
+        y = torch.cat(
+            (
+                self.near(near),
+                self.far(far),
+                F.max_pool2d(pool, (1, 3), stride=(1, self.stride), padding=(0, 1)),
+                direct,
+            ),
+            dim=1,
+        )
+        return self.norm(y)
+
+    def _reduce(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The 1x1 of the three branches that look along time, and that of the fourth, at its
+        stride.
+        """
+        if self.stride == 1:
+            return self.reduce(x).split((3 * self.quarter, self.quarter), dim=1)
+        weight = self.reduce.weight[0]
+        hidden, direct = (
+            torch.bmm(w.expand(x.size(0), -1, -1), part.flatten(2)).view(
+                x.size(0), w.size(0), *part.shape[2:]
+            )
+            for w, part in (
+                (weight[: 3 * self.quarter], x),
+                (weight[3 * self.quarter :], x[..., :: self.stride]),
+            )
+        )
+        return hidden, direct
