@@ -75,7 +75,7 @@ def nucla_splits() -> Splits:
 
 
 def pku_mmd_splits(folder: str | Path) -> Splits:
-    """Cross-subject and cross-view of PKU-MMD phase 1, from the data set's own ``Split`` folder.
+    """Cross-subject and cross-view of PKU-MMD, from the data set's own ``Split`` folder.
 
     Clips carry the name of the sequence they were cut from, such as ``0002-L``, as their
     ``source``.
@@ -95,7 +95,7 @@ def pku_mmd_splits(folder: str | Path) -> Splits:
                 f'{path}', 'no such file', "the data set's Split folder", 'name the folder Split'
             )
         lines = path.read_text(encoding='utf-8-sig', errors='replace').splitlines()
-        lists = [re.findall(r'\d{4}-[LMR]', line) for line in lines]
+        lists = [re.findall(r'\w+-[LMR]\b', line) for line in lines]
         train, test = (lists[1], lists[3]) if len(lists) >= 4 else ([], [])
         if not train or not test or set(train) & set(test):
             raise SourceError(

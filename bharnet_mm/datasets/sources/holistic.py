@@ -1,0 +1,321 @@
+"""MediaPipe Holistic vectors: one flat vector per frame, of the body and both hands.
+
+A vector is pose 33 x (x, y, z, visibility), left hand 21 x (x, y, z), right hand 21 x (x, y, z),
+258 numbers; x and y are fractions of the image, z is relative. A part that was not found is all
+zeros. With the face, 468 x (x, y, z) after the pose, it has 1662 numbers; the face is left out.
+Two forms:
+
+- an ``.npz`` with the vectors of all clips, (N, T, 258), their labels and perhaps subjects and
+names - a folder ``<label>/<clip>/<frame>.npy`` with one vector a file, as many tutorials record it
+"""
+
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import SourceError
+from ...layouts import get_layout
+from ..clip import Clip
+from ._convert import Converted, Report
+
+POSE, HAND, FACE = 33 * 4, 21 * 3, 468 * 3
+WIDTHS = (POSE + 2 * HAND, POSE + FACE + 2 * HAND)
+# Names that the arrays of an .npz go by.
+KEYS = {
+    'keypoint': ('keypoint', 'keypoints', 'X', 'x', 'data', 'sequences'),
+    'label': ('label', 'labels', 'y', 'Y'),
+    'subject': ('subject', 'subjects', 'signer', 'signers'),
+    'name': ('name', 'names', 'clip_id', 'id'),
+    'classes': ('classes', 'class_names', 'actions'),
+}
+_MIN_SCORE = 1e-3  # of a pose that is there, however little of it is seen
+_UPPER = [
+    joint
+    for joint in get_layout('mediapipe_pose').joints
+    if not joint.endswith(('hip', 'knee', 'ankle', 'heel', 'foot_index'))
+]
+
+
+@dataclass(frozen=True)
+class HolisticClip:
+    """A clip still to be read: vectors (T, D), or the folder that holds their files."""
+
+    clip_id: str
+    label: int
+    subject: str
+    vectors: np.ndarray | str
+
+    def __str__(self) -> str:
+        return self.clip_id
+
+
+def split_vectors(vectors: np.ndarray, where: str) -> dict[str, np.ndarray]:
+    """Takes the parts of Holistic vectors.
+
+    Args:
+        vectors (np.ndarray): Shape (T, 258) or (T, 1662), floating.
+        where (str): Name of the clip, for error messages.
+
+    Returns:
+        dict: ``body (1, T, 33, 3)``, ``body_score (1, T)``: the mean visibility of the upper body,
+            ``hand (1, 2, T, 21, 3)`` and ``hand_score (1, 2, T)``: 1 where there is a hand.
+
+    Raises:
+        SourceError: Other shapes or types.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] not in WIDTHS or vectors.dtype.kind != 'f':
+        raise SourceError(
+            where,
+            found=f'{vectors.dtype} vectors of shape {vectors.shape}',
+            expected=f'floating vectors of shape (frames, {WIDTHS[0]}) or (frames, {WIDTHS[1]})',
+            fix='give pose (with visibility), perhaps face, left hand and right hand, flat',
+        )
+    vectors = vectors.astype(np.float32)
+    pose = vectors[:, :POSE].reshape(-1, 33, 4)
+    hand = vectors[:, -2 * HAND :].reshape(-1, 2, 21, 3).swapaxes(0, 1)
+    upper = [get_layout('mediapipe_pose').index(joint) for joint in _UPPER]
+    visibility = pose[:, upper, 3].mean(axis=1)
+    there = (pose != 0).any(axis=(1, 2))
+    return {
+        'body': pose[None, ..., :3],
+        'body_score': np.where(there, visibility.clip(_MIN_SCORE, 1), 0).astype(np.float32)[None],
+        'hand': hand[None],
+        'hand_score': (hand != 0).any(axis=(2, 3)).astype(np.float32)[None],
+    }
+
+
+def read_clip(item: HolisticClip) -> Converted:
+    """Reads one clip: the reader for ``convert``."""
+    if isinstance(item.vectors, str):
+        vectors, numbers = _read_frames(Path(item.vectors))
+    else:
+        vectors, numbers = item.vectors, range(len(item.vectors))
+    clip = Clip(
+        clip_id=item.clip_id,
+        label=item.label,
+        **split_vectors(vectors, item.clip_id),
+        frame_index=np.array(numbers, dtype=np.int32),
+        subject=item.subject,
+        source='mediapipe-holistic',
+    )
+    clip, masked = clip.with_nonfinite_masked()
+    if not (clip.body_score > 0).any() and not (clip.hand_score > 0).any():
+        return Converted(item.clip_id, refused=[(item.clip_id, 'no body and no hand in it', '')])
+    repaired = Counter({'body or hand frame with NaN or infinity: missing': masked})
+    return Converted(item.clip_id, [clip], +repaired)
+
+
+def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
+    """Vectors and numbers of the frames of a folder, in the order of the numbers."""
+    files = {}
+    for path in folder.glob('*.npy'):
+        number = path.stem
+        if not number.isascii() or not number.isdigit() or int(number) in files:
+            raise SourceError(
+                str(path),
+                found='a name that is not a frame number, or one that is taken already',
+                expected='0.npy, 1.npy, 2.npy, ...',
+                fix='rename or remove the file',
+            )
+        files[int(number)] = path
+    numbers = sorted(files)
+    first = numbers[0] if numbers and numbers[0] <= 1 else 0
+    absent = sorted(set(range(first, numbers[-1] + 1)) - set(numbers)) if numbers else []
+    if not numbers or absent:
+        raise SourceError(
+            str(folder),
+            found=f'no file of the frames {absent[:10]}' if absent else 'no frame files',
+            expected='one file for each frame: 0.npy, 1.npy, 2.npy, ...',
+            fix='record the clip again, or number its frames without gaps',
+        )
+    vectors = [_read_vector(files[number]) for number in numbers]
+    for path, vector in zip(files.values(), vectors, strict=True):
+        if vector.shape != vectors[0].shape:
+            raise SourceError(
+                str(path),
+                found=f'{vector.shape[0]} numbers',
+                expected=f'{vectors[0].shape[0]}, as in the first frame of the clip',
+                fix='record the clip again in one form',
+            )
+    return np.stack(vectors), numbers
+
+
+def _read_vector(path: Path) -> np.ndarray:
+    try:
+        vector = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise SourceError(
+            str(path),
+            found=f'no plain array ({error})',
+            expected=f'a .npy file of {WIDTHS[0]} or {WIDTHS[1]} numbers',
+            fix='save the vector with numpy.save, without pickled objects',
+        ) from None
+    if vector.shape not in [(width,) for width in WIDTHS] or vector.dtype.kind != 'f':
+        raise SourceError(
+            str(path),
+            found=f'a {vector.dtype} array of shape {vector.shape}',
+            expected=f'a floating vector of {WIDTHS[0]} or {WIDTHS[1]} numbers',
+            fix='save the pose with visibility and both hands, zeros where a part is missing',
+        )
+    return vector
+
+
+def list_npz(
+    path: str | os.PathLike, report: Report, subject_from: str | None = None
+) -> tuple[list[HolisticClip], list[str]]:
+    """Clips of an ``.npz`` and their class names.
+
+    Args:
+        path (str): The file; see ``KEYS`` for the names of its arrays. Labels are names, numbers or
+            one-hot rows; numbers are named by ``classes`` where that array is there.
+        report (Report): Counts what is found.
+        subject_from (str, optional): Regular expression whose group 1, searched for in the name of
+            a clip, is its subject. Wins over the array.
+
+    Raises:
+        SourceError: Not such a file.
+    """
+    where = str(path)
+    arrays, keys = _load_npz(where)
+    if not {'keypoint', 'label'} <= set(arrays):
+        raise SourceError(
+            where,
+            found=f'the arrays {keys}',
+            expected=f'one of {KEYS["keypoint"]} and one of {KEYS["label"]}',
+            fix='rename the arrays',
+        )
+    vectors, num = arrays['keypoint'], len(arrays['keypoint'])
+    for key in ('label', 'subject', 'name'):
+        if key in arrays and len(arrays[key]) != num:
+            raise SourceError(
+                where,
+                found=f'{len(arrays[key])} entries of {key} for {num} clips',
+                expected='one for each clip',
+                fix='save the arrays of the same clips',
+            )
+    if vectors.ndim != 3:
+        raise SourceError(
+            where,
+            found=f'vectors of shape {vectors.shape}',
+            expected=f'(clips, frames, {WIDTHS[0]})',
+            fix='save one flat vector for each clip and frame',
+        )
+    labels, classes = _labels(arrays['label'], arrays.get('classes'), where)
+    names = [str(name) for name in arrays.get('name', [f'{i:06d}' for i in range(num)])]
+    subjects = [str(subject) for subject in arrays.get('subject', [''] * num)]
+    if subject_from is not None:
+        subjects = [_subject(name, subject_from) for name in names]
+    report.found += num
+    items = zip(names, labels, subjects, vectors, strict=True)
+    return [HolisticClip(*item) for item in items], classes
+
+
+def _load_npz(where: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Arrays by our names, and the names in the file."""
+    try:
+        with np.load(where, allow_pickle=False) as content:
+            keys = list(content.keys())
+            arrays = {}
+            for key, aliases in KEYS.items():
+                found = [alias for alias in aliases if alias in keys]
+                if found:
+                    arrays[key] = content[found[0]]
+            return arrays, keys
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise SourceError(
+            where,
+            found=f'no .npz of plain arrays ({error})',
+            expected='an .npz saved by numpy without pickled objects',
+            fix='save clips of one length as one array, or use the folder form',
+        ) from None
+
+
+def _labels(label: np.ndarray, names: np.ndarray | None, where: str) -> tuple[list[int], list[str]]:
+    """Class numbers and class names."""
+    if label.ndim == 2 and label.dtype.kind in 'biuf' and (np.sort(label)[:, :-1] == 0).all():
+        label = label.argmax(axis=1)  # one-hot
+        names = np.arange(label.max() + 1) if names is None else names
+    if label.ndim != 1 or label.dtype.kind not in 'Uiu':
+        raise SourceError(
+            where,
+            found=f'{label.dtype} labels of shape {label.shape}',
+            expected='one name or number for each clip, or one-hot rows',
+            fix='save the labels as text or whole numbers',
+        )
+    if label.dtype.kind == 'U' or names is None:
+        classes, numbers = np.unique(label, return_inverse=True)
+        return numbers.reshape(-1).tolist(), [str(name) for name in classes]
+    if label.min() < 0 or label.max() >= len(names):
+        raise SourceError(
+            where,
+            found=f'labels from {label.min()} to {label.max()}',
+            expected=f'0 to {len(names) - 1}, as there are {len(names)} class names',
+            fix='name all classes',
+        )
+    return label.tolist(), [str(name) for name in names]
+
+
+def list_tree(
+    folder: str | os.PathLike, report: Report, subject_from: str | None = None
+) -> tuple[list[HolisticClip], list[str]]:
+    """Clips of a folder ``<label>/<clip>/<frame>.npy``, and its sorted labels.
+
+    Clips are called ``<label>/<clip>``. Arguments and errors are those of :func:`list_npz`.
+    """
+    folder = Path(folder)
+    classes = sorted(path.name for path in folder.iterdir() if _is_shown_dir(path))
+    items = []
+    for label, name in enumerate(classes):
+        clips = [path for path in (folder / name).iterdir() if not path.name.startswith('.')]
+        for path in sorted(clips, key=_natural):
+            clip_id = f'{name}/{path.name}'
+            report.found += 1
+            if not path.is_dir():
+                report.refuse(clip_id, 'not a folder of frames')
+                continue
+            subject = '' if subject_from is None else _subject(clip_id, subject_from)
+            items.append(HolisticClip(clip_id, label, subject, str(path)))
+    if not items:
+        raise SourceError(
+            str(folder),
+            found='no folders of clips',
+            expected='<label>/<clip>/<frame>.npy',
+            fix='name the folder that holds one folder for each label',
+        )
+    return items, classes
+
+
+def subjects_of(items: Sequence[HolisticClip]) -> list[str]:
+    """The subjects, sorted."""
+    return sorted({item.subject for item in items if item.subject}, key=_digits)
+
+
+def _is_shown_dir(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith('.')
+
+
+def _natural(path: Path) -> list:
+    return _digits(path.name)
+
+
+def _digits(text: str) -> list:
+    """Sort key that counts: 2 before 10."""
+    return [(0, int(p), '') if p.isdecimal() else (1, 0, p) for p in re.split(r'(\d+)', text) if p]
+
+
+def _subject(name: str, pattern: str) -> str:
+    match = re.search(pattern, name)
+    if not match or not match.groups() or not match.group(1):
+        raise SourceError(
+            name,
+            found=f'no subject by the expression {pattern!r}',
+            expected='a match whose group 1 is the subject',
+            fix='correct the expression',
+        )
+    return match.group(1)

@@ -1,0 +1,74 @@
+"""MediaPipe Holistic vectors to a clip store: an .npz, or a folder <label>/<clip>/<frame>.npy.
+
+  python tools/data/holistic.py asl10.npz data/asl10
+  python tools/data/holistic.py MP_Data data/signs
+  python tools/data/holistic.py MP_Data data/signs --subject-from '/(\\w+)_'
+
+A vector holds pose 33 x (x, y, z, visibility), perhaps the face, left hand and right hand 21 x (x,
+y, z). Where subjects are known, the store gets the splits <subject>_train and <subject>_test:
+train on all others, test on this one.
+"""
+
+import re
+from collections.abc import Sequence
+
+from bharnet_mm.datasets import protocols
+from bharnet_mm.datasets.sources import holistic
+from bharnet_mm.datasets.sources._cli import converter_parser, main, run
+from bharnet_mm.datasets.sources._convert import Report
+from bharnet_mm.errors import ConfigError, SourceError
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    """Runs the conversion; returns the exit status."""
+    parser = converter_parser(__doc__, 'NPZ_OR_TREE', '.npz file, or folder of label folders')
+    parser.add_argument(
+        '--subject-from',
+        metavar='REGEX',
+        help="regular expression; its group 1, searched for in a clip's id, is the subject",
+    )
+    parser.add_argument('--name', help='name of the store (default: that of the source)')
+    args = parser.parse_args(argv)
+    _check_regex(args.subject_from)
+    report = Report('clips')
+    if not args.source.exists():
+        raise SourceError(
+            str(args.source), 'nothing there', 'an .npz or a folder', 'correct the path'
+        )
+    if args.source.is_dir():
+        items, classes = holistic.list_tree(args.source, report, args.subject_from)
+    else:
+        items, classes = holistic.list_npz(args.source, report, args.subject_from)
+        args.workers = 1  # all in memory: handing it to other processes would only cost time
+    subjects = holistic.subjects_of(items)
+    if len(subjects) > 1:
+        report.notes.append(f'splits that leave one of {len(subjects)} subjects out')
+    else:
+        report.notes.append('no splits, as there are no two subjects (see --subject-from)')
+    return run(
+        args,
+        items,
+        holistic.read_clip,
+        report,
+        ids=str,
+        name=args.name or args.source.stem,
+        body_layout='mediapipe_pose',
+        hand_layout='hand',
+        classes=classes,
+        splits=protocols.leave_one_out('subject', subjects) if len(subjects) > 1 else {},
+    )
+
+
+def _check_regex(pattern: str | None) -> None:
+    try:
+        groups = re.compile(pattern or '()').groups
+    except re.error as error:
+        raise ConfigError(
+            '--subject-from', f'{pattern!r} ({error})', 'a regular expression', 'correct it'
+        ) from None
+    if not groups:
+        raise ConfigError('--subject-from', f'{pattern!r}', 'a group: (...)', 'add brackets')
+
+
+if __name__ == '__main__':
+    main(command)
