@@ -1,0 +1,129 @@
+"""The command line that all converters share: ``python tools/data/<form>.py SOURCE OUT``."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import BHaRNetError, ConfigError
+from ..store import StoreWriter
+from ..store_format import LOCK_FILE, META_FILE
+from ._convert import Converted, Report, convert
+
+
+def converter_parser(description: str, source: str, source_help: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that every converter has."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('source', metavar=source, type=Path, help=source_help)
+    parser.add_argument('out', metavar='OUT', type=Path, help='folder of the clip store to write')
+    exists = parser.add_mutually_exclusive_group()
+    exists.add_argument(
+        '--resume',
+        action='store_true',
+        help='continue an interrupted conversion: add what OUT lacks',
+    )
+    exists.add_argument('--overwrite', action='store_true', help='replace the clip store in OUT')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=len(os.sched_getaffinity(0))
+        if hasattr(os, 'sched_getaffinity')
+        else os.cpu_count(),
+        help='processes that read (default: one for each core)',
+    )
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='stop at the first ill-formed file instead of refusing it',
+    )
+    parser.add_argument('--report', metavar='FILE', type=Path, help='write the report as JSON')
+    return parser
+
+
+def open_store(args: argparse.Namespace, **store: Any) -> StoreWriter:
+    """Opens OUT for writing as ``--resume`` and ``--overwrite`` say.
+
+    Raises:
+        ConfigError: OUT exists and neither was given, or it is not a clip store.
+    """
+    out: Path = args.out
+    present = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if present and not (args.resume or args.overwrite):
+        raise ConfigError(
+            str(out),
+            found='something there already',
+            expected='a new folder',
+            fix='give --resume to add what is missing, --overwrite to replace it, or another OUT',
+        )
+    if present and not _is_store(out):
+        raise ConfigError(
+            str(out),
+            found='something that is not a clip store',
+            expected='a clip store or a new folder',
+            fix='give another OUT, or remove it yourself',
+        )
+    if present and args.overwrite:
+        shutil.rmtree(out)
+    return StoreWriter(out, append=args.resume, **store)
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder is a clip store, or one whose first commit never came."""
+    if not folder.is_dir():
+        return False
+    return (folder / META_FILE).is_file() or all(
+        path.suffix == '.bin' or path.name == LOCK_FILE for path in folder.iterdir()
+    )
+
+
+def run(
+    args: argparse.Namespace,
+    items: Sequence[Any],
+    read: Callable[[Any], Converted],
+    report: Report,
+    ids: Callable[[Any], str] | None = None,
+    prepare: Callable[[Sequence[Any], StoreWriter], Iterable[Any]] | None = None,
+    **store: Any,
+) -> int:
+    """Opens the store, converts and prints the report.
+
+    Args:
+        args (argparse.Namespace): Of a :func:`converter_parser`.
+        items, read, report: See :func:`convert`.
+        ids (Callable, optional): Item to its only clip id, so that ``--resume`` can pass over it
+            unread.
+        prepare (Callable, optional): Last change to the items, given the open store.
+        **store: Arguments of :class:`StoreWriter`.
+
+    Returns:
+        int: Exit status: 1 where the store holds no clip afterwards.
+    """
+    with open_store(args, **store) as writer:
+        if ids is not None and writer.clip_ids:
+            todo = [item for item in items if ids(item) not in writer.clip_ids]
+            report.skipped += len(items) - len(todo)
+            items = todo
+        items = prepare(items, writer) if prepare else items
+        convert(items, read, writer, report, workers=args.workers, strict=args.strict)
+    return finish(args, report)
+
+
+def finish(args: argparse.Namespace, report: Report) -> int:
+    """Prints (and saves) the report; returns the exit status."""
+    print(report)
+    if args.report:
+        report.save(args.report)
+    return 0 if report.kept or report.skipped else 1
+
+
+def main(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> None:
+    """Runs a tool; an error of ours is printed without a traceback."""
+    try:
+        sys.exit(command(argv))
+    except BHaRNetError as error:
+        sys.exit(f'error: {error}')

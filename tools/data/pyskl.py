@@ -1,0 +1,89 @@
+"""MMAction2 / pyskl annotation pickles to a clip store, and back.
+
+  python tools/data/pyskl.py ntu60_3danno.pkl data/ntu60
+  python tools/data/pyskl.py --export data/ntu60 ntu60.pkl
+  python tools/data/pyskl.py --export data/asl10 asl10.pkl --part unified
+
+Pickles are read without running code: numpy arrays and plain containers, nothing else. 133
+keypoints (COCO-WholeBody, as rtmlib and MMPose give them) become a body and two hands.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bharnet_mm.datasets.sources import pyskl
+from bharnet_mm.datasets.sources._cli import converter_parser, finish, main, run
+from bharnet_mm.datasets.sources._convert import Report
+from bharnet_mm.datasets.store import ClipStore
+from bharnet_mm.errors import ConfigError
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    """Runs the conversion; returns the exit status."""
+    parser = converter_parser(__doc__, 'PKL', 'annotation pickle (with --export: the clip store)')
+    parser.add_argument(
+        '--export', action='store_true', help='write the clip store PKL as the pickle OUT'
+    )
+    parser.add_argument(
+        '--part',
+        choices=('body', 'unified'),
+        default='body',
+        help='what to export: the body, or body and both hands in one graph',
+    )
+    parser.add_argument(
+        '--layout', help='layout of the keypoints, where their number does not say it'
+    )
+    parser.add_argument('--classes', metavar='FILE', type=Path, help='class names, one a line')
+    parser.add_argument('--name', help='name of the store (default: that of the file)')
+    args = parser.parse_args(argv)
+    return export(args) if args.export else import_(args)
+
+
+def import_(args: argparse.Namespace) -> int:
+    """Pickle to store."""
+    report = Report('annotations')
+    annotations, splits = pyskl.load_annotations(args.source)
+    report.found = len(annotations)
+    layout = pyskl.layout_of(annotations, args.layout)
+    channels = next(np.shape(a['keypoint'])[3] for a in annotations if 'keypoint' in a)
+    names = ('x', 'y', 'z')[:channels]
+    reader = pyskl.AnnotationReader(layout, channels)
+    rules = pyskl.split_rules(splits, map(pyskl.annotation_id, annotations), report)
+    # the annotations are in memory already: handing them to other processes would only cost time
+    args.workers = 1
+    return run(
+        args,
+        annotations,
+        reader,
+        report,
+        ids=pyskl.annotation_id,
+        name=args.name or args.source.stem,
+        body_layout='coco' if reader.whole else layout,
+        hand_layout='hand' if reader.whole else None,
+        body_channels=names,
+        hand_channels=names,
+        classes=pyskl.class_names(annotations, args.classes),
+        splits=rules,
+        pixels=channels == 2,
+    )
+
+
+def export(args: argparse.Namespace) -> int:
+    """Store to pickle."""
+    if args.out.exists() and not args.overwrite:
+        raise ConfigError(
+            str(args.out),
+            found='something there already',
+            expected='a new file',
+            fix='give --overwrite to replace it, or another OUT',
+        )
+    report = Report('clips')
+    pyskl.export_annotations(ClipStore(args.source), args.out, args.part, report)
+    return finish(args, report)
+
+
+if __name__ == '__main__':
+    main(command)
