@@ -1,10 +1,12 @@
 """Body and hand experts side by side."""
 
+import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..features import check_feature, make_feature
 from .instances import Instances, pack
 
 
@@ -16,18 +18,32 @@ class BodyHandBackbone(BaseModule):
     (:class:`DeGCN`) gets packed instances; any other graph network of MMAction2 (``STGCN``,
     ``AAGCN``) gets each instance as a clip of one person.
 
+    The skeleton feature is made here, not in the pipeline, from joint positions: it belongs to the
+    trained model, so a checkpoint with its config is all that inference needs to know, and members
+    of a four-feature ensemble share one pipeline.
+
     Args:
         body (dict, optional): Config of the body's network.
         hand (dict, optional): Config of the hands' network.
+        feature (str): What the networks see: ``'joint'``, ``'bone'``, ``'joint_motion'`` or
+            ``'bone_motion'``, see :func:`make_feature`. Defaults to ``'joint'``.
 
     Shapes:
         ``inputs``: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``,
         ``hand_mask (N, 2M, T)`` → dict of ``'body'`` and ``'hand'``, each a list of
         :class:`Instances`, one a stream.
+
+    Raises:
+        ConfigError: Without a network; for an unknown feature; for a bone feature where a network
+            has no layout.
     """
 
     def __init__(
-        self, body: dict | None = None, hand: dict | None = None, init_cfg: dict | None = None
+        self,
+        body: dict | None = None,
+        hand: dict | None = None,
+        feature: str = 'joint',
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         experts = {name: cfg for name, cfg in (('body', body), ('hand', hand)) if cfg is not None}
@@ -35,13 +51,30 @@ class BodyHandBackbone(BaseModule):
             raise ConfigError(
                 'BodyHandBackbone', 'neither body nor hand', 'at least one', 'give a config for one'
             )
+        self.feature = check_feature(feature)
         self.experts = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in experts.items()})
+        for name, network in self.experts.items():
+            layout = getattr(network, 'layout', None)
+            if layout is None and feature.startswith('bone'):
+                raise ConfigError(
+                    f'BodyHandBackbone, {name}',
+                    f'feature {feature!r} with a {type(network).__name__}, which has no layout',
+                    'a network with a SkeletonLayout, such as DeGCN',
+                    'use a joint feature, or DeGCN',
+                )
+            parents = torch.zeros(0) if layout is None else torch.tensor(layout.parent_index)
+            self.register_buffer(f'{name}_parents', parents, persistent=False)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, list[Instances]]:
         features = {}
         for name, network in self.experts.items():
-            instances = pack(inputs[name], inputs[f'{name}_mask'])
-            features[name] = _run(network, instances)
+            x, mask = make_feature(
+                inputs[name],
+                inputs[f'{name}_mask'],
+                getattr(self, f'{name}_parents'),
+                self.feature,
+            )
+            features[name] = _run(network, pack(x, mask))
         return features
 
 
@@ -49,4 +82,5 @@ def _run(network: nn.Module, instances: Instances) -> list[Instances]:
     if hasattr(network, 'forward_instances'):
         return network.forward_instances(instances)
     x = instances.x.permute(0, 3, 2, 1).unsqueeze(1)  # (P, 1, T, V, C)
-    return [instances.with_features(network(x).squeeze(1).transpose(2, 3))]  # from (P, 1, D, T', V)
+    features = network(x).squeeze(1).transpose(2, 3)  # from (P, 1, D, T', V)
+    return [instances.with_features(features)]

@@ -152,3 +152,26 @@ def test_preprocessor_names_the_clip_that_does_not_fit():
 def test_backbone_needs_an_expert():
     with pytest.raises(ConfigError, match='at least one'):
         MODELS.build(dict(type='BodyHandBackbone'))
+
+
+@pytest.mark.parametrize('feature', ['bone', 'joint_motion', 'bone_motion'])
+def test_feature_is_made_in_the_model_from_visible_frames(feature):
+    from bharnet_mm.features import make_feature
+    from bharnet_mm.layouts import get_layout
+
+    inputs, _ = batch()
+    plain, other = build('P').eval(), build('P', feature=feature).eval()
+    other.load_state_dict(plain.state_dict())
+    given = {}
+    for name, layout in (('body', 'kinect_v2'), ('hand', 'hand')):
+        parents = torch.tensor(get_layout(layout).parent_index)
+        x, mask = make_feature(inputs[name], inputs[f'{name}_mask'], parents, feature)
+        given |= {name: x, f'{name}_mask': mask}
+    for name, logits in other(inputs).items():
+        assert torch.equal(logits[0], plain(given)[name][0])
+
+
+def test_bones_need_a_layout():
+    body = dict(type='STGCN', graph_cfg=dict(layout='nturgb+d', mode='stgcn_spatial'))
+    with pytest.raises(ConfigError, match='no layout'):
+        build('B', body=body, feature='bone')

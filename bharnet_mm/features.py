@@ -1,0 +1,55 @@
+"""The four skeleton features, for numpy arrays and torch tensors alike."""
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import ConfigError
+
+FEATURES = ('joint', 'bone', 'joint_motion', 'bone_motion')
+Array = TypeVar('Array', np.ndarray, Tensor)
+
+
+def check_feature(feature: str) -> str:
+    """Returns ``feature``; a ConfigError unless it is one of :data:`FEATURES`."""
+    if feature not in FEATURES:
+        raise ConfigError('feature', repr(feature), f'one of {FEATURES}', 'correct feature')
+    return feature
+
+
+def make_feature(
+    x: Array, visible: Array, parent_index: Array, feature: str
+) -> tuple[Array, Array]:
+    """Turns joint positions into one of four features. The input is not changed.
+
+    - ``joint``: the positions x.
+    - ``bone``: ``x[v] - x[parent(v)]``; 0 for the root, which is its own parent.
+    - ``joint_motion``: ``x[t + 1] - x[t]``; 0 in the last frame.
+    - ``bone_motion``: the motion of the bones.
+
+    A motion is visible where both of its frames are, in the last frame as in the one before. The
+    only frame of a clip has motion 0 and stays as visible as it was.
+
+    Args:
+        x: (..., T, V, C) positions.
+        visible: (..., T) bool.
+        parent_index: (V,), see :class:`SkeletonLayout`.
+        feature: One of :data:`FEATURES`.
+
+    Returns:
+        Feature and visibility, of the shapes of ``x`` and ``visible``.
+    """
+    if feature.startswith('bone'):
+        x = x - x[..., parent_index, :]
+    if feature.endswith('motion'):
+        motion = torch.zeros_like(x) if isinstance(x, Tensor) else np.zeros_like(x)
+        motion[..., :-1, :, :] = x[..., 1:, :, :] - x[..., :-1, :, :]
+        x = motion
+        if visible.shape[-1] > 1:
+            both = visible.clone() if isinstance(visible, Tensor) else visible.copy()
+            both[..., :-1] &= visible[..., 1:]
+            both[..., -1] = both[..., -2]
+            visible = both
+    return x, visible
