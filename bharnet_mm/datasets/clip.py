@@ -85,6 +85,7 @@ class Clip:
                 f'clip_id {self.clip_id!r}', 'a non-empty string', 'give each clip a unique id'
             )
         self._check_label(num_classes)
+        self._check_video()
         self._check_arrays()
         self._check_shapes(body_layout, hand_layout)
         self._check_scores()
@@ -113,15 +114,10 @@ class Clip:
 
     def _nonfinite(self) -> tuple[np.ndarray, np.ndarray]:
         """Visible frames with a non-finite value: bodies (M, T) and hands (M, 2, T)."""
-        with np.errstate(over='ignore'):  # too large for float32 is infinite in the store
-            body = ~np.isfinite(np.asarray(self.body, np.float32)).all(axis=(-2, -1))
-            hand = ~np.isfinite(np.asarray(self.hand, np.float32)).all(axis=(-2, -1))
+        body = _nonfinite(self.body, self.body_score)
         if self.body_pixel is not None:
-            body |= ~np.isfinite(self.body_pixel).all(axis=(-2, -1))
-        # A NaN score is neither visible nor missing: it counts as a bad frame.
-        body = (body & (self.body_score > 0)) | ~np.isfinite(self.body_score)
-        hand = (hand & (self.hand_score > 0)) | ~np.isfinite(self.hand_score)
-        return body, hand
+            body = body | _nonfinite(self.body_pixel, self.body_score)
+        return body, _nonfinite(self.hand, self.hand_score)
 
     def _fail(self, found: str, expected: str, fix: str) -> None:
         raise ClipError(f'clip {self.clip_id!r}', found, expected, fix)
@@ -138,6 +134,14 @@ class Clip:
                 f'a class number from 0 {end}',
                 'list all classes, in the order of their numbers counted from 0',
             )
+
+    def _check_video(self) -> None:
+        size = self.image_size
+        whole = isinstance(size, (tuple, list)) and len(size) == 2
+        if not whole or not all(isinstance(n, (int, np.integer)) and 0 <= n < 2**31 for n in size):
+            self._fail(f'image_size {size!r}', '(width, height) in pixels', 'use (0, 0) if unknown')
+        if not isinstance(self.fps, (int, float, np.number)) or not 0 <= self.fps < np.inf:
+            self._fail(f'fps {self.fps!r}', 'frames per second', 'use 0 if unknown')
 
     def _check_arrays(self) -> None:
         floats = ['body', 'body_score', 'hand', 'hand_score']
@@ -178,12 +182,11 @@ class Clip:
                 f'{body.num_joints} as layout {body.name!r} has',
                 'name the layout of this data, or select its joints',
             )
-        hand_joints = hand.num_joints if hand is not None else self.hand.shape[-2:-1] or 21
-        hand_joints = hand_joints if isinstance(hand_joints, int) else hand_joints[0]
-        hand_channels = self.hand.shape[-1] if self.hand.ndim else 0
+        given = self.hand.shape if self.hand.ndim == 5 else (m, 2, t, 21, 3)
+        hand_joints = given[3] if hand is None else hand.num_joints
         expected = {
             'body_score': (m, t),
-            'hand': (m, 2, t, hand_joints, hand_channels),
+            'hand': (m, 2, t, hand_joints, given[4]),
             'hand_score': (m, 2, t),
             'frame_index': (t,),
             'body_pixel': (m, t, v, 2),
@@ -196,9 +199,10 @@ class Clip:
                     f'{shape} for a body of {m} persons and {t} frames',
                     'give all arrays of a clip the same persons and frames',
                 )
-        if c == 0 or hand_channels == 0:
+        if c == 0 or given[4] == 0:
             self._fail('no channels', 'at least one channel', 'keep x and y')
-        if self.frame_index[0] < 0 or np.any(np.diff(self.frame_index.astype(np.int64)) <= 0):
+        index = self.frame_index.astype(np.int64)
+        if index[0] < 0 or index[-1] >= 2**31 or np.any(np.diff(index) <= 0):
             self._fail(
                 'frame_index that does not rise',
                 'frame numbers from 0 up, each above the one before',
@@ -230,6 +234,16 @@ class Clip:
                     'set the score of such frames to 0, as Clip.with_nonfinite_masked() does and '
                     'counts',
                 )
+
+
+def _nonfinite(values: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Where a visible (V, C) entry of values is not finite, or its score is not; shape of score."""
+    visible = score > 0
+    if not visible.any():
+        return ~np.isfinite(score)
+    with np.errstate(over='ignore'):  # too large for float32 is infinite in the store
+        finite = np.isfinite(np.asarray(values, np.float32)).all(axis=(-2, -1))
+    return (visible & ~finite) | ~np.isfinite(score)
 
 
 def empty_hands(

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..errors import ConfigError
 
+_SCALARS = (str, int, np.integer)
+_LISTS = (list, tuple, set, frozenset, range, np.ndarray)
 FIELDS = ('subject', 'camera', 'setup', 'source', 'clip_id', 'label')
 
 
@@ -56,6 +58,11 @@ def check_rule(rule: Any, where: str = 'split') -> None:
             raise ConfigError(
                 f'{where}, {key}', f'{dict(wanted)!r}', "{'not': [values]}", 'use only the key not'
             )
+        values = wanted['not'] if isinstance(wanted, Mapping) else wanted
+        if not isinstance(values, (*_SCALARS, *_LISTS)):
+            raise ConfigError(
+                f'{where}, {key}', f'{values!r}', 'a value or a list of values', 'write a list'
+            )
         if not _values(wanted):
             raise ConfigError(
                 f'{where}, {key}',
@@ -63,6 +70,19 @@ def check_rule(rule: Any, where: str = 'split') -> None:
                 'at least one value',
                 'name values or drop the field',
             )
+
+
+def plain_rule(rule: Mapping) -> dict[str, Any]:
+    """A checked rule with its values as lists of strings, fit for JSON."""
+    plain: dict[str, Any] = {}
+    for key, wanted in rule.items():
+        if key == 'exclude':
+            rules = [wanted] if isinstance(wanted, Mapping) else wanted
+            plain[key] = [plain_rule(part) for part in rules]
+        else:
+            values = _values(wanted)
+            plain[key] = {'not': values} if isinstance(wanted, Mapping) else values
+    return plain
 
 
 def match(
@@ -114,7 +134,7 @@ def _values(wanted: Any) -> list[str]:
     """Values as strings: ``1`` and ``'1'`` are the same subject."""
     if isinstance(wanted, Mapping):
         wanted = wanted['not']
-    if isinstance(wanted, (str, int, np.integer)):
+    if isinstance(wanted, _SCALARS):
         wanted = [wanted]
     return [str(value) for value in wanted]
 

@@ -139,7 +139,9 @@ def read_meta(path: Path) -> dict[str, Any]:
         ) from None
     keys = {'name', 'body_layout', 'hand_layout', 'channels', 'classes', 'splits', 'pixels'}
     keys |= {'version', 'num_clips', 'person_frames', 'frames'}
-    if not isinstance(meta, dict) or meta.get('format') != FORMAT or not keys <= set(meta):
+    whole = isinstance(meta, dict) and meta.get('format') == FORMAT and keys <= set(meta)
+    counts = ('num_clips', 'person_frames', 'frames')
+    if not whole or not all(isinstance(meta[key], int) and meta[key] >= 0 for key in counts):
         raise StoreError(
             f'{file}',
             'other content',
@@ -182,7 +184,7 @@ def map_file(file: Path, size: int) -> np.ndarray:
             'the file was cut off or lost: restore it from a copy, or convert the store again',
         )
     if not size:
-        return np.frombuffer(b'', np.uint8)
+        return np.empty(0, np.uint8)
     with open(file, 'rb') as stream:
         # A plain array over the mapping: slicing a numpy.memmap costs ten times as much.
         return np.frombuffer(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ), np.uint8)

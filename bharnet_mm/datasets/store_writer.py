@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ConfigError, StoreError
 from ..layouts import SkeletonLayout, get_layout
 from .clip import Clip
-from .splits import check_rule
+from .splits import check_rule, plain_rule
 from .store_format import (
     FORMAT,
     INDEX_FILE,
@@ -106,7 +106,8 @@ class StoreWriter:
             )
         self.meta = read_meta(self.path) if exists else _new_meta(self.path, given)
         _compare(self.path, self.meta, given)
-        self.meta['splits'] = {**self.meta['splits'], **splits}
+        rules = {key: plain_rule(rule) for key, rule in splits.items()}
+        self.meta['splits'] = {**self.meta['splits'], **rules}
         (self.body_layout, self.hand_layout), channels = read_layouts(self.meta)
         self._formats = array_formats(
             self.body_layout, self.hand_layout, channels, self.meta['pixels']
@@ -248,12 +249,13 @@ def _lock(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         owner = os.read(handle, 32).decode(errors='replace') or 'unknown'
         os.close(handle)
+        busy = isinstance(error, BlockingIOError)
         raise StoreError(
             f'{path.parent}',
-            f'another writer at work (process {owner})',
+            f'another writer at work (process {owner})' if busy else f'no file locks ({error})',
             'one writer at a time',
             'wait until it is done, or write to another folder',
         ) from None
