@@ -189,46 +189,35 @@ def _coco_wholebody() -> dict[str, Any]:
         for side in ('left', 'right')
         for joint in ('big_toe', 'small_toe', 'heel')
     ]
-    # The 68 face landmarks of 300-W: jaw, brows, nose, eyes and lips, as (first, last, closed).
-    lines = (0, 16, False), (17, 21, False), (22, 26, False), (27, 30, False), (31, 35, False)
-    rings = (36, 41, True), (42, 47, True), (48, 59, True), (60, 67, True)
-    face = [f'face.{i}' for i in range(68)]
-    edges: list[tuple[str, str]] = []
-    parents: dict[str, str] = {}
-    for first, last, closed in lines + rings:
-        steps = [(face[i], face[i + 1]) for i in range(first, last)]
-        edges += steps + ([(face[last], face[first])] if closed else [])
-        parents |= {child: parent for parent, child in steps}
-    joined = {
-        27: 'nose',
-        31: 'face.30',
-        0: 'right_ear',
-        17: 'face.36',
-        22: 'face.42',
-        36: 'right_eye',
-    }
-    joined |= {42: 'left_eye', 48: 'face.33', 60: 'face.48'}
-    for i, parent in joined.items():
-        parents[face[i]] = parent
-        edges.append((face[i], parent))
-    edges.append(('face.16', 'left_ear'))
-    mirrored = (
-        [(i, 16 - i) for i in range(8)]
-        + [(i, 43 - i) for i in range(17, 22)]
-        + [(31, 35), (32, 34)]
+    # The 68 face landmarks of 300-W: jaw 0-16, brows, nose 27-35, eyes from 36, lips from 48. Each
+    # path leads away from the nose or an ear; the arcs close the eyes, the lips and the jaw.
+    paths = (
+        ('nose', 30, 29, 28, 27),
+        (30, 33, 32, 31),
+        (33, 34, 35),
+        (27, 21, 20, 19, 18, 17),
+        (27, 22, 23, 24, 25, 26),
+        (27, 39, 38, 37, 36),
+        (39, 40, 41),
+        (27, 42, 43, 44, 45),
+        (42, 47, 46),
+        (33, 51, 50, 49, 48, 59, 58),
+        (51, 52, 53, 54, 55, 56),
+        (51, 62, 61, 60, 67),
+        (62, 63, 64, 65),
+        (62, 66, 57, 8),
+        ('right_ear', *range(8)),
+        ('left_ear', *range(16, 8, -1)),
     )
-    mirrored += [
-        (36, 45),
-        (37, 44),
-        (38, 43),
-        (39, 42),
-        (40, 47),
-        (41, 46),
-        (48, 54),
-        (49, 53),
-        (50, 52),
-    ]
-    mirrored += [(59, 55), (58, 56), (60, 64), (61, 63), (67, 65)]
+    arcs = ((7, 8), (8, 9), (36, 41), (45, 46), (56, 57), (57, 58), (65, 66), (66, 67))
+    right = (*range(8), *range(17, 22), 31, 32, *range(36, 42), 48, 49, 50, 58, 59, 60, 61, 67)
+    left = (*range(16, 8, -1), *range(26, 21, -1), 35, 34, 45, 44, 43, 42, 47, 46, 54, 53, 52, 56)
+    left += (55, 64, 63, 65)
+    face = [f'face.{i}' for i in range(68)]
+    named = [[i if isinstance(i, str) else face[i] for i in path] for path in paths]
+    parents = {child: parent for path in named for parent, child in pairwise(path)}
+    edges = [*parents.items(), *((face[a], face[b]) for a, b in arcs)]
+    mirrored = tuple((face[a], face[b]) for a, b in zip(left, right, strict=True))
     return dict(
         name='coco_wholebody',
         joints=(*_COCO_JOINTS, *order, *face),
@@ -236,11 +225,7 @@ def _coco_wholebody() -> dict[str, Any]:
         parents={**_COCO_PARENTS, **feet, **parents},
         center=('left_shoulder', 'right_shoulder'),
         scale=('left_shoulder', 'right_shoulder'),
-        swaps=(
-            *_COCO_SWAPS,
-            *_pairs('big_toe small_toe heel'),
-            *((face[b], face[a]) for a, b in mirrored),
-        ),
+        swaps=(*_COCO_SWAPS, *_pairs('big_toe small_toe heel'), *mirrored),
         parts=_parts('wrist', 'nose'),
     )
 
