@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import ConfigError
+from ..layouts import get_layout
 from .clip import Clip
 from .gestures import (
     ARM_MOTIONS,
@@ -32,8 +34,6 @@ from .gestures import (
 )
 from .kinematics import BodySize, body_pose, hand_pose, rotate, rotation
 from .store import StoreWriter
-from ..errors import ConfigError
-from ..layouts import get_layout
 
 NAME = 'synthetic sample'
 FPS = 30.0
@@ -71,9 +71,9 @@ _TIMING, _BODY, _HAND, _BODY_SENSOR, _HAND_SENSOR, _SUBJECT = range(6)
 
 
 def body_ceiling(classes: Sequence[str | Gesture] = GESTURES) -> float:
-    """Best top-1 that bodies alone allow, classes being balanced: distinct arm motions /
-    classes.""" gestures = find_gestures(classes) return len({gesture.arm for gesture in gestures})
-    / len(gestures)
+    """Best top-1 of bodies alone, classes being balanced: distinct arm motions / classes."""
+    gestures = find_gestures(classes)
+    return len({gesture.arm for gesture in gestures}) / len(gestures)
 
 
 def hand_ceiling(
