@@ -1,0 +1,322 @@
+"""Work-arounds that let MMAction2 1.2 and MMEngine 0.10 run on a current Python stack.
+
+``import bharnet_mm`` calls :func:`apply` once. Every function below mends one thing, first checks
+that it is broken here, may be called any number of times and says when it can go. What cannot be
+mended from here, because it happens before any ``custom_imports`` of a config is read:
+
+* ``_base_ = 'mmaction::...'`` under MMAction2's own ``tools/train.py`` with setuptools >= 82. Our
+  ``tools/`` import this package first, so there it works.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os.path as osp
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+_DRN = 'mmaction.models.localizers.drn'
+
+
+# ---- importing MMAction2
+class _DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Serves a stand-in for the sub-package that the published MMAction2 lacks."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname not in (_DRN, f'{_DRN}.drn'):
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == _DRN)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__name__ == f'{_DRN}.drn':
+
+            class DRN(torch.nn.Module):
+                """Placeholder: the published MMAction2 does not contain this localizer."""
+
+                def __init__(self, *args: Any, **kwargs: Any) -> None:
+                    raise ImportError(
+                        'DRN is missing from the MMAction2 package on PyPI; install MMAction2 '
+                        'from its git repository to use it'
+                    )
+
+            module.DRN = DRN
+
+
+def provide_missing_drn() -> None:
+    """Make ``import mmaction.models`` work although its wheel and sdist lack ``localizers.drn``.
+
+    The finder is the last one asked, so a real copy wins. Can go when MMAction2 publishes a release
+    with the sub-package (open-mmlab/mmaction2#2714).
+    """
+    if not any(isinstance(finder, _DRNFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_DRNFinder())
+
+
+def skip_broken_multimodal() -> None:
+    """Keep an installed ``transformers`` from breaking ``import mmaction.models``.
+
+    MMAction2 then imports its video-text models, which need ``timm`` too, undeclared, and names
+    that transformers 5 no longer has. Where either is the case those models are replaced by
+    MMAction2's own placeholders. Can go when MMAction2 guards that import.
+    """
+    from mmaction.utils import dependency
+
+    if not dependency.WITH_MULTIMODAL or 'mmaction.models.multimodal' in sys.modules:
+        return
+    major = int(importlib.metadata.version('transformers').split('.')[0])
+    if major >= 5 or importlib.util.find_spec('timm') is None:
+        dependency.WITH_MULTIMODAL = False
+
+
+# ---- setuptools 82
+def _is_installed(package: str) -> bool:
+    """``mmengine.utils.is_installed`` without ``pkg_resources``."""
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        spec = importlib.util.find_spec(package)
+        return spec is not None and spec.origin is not None
+    return True
+
+
+def _get_installed_path(package: str) -> str:
+    """``mmengine.utils.get_installed_path`` of a distribution or module, without that."""
+    names = [package, package.replace('-', '_')]
+    try:
+        top_level = importlib.metadata.distribution(package).read_text('top_level.txt') or ''
+        names += top_level.split()
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    for name in names:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            return osp.dirname(spec.origin)
+    raise importlib.metadata.PackageNotFoundError(package)
+
+
+def replace_pkg_resources() -> None:
+    """Let MMEngine find packages (``_base_ = 'mmaction::...'``) without ``pkg_resources``.
+
+    setuptools 82 removed that module. Can go when MMEngine asks ``importlib.metadata`` instead.
+    """
+    if importlib.util.find_spec('pkg_resources') is not None:
+        return
+    for name in (
+        'mmengine.utils.package_utils',
+        'mmengine.utils',
+        'mmengine.config.config',
+        'mmengine.hub.hub',
+    ):
+        module = importlib.import_module(name)
+        for old, new in (
+            ('is_installed', _is_installed),
+            ('get_installed_path', _get_installed_path),
+        ):
+            if hasattr(module, old):
+                setattr(module, old, new)
+
+
+# ---- checkpoints, torch 2.6
+def _history_buffer_method(owner: type, name: str) -> Callable:
+    """The only ``getattr`` a checkpoint may ask for: a statistic of ``HistoryBuffer``."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise ValueError(
+            f'checkpoint asks for attribute {name!r} of {owner!r}, which is not allowed'
+        )
+    return getattr(HistoryBuffer, name)
+
+
+def allow_message_hub() -> None:
+    """Make checkpoints with MMEngine's log history loadable with ``weights_only=True``.
+
+    torch >= 2.6 refuses ``HistoryBuffer`` and the NumPy arrays and numbers in it. They are plain
+    data, so just these types are allowed; the pickled ``getattr`` resolves to a function that knows
+    four methods and nothing else. NumPy 1 and 2 write the same function under two names; both are
+    accepted. Can go when MMEngine saves ``message_hub`` as plain types (open-mmlab/mmengine#1655).
+    """
+    from mmengine.logging import HistoryBuffer
+
+    multiarray = importlib.import_module(
+        'numpy._core.multiarray'
+        if np.lib.NumpyVersion(np.__version__) >= '2.0.0'
+        else 'numpy.core.multiarray'
+    )
+    dtypes = {type(np.dtype(name)) for name in ('f8', 'f4', 'f2', 'i8', 'i4', 'bool')}
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (_history_buffer_method, 'builtins.getattr'),
+            np.ndarray,
+            np.dtype,
+            *dtypes,
+            *(
+                (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+                for core in ('core', '_core')
+                for name in ('_reconstruct', 'scalar')
+            ),
+        ]
+    )
+
+
+# ---- several processes, CPU
+@contextmanager
+def _set_device_does_nothing() -> Any:
+    original = torch.cuda.set_device
+    torch.cuda.set_device = lambda device: None
+    try:
+        yield
+    finally:
+        torch.cuda.set_device = original
+
+
+def _with_gloo(start: Callable) -> Callable:
+    @wraps(start)
+    def start_on_this_device(backend: str, **kwargs: Any) -> None:
+        from mmengine.device import get_device
+
+        if get_device() != 'cpu':
+            return start(backend, **kwargs)
+        with _set_device_does_nothing():
+            return start('gloo', **kwargs)
+
+    start_on_this_device.bharnet_mm = True
+    return start_on_this_device
+
+
+def start_gloo_without_gpu() -> None:
+    """Let every launcher start on a machine without an accelerator.
+
+    MMEngine selects a CUDA device and the configs' NCCL whatever the machine has. Here the
+    processes talk through gloo. Can go when MMEngine chooses the backend by device.
+    """
+    from mmengine.dist import utils
+
+    for name in ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi'):
+        start = getattr(utils, name)
+        if not hasattr(start, 'bharnet_mm'):
+            setattr(utils, name, _with_gloo(start))
+
+
+def wrap_cpu_models_for_ddp() -> None:
+    """Let ``MMDistributedDataParallel`` wrap a model on the CPU.
+
+    The runner always passes ``device_ids=[LOCAL_RANK]``, which torch refuses for CPU parameters.
+    Can go when MMEngine passes device ids for GPUs only.
+    """
+    from mmengine.model import MMDistributedDataParallel
+
+    original = MMDistributedDataParallel.__init__
+    if hasattr(original, 'bharnet_mm'):
+        return
+
+    @wraps(original)
+    def __init__(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
+            kwargs['device_ids'] = None
+        original(self, module, *args, **kwargs)
+
+    __init__.bharnet_mm = True
+    MMDistributedDataParallel.__init__ = __init__
+
+
+def survive_broken_torchvision() -> None:
+    """Keep a torchvision that does not fit the installed torch from stopping every run.
+
+    The runner only wants its version for the log. Can go when MMEngine's ``collect_env`` catches
+    more than ``ModuleNotFoundError``.
+    """
+    from mmengine.runner import runner
+
+    original = runner.collect_env
+    if hasattr(original, 'bharnet_mm'):
+        return
+
+    @wraps(original)
+    def collect_env() -> dict:
+        try:
+            return original()
+        except (ImportError, RuntimeError, AttributeError, OSError) as error:
+            return {'PyTorch': torch.__version__, 'Environment not collected': repr(error)}
+
+    collect_env.bharnet_mm = True
+    runner.collect_env = collect_env
+
+
+# ---- NumPy 2
+class _NumpyWithOldNames(ModuleType):
+    """NumPy plus names that NumPy 2 removed, for single upstream modules that still use them."""
+
+    Inf = np.inf
+    NAN = np.nan
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'trapz' and not hasattr(np, 'trapz'):
+            return np.trapezoid
+        if name == 'in1d' and not hasattr(np, 'in1d'):
+            return np.isin
+        return getattr(np, name)
+
+
+_OLD_NUMPY_NAMES = {
+    'mmaction.datasets.transforms.pose_transforms': 'Inf',
+    'mmaction.utils.misc': 'Inf',
+    'mmaction.evaluation.functional.accuracy': 'trapz',
+    'mmaction.evaluation.functional.ava_evaluation.metrics': 'NAN',
+    'mmaction.evaluation.metrics.multimodal_metric': 'in1d',
+}
+
+
+def restore_numpy_names() -> None:
+    """Give the few MMAction2 modules that use removed NumPy names a ``np`` that has them.
+
+    NumPy itself is not touched. Can go when MMAction2 supports NumPy 2.
+    """
+    for module_name, name in _OLD_NUMPY_NAMES.items():
+        if not hasattr(np, name):
+            importlib.import_module(module_name).np = _NumpyWithOldNames('numpy')
+
+
+def _adjust_hue(img: np.ndarray, factor: float) -> np.ndarray:
+    """Shift the hue of an RGB image (H, W, 3) by ``factor`` in [-0.5, 0.5]; float32, 0 to 255."""
+    import cv2
+
+    hsv = cv2.cvtColor(np.clip(img, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV)
+    hue = hsv[..., 0].astype(np.int16) + int(factor * 255)
+    hsv[..., 0] = (hue % 180).astype(np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.float32)
+
+
+def fix_color_jitter() -> None:
+    """Compute ``ColorJitter``'s hue shift without overflow.
+
+    It adds a signed number to a uint8 array: NumPy 2 raises for each negative one, half of all
+    calls. Can go when MMAction2 supports NumPy 2.
+    """
+    if np.lib.NumpyVersion(np.__version__) >= '2.0.0':
+        from mmaction.datasets.transforms import ColorJitter
+
+        ColorJitter.adjust_hue = staticmethod(_adjust_hue)
+
+
+def apply() -> None:
+    """Mend everything above; calling it again changes nothing."""
+    provide_missing_drn()
+    skip_broken_multimodal()
+    replace_pkg_resources()
+    allow_message_hub()
+    start_gloo_without_gpu()
+    wrap_cpu_models_for_ddp()
+    survive_broken_torchvision()
+    restore_numpy_names()
+    fix_color_jitter()
