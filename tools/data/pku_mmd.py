@@ -8,6 +8,7 @@ data set's own files (cross-subject.txt, cross-view.txt).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from bharnet_mm.datasets import protocols
@@ -35,6 +36,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     report = Report('recordings')
+    splits = protocols.pku_mmd_splits(args.splits)  # first: it fails at once where it must
     recordings = pku_mmd.list_recordings(args.source, args.labels, report)
     return run(
         args,
@@ -46,7 +48,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         body_layout='kinect_v2',
         hand_layout=None,
         classes=pku_mmd.PKU_MMD_CLASSES,
-        splits=protocols.pku_mmd_splits(args.splits),
+        splits=partial(pku_mmd.present_splits, splits, report),
     )
 
 

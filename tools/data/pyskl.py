@@ -51,7 +51,6 @@ def import_(args: argparse.Namespace) -> int:
     channels = next(np.shape(a['keypoint'])[3] for a in annotations if 'keypoint' in a)
     names = ('x', 'y', 'z')[:channels]
     reader = pyskl.AnnotationReader(layout, channels)
-    rules = pyskl.split_rules(splits, map(pyskl.annotation_id, annotations), report)
     # the annotations are in memory already: handing them to other processes would only cost time
     args.workers = 1
     return run(
@@ -66,7 +65,7 @@ def import_(args: argparse.Namespace) -> int:
         body_channels=names,
         hand_channels=names,
         classes=pyskl.class_names(annotations, args.classes),
-        splits=rules,
+        splits=lambda store: pyskl.split_rules(splits, store.clip_ids.tolist(), report),
         pixels=channels == 2,
     )
 

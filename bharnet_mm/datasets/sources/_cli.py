@@ -4,12 +4,12 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import BHaRNetError, ConfigError
-from ..store import StoreWriter
+from ..store import ClipStore, StoreWriter
 from ..store_format import LOCK_FILE, META_FILE
 from ._convert import Converted, Report, convert
 
@@ -88,6 +88,7 @@ def run(
     report: Report,
     ids: Callable[[Any], str] | None = None,
     prepare: Callable[[Sequence[Any], StoreWriter], Iterable[Any]] | None = None,
+    splits: Mapping[str, Mapping] | Callable[[ClipStore], Mapping[str, Mapping]] | None = None,
     **store: Any,
 ) -> int:
     """Opens the store, converts and prints the report.
@@ -98,18 +99,24 @@ def run(
         ids (Callable, optional): Item to its only clip id, so that ``--resume`` can pass over it
             unread.
         prepare (Callable, optional): Last change to the items, given the open store.
-        **store: Arguments of :class:`StoreWriter`.
+        splits (dict | Callable, optional): Rules, or what makes them once all clips are there (a
+            rule must not name what no clip has).
+        **store: Other arguments of :class:`StoreWriter`.
 
     Returns:
         int: Exit status: 1 where the store holds no clip afterwards.
     """
-    with open_store(args, **store) as writer:
+    later = callable(splits)
+    with open_store(args, splits=None if later else splits, **store) as writer:
         if ids is not None and writer.clip_ids:
             todo = [item for item in items if ids(item) not in writer.clip_ids]
             report.skipped += len(items) - len(todo)
             items = todo
         items = prepare(items, writer) if prepare else items
         convert(items, read, writer, report, workers=args.workers, strict=args.strict)
+    if later and (kept := ClipStore(args.out)):
+        with StoreWriter(args.out, splits=splits(kept), append=True):
+            pass
     return finish(args, report)
 
 

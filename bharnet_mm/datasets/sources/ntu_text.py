@@ -78,24 +78,17 @@ def parse_skeleton(data: bytes, where: str) -> SkeletonText:
         raise SourceError(where, found='an empty file', expected='the number of frames', fix=_FIX)
     num_frames = walk.count('the number of frames')
     frame, headers, joint_lines = [], [], []
-    for t in range(num_frames):
-        bodies = walk.count('the number of bodies', t)
-        for _ in range(bodies):
-            header = walk.take(1, f'the {NUM_HEADER} numbers of a body', t)[0].split()
-            if len(header) != NUM_HEADER:
-                walk.fail(f'{len(header)} values', f'the {NUM_HEADER} numbers of a body', t)
-            joints = walk.count('the number of joints', t)
-            if joints != NUM_JOINTS:
-                walk.fail(f'{joints} joints', f'{NUM_JOINTS}', t)
-            joint_lines += walk.take(NUM_JOINTS, f'{NUM_JOINTS} lines of joints', t)
-            frame.append(t)
-            headers.append(header)
-    if walk.at < len(lines):
-        walk.at += 1
-        walk.fail(
-            f'{len(lines) - walk.at + 1} line(s) after the last of {num_frames} frames',
-            'the end of the file',
-        )
+    try:
+        for t in range(num_frames):
+            for _ in range(walk.count('the number of bodies', t)):
+                headers.append(walk.header(t))
+                joint_lines += walk.joints(t)
+                frame.append(t)
+        walk.end(num_frames)
+    except SourceError:
+        # a lost or doubled line shows late: what was read before it may say where
+        _joints_one_by_one(joint_lines, frame, where)
+        raise
     body_id, header = _headers(headers, where)
     return SkeletonText(
         num_frames,
@@ -129,6 +122,27 @@ class _Walk:
         if value < 0:
             self.fail(repr(_shorten(line)), f'{what}, a non-negative integer', frame)
         return value
+
+    def header(self, frame: int) -> list:
+        what = f'the {NUM_HEADER} numbers of a body'
+        values = self.take(1, what, frame)[0].split()
+        if len(values) != NUM_HEADER:
+            self.fail(f'{len(values)} values', what, frame)
+        return values
+
+    def joints(self, frame: int) -> list:
+        num = self.count('the number of joints', frame)
+        if num != NUM_JOINTS:
+            self.fail(f'{num} joints', f'{NUM_JOINTS}', frame)
+        return self.take(NUM_JOINTS, f'{NUM_JOINTS} lines of joints', frame)
+
+    def end(self, num_frames: int) -> None:
+        more = len(self.lines) - self.at
+        if more:
+            self.at += 1
+            self.fail(
+                f'{more} line(s) after the last of {num_frames} frames', 'the end of the file'
+            )
 
     def fail(self, found: str, expected: str, frame: int | None = None) -> None:
         real = [n for n, line in enumerate(self.data.splitlines(), 1) if line.strip()]

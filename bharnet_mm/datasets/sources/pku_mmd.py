@@ -5,15 +5,15 @@ zeros where there is no second (or first) body. A label file has one row ``class
 confidence`` per action instance. The instance is rows ``start`` to ``end``, both included, counted
 from 0, as published code cuts them (the description does not say).
 
-Files are named after the recording, ``0002-L``; the letter is the camera: left, middle or right.
-This is phase 1; the recordings do not say who is seen.
+Files are named after the recording: ``0002-L`` (phase 1, which does not say who is seen) or
+``A10N08-L`` (phase 2, subject 8); the letter is the camera: left, middle or right.
 """
 
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from ...errors import SourceError
 from ..clip import Clip, empty_hands
-from ..store import StoreWriter
+from ..store import ClipStore, StoreWriter
 from ._convert import Converted, Report
 
 NUM_JOINTS = 25
@@ -30,7 +30,7 @@ NUM_VALUES = NUM_BODIES * NUM_JOINTS * 3
 FPS = 30.0
 IMAGE_SIZE = (1920, 1080)
 
-_NAME = re.compile(r'\d{4}-[LMR]')
+_NAME = re.compile(r'(?:\d{4}|A\d{2}N(?P<subject>\d{2}))-[LMR]')
 _FIX = 'unpack or download it again'
 
 
@@ -59,7 +59,7 @@ def list_recordings(
     for name in sorted(skeleton_files.keys() | label_files.keys()):
         report.found += 1
         if not _NAME.fullmatch(name):
-            report.refuse(name, 'name is not of the form 0002-L')
+            report.refuse(name, 'name is not of the form 0002-L or A10N08-L')
         elif name not in label_files:
             report.refuse(name, 'recording without a label file')
         elif name not in skeleton_files:
@@ -84,6 +84,23 @@ def without_done(recordings: Sequence[Recording], writer: StoreWriter) -> list[R
     return [replace(r, done=frozenset(done.get(str(r), ()))) for r in recordings]
 
 
+def present_splits(
+    splits: Mapping[str, Mapping], report: Report, store: ClipStore
+) -> dict[str, dict]:
+    """The official splits without recordings of which there is no clip; the report names those."""
+    there = {name.decode() for name in store.column('source').tolist()}
+    present = {}
+    for name, rule in splits.items():
+        absent = [recording for recording in rule['source'] if recording not in there]
+        kept = [recording for recording in rule['source'] if recording in there]
+        if absent:
+            some = ', '.join(absent[:5]) + (' ...' if len(absent) > 5 else '')
+            report.notes.append(f'split {name}: {len(absent)} recordings without a clip ({some})')
+        if kept:
+            present[name] = {'source': kept}
+    return present
+
+
 def _files(folder: str | os.PathLike, suffix: str) -> dict[str, str]:
     paths = [p for p in sorted(Path(folder).rglob('*')) if p.suffix in ('.txt', suffix)]
     return {path.stem: str(path) for path in paths}
@@ -103,7 +120,8 @@ def parse_recording(data: bytes, where: str) -> np.ndarray:
             values = np.fromstring(b'\n'.join(lines), dtype=np.float64, sep=' ')
         except ValueError:
             values = np.empty(0)
-    if not lines or values.size != len(lines) * NUM_VALUES:
+    rows_whole = all(len(line.split()) == NUM_VALUES for line in lines)
+    if not lines or not rows_whole or values.size != len(lines) * NUM_VALUES:
         raise _row_error(lines, where)
     return values.reshape(-1, NUM_BODIES, NUM_JOINTS, 3)
 
@@ -209,6 +227,7 @@ def _instance(
     converted.repaired.update(repaired)
     body = np.where(visible[..., None, None], body[order], 0).astype(np.float32)
     hand, hand_score = empty_hands(*body.shape[:2], channels=1)
+    subject = _NAME.fullmatch(converted.name)['subject']
     return Clip(
         clip_id=clip_id,
         label=action - 1,
@@ -217,6 +236,7 @@ def _instance(
         hand=hand,
         hand_score=hand_score,
         frame_index=np.arange(start, start + body.shape[1], dtype=np.int32),
+        subject=str(int(subject)) if subject else '',
         camera=converted.name[-1],
         source=converted.name,
         video=f'{converted.name}.avi',

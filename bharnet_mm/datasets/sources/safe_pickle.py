@@ -16,12 +16,22 @@ _NUMPY = {
         ('numeric', '_frombuffer'),
     )
 }
-_ADMITTED = _NUMPY | {
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-    ('collections', 'OrderedDict'),
-    ('_codecs', 'encode'),  # how protocols 0 to 2 write bytes
+# what older protocols name because they have no code for it
+_PLAIN = {
+    (module, name)
+    for module in ('builtins', '__builtin__')
+    for name in ('set', 'frozenset', 'bytes', 'bytearray')
 }
+_ADMITTED = (
+    _NUMPY
+    | _PLAIN
+    | {
+        ('numpy', 'ndarray'),
+        ('numpy', 'dtype'),
+        ('collections', 'OrderedDict'),
+        ('_codecs', 'encode'),  # how protocols 0 to 2 write bytes
+    }
+)
 
 
 class RestrictedUnpickler(pickle.Unpickler):
