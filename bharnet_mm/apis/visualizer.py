@@ -101,7 +101,7 @@ def draw_clip(
     hand_layout = None if hand_layout is None else get_layout(hand_layout)
     persons, total = clip.body.shape[:2]
     hand_rows = 0 if hand_layout is None else persons
-    figure = figure or _new_figure(1.9 * num_frames, 3.1 + 1.05 * hand_rows)
+    figure = figure or new_figure(1.9 * num_frames, 3.1 + 1.05 * hand_rows)
     figure.suptitle(title or clip.clip_id, fontsize=10)
     columns = np.unique(np.linspace(0, total - 1, num_frames + 2)[1:-1].round().astype(int))
     grid = figure.add_gridspec(
@@ -157,8 +157,9 @@ def save_clip(
     draw_clip(clip, body_layout, hand_layout, **kwargs).savefig(path, dpi=110)
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    # A figure of its own with the Agg canvas: pyplot would keep it alive and might want a display.
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches that needs no display."""
+    # Not by pyplot, which would keep it alive and might want a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -67,7 +67,7 @@ BODY_NOISE_ELSEWHERE = 0.006
 HAND_NOISE = (0.008, 0.008, 0.016)  # fractions of the crop
 
 # One random stream each, so that nothing of one can show in another.
-_TIMING, _BODY, _HAND, _BODY_SENSOR, _HAND_SENSOR, _SUBJECT = range(6)
+_TIMING, _BODY, _HAND, _BODY_SENSOR, _HAND_SENSOR, _SUBJECT, _PARTNER = range(7)
 
 
 def body_ceiling(classes: Sequence[str | Gesture] = GESTURES) -> float:
@@ -143,14 +143,13 @@ class SyntheticSample:
         view = CAMERAS[camera][0] + timing.normal(0, 3)
 
         body = self.make_bodies(gesture.arm, number, subject, envelope)
+        # The store's order: who moves most comes first.
+        order = np.argsort(-body.var(axis=1).sum(axis=(1, 2)), kind='stable')
         body = to_camera(body, view, *CAMERAS[camera][1:])
         body, pixel, body_score = self._sense_bodies(body, number)
         hand, hand_score = self.make_hands(
             gesture.hand, gesture.persons, number, subject, envelope, view
         )
-
-        # The store's order: who moves most comes first.
-        order = np.argsort(-body.var(axis=1).sum(axis=(1, 2)), kind='stable')
         return Clip(
             clip_id=f'synthetic{number:05d}',
             label=label,
@@ -177,7 +176,7 @@ class SyntheticSample:
         motion, count = ARM_MOTIONS[arm], len(envelope)
         bodies = []
         for person in range(motion.persons):
-            size, speed, left = self.subjects[subject] if person == 0 else self._partner(rng)
+            size, speed, left = self.subjects[subject] if person == 0 else self._partner(number)
             mine = envelope if person == 0 else _delayed(envelope, int(rng.integers(0, 6)))
             time = np.arange(count) / FPS * speed
             active = motion.path(rng, time) + rng.normal(0, 0.04, 3)
@@ -218,7 +217,7 @@ class SyntheticSample:
         hands, scores = np.zeros((persons, 2, count, 21, 3)), np.zeros((persons, 2, count))
         rng, sensor = self._stream(number, _HAND), self._stream(number, _HAND_SENSOR)
         for person in range(persons):
-            size, speed, left = self.subjects[subject] if person == 0 else self._partner(rng)
+            size, speed, left = self.subjects[subject] if person == 0 else self._partner(number)
             time = np.arange(count) / FPS * speed
             for side in range(2):
                 acting = person == 0 and side == (0 if left else 1)
@@ -265,9 +264,9 @@ class SyntheticSample:
         rng = self._stream(index, _SUBJECT)
         return *_person(rng), str(index + 1) in LEFT_HANDED
 
-    @staticmethod
-    def _partner(rng: np.random.Generator) -> tuple[BodySize, float, bool]:
+    def _partner(self, number: int) -> tuple[BodySize, float, bool]:
         """Somebody who is nobody's subject, so that splits by subject stay clean."""
+        rng = self._stream(number, _PARTNER)
         return *_person(rng), bool(rng.random() < 0.2)
 
 

@@ -1,0 +1,201 @@
+"""What the experts reached on the synthetic sample beside the known ceilings: table and picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..datasets.store import ClipStore
+from ..datasets.synthetic import (
+    NAME,
+    body_ceiling,
+    find_gestures,
+    fused_ceiling,
+    hand_ceiling,
+)
+from ..evaluation.scores import Scores
+from .visualizer import draw_clip, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.table import Table
+
+_EXPERTS = {'body': 'body expert', 'hand': 'hand expert', 'fused': 'both'}
+_COLORS = {'body': '#3b7dd8', 'hand': '#e8853a', 'fused': '#3f9e57'}
+
+
+class Curve(NamedTuple):
+    """What a training run logged."""
+
+    loss: np.ndarray  # (n, 2): epoch with fraction, loss
+    accuracy: np.ndarray  # (m, 2): epoch, top-1 of the validation
+
+
+class Group(NamedTuple):
+    """Classes that look alike to one expert."""
+
+    name: str
+    classes: list[int]
+
+    @property
+    def ceiling(self) -> float:
+        """Best top-1 within the group for the expert to which its classes look alike."""
+        return 1 / len(self.classes)
+
+
+def ceilings(classes: Sequence[str]) -> dict[str, float]:
+    """Known best top-1 of each expert on the sample."""
+    return {
+        'body': body_ceiling(classes),
+        'hand': hand_ceiling(classes),
+        'fused': fused_ceiling(classes),
+    }
+
+
+def groups(classes: Sequence[str]) -> tuple[list[Group], list[Group]]:
+    """Classes with the same arm motion, and classes with the same hand action and persons."""
+    arms: dict[str, list[int]] = {}
+    hands: dict[str, list[int]] = {}
+    for i, gesture in enumerate(find_gestures(classes)):
+        arms.setdefault(gesture.arm, []).append(i)
+        persons = '' if gesture.persons == 1 else f', {gesture.persons} persons'
+        hands.setdefault(gesture.hand + persons, []).append(i)
+    return [Group(*item) for item in arms.items()], [Group(*item) for item in hands.items()]
+
+
+def accuracy(scores: Scores, expert: str, classes: Sequence[int]) -> float:
+    """Top-1 of an expert on the clips of some classes; NaN where there are none."""
+    chosen = np.isin(scores.label, classes)
+    return float(scores.correct(expert)[chosen].mean()) if chosen.any() else float('nan')
+
+
+def make_table(scores: Scores) -> Table:
+    """A `rich` table: each expert's top-1, its known ceiling and how far chance can carry it."""
+    from rich.table import Table
+
+    table = Table(title=f'{NAME}: top-1 on {len(scores)} test clips, {len(scores.classes)} classes')
+    for column in ('', 'reached', 'known ceiling', 'one s.d. of chance'):
+        table.add_column(column, justify='right' if column else 'left')
+    for expert, ceiling in ceilings(scores.classes).items():
+        # The ceiling is an expectation: so many clips, each right with that probability.
+        chance = np.sqrt(ceiling * (1 - ceiling) / len(scores))
+        table.add_row(
+            _EXPERTS[expert], f'{scores.top1(expert):.3f}', f'{ceiling:.3f}', f'± {chance:.3f}'
+        )
+    table.caption = (
+        'Classes are made of arm motions and hand actions that several classes share, so neither '
+        'expert alone can pass its ceiling. Synthetic data: no claim about real actions.'
+    )
+    return table
+
+
+def read_curve(work_dir: str | Path) -> Curve:
+    """The latest training curve under a work folder, from MMEngine's `vis_data/scalars.json`."""
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json'), reverse=True):
+        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        losses = [row for row in rows if 'loss' in row]
+        if not losses:
+            continue  # a test run's
+        tests = [(row['step'], row['acc/top1']) for row in rows if 'acc/top1' in row]
+        # Epochs are logged as whole numbers, so place each row by its iteration.
+        epochs, last = max(row['epoch'] for row in losses), max(row['iter'] for row in losses)
+        return Curve(
+            np.array([(row['iter'] * epochs / last, row['loss']) for row in losses], dtype=float),
+            np.array(tests, dtype=float).reshape(-1, 2),
+        )
+    return Curve(np.empty((0, 2)), np.empty((0, 2)))
+
+
+def draw_report(
+    path: str | Path, scores: Scores, curve: Curve | None = None, store: ClipStore | None = None
+) -> None:
+    """Writes the picture.
+
+    Args:
+        path (str | Path): PNG file.
+        scores (Scores): With `body`, `hand` and `fused` logits of clips of the sample.
+        curve (Curve | None): Of the training.
+        store (ClipStore | None): Where the example clip comes from: one that only both together
+            get right, if there is one.
+    """
+    heights = [8] if store is None else [8, 4.5]
+    figure = new_figure(15, sum(heights))
+    parts = figure.subfigures(1 if store is None else 2, 1, squeeze=False, height_ratios=heights)
+    top = parts[0, 0]
+    top.suptitle(f'{NAME} (no real data): top-1 on {len(scores)} test clips', fontsize=13)
+    axes = top.subplot_mosaic(
+        [['arm', 'arm', 'hand', 'hand'], ['all', 'all', 'curve', 'curve']],
+        gridspec_kw=dict(left=0.05, right=0.97, bottom=0.07, top=0.88, hspace=0.45, wspace=0.4),
+    )
+    arms, hands = groups(scores.classes)
+    _bars(axes['arm'], scores, arms, 'body')
+    axes['arm'].set_title('by arm motion: bodies of a group look alike', fontsize=10)
+    _bars(axes['hand'], scores, hands, 'hand')
+    axes['hand'].set_title('by hand action: hands of a group look alike', fontsize=10)
+    _overall(axes['all'], scores)
+    _curves(axes['curve'], curve)
+    if store is not None:
+        clip = store[store.find(_example(scores))]
+        title = f'{NAME}: "{store.classes[clip.label]}" ({clip.clip_id})'
+        draw_clip(clip, store.body_layout, store.hand_layout, 8, title, figure=parts[1, 0])
+    figure.savefig(path, dpi=90)
+
+
+def _bars(ax: Axes, scores: Scores, shown: list[Group], limited: str) -> None:
+    place = np.arange(len(shown))
+    for i, expert in enumerate(_EXPERTS):
+        heights = [accuracy(scores, expert, group.classes) for group in shown]
+        ax.bar(place + 0.27 * (i - 1), heights, 0.25, color=_COLORS[expert], label=_EXPERTS[expert])
+    for i, group in enumerate(shown):
+        label = f'ceiling of the {_EXPERTS[limited]}' if i == 0 else None
+        ax.hlines(group.ceiling, i - 0.45, i + 0.45, color='black', ls='--', lw=1.3, label=label)
+    names = [f'{g.name}\n{len(g.classes)} class{"es" * (len(g.classes) > 1)}' for g in shown]
+    ax.set_xticks(place, names, fontsize=7.5)
+    _percent(ax)
+    ax.legend(fontsize=7.5, ncols=4, loc='lower center', framealpha=0.9)
+
+
+def _overall(ax: Axes, scores: Scores) -> None:
+    for i, (expert, ceiling) in enumerate(ceilings(scores.classes).items()):
+        reached = scores.top1(expert)
+        ax.bar(i, reached, 0.6, color=_COLORS[expert])
+        ax.text(i, reached / 2, f'{reached:.1%}', ha='center', va='center', color='white')
+        ax.hlines(ceiling, i - 0.42, i + 0.42, color='black', ls='--', lw=1.5)
+        ax.text(i + 0.44, ceiling, f'{ceiling:.1%}', va='center', fontsize=8)
+    ax.set_xticks(range(len(_EXPERTS)), _EXPERTS.values())
+    ax.set_title('all classes: reached, and the known ceiling (dashed)', fontsize=10)
+    _percent(ax)
+
+
+def _curves(ax: Axes, curve: Curve | None) -> None:
+    ax.set_title('training', fontsize=10)
+    if curve is None or not len(curve.loss):
+        ax.text(0.5, 0.5, 'no log', ha='center', transform=ax.transAxes)
+        return
+    ax.plot(*curve.loss.T, color='0.45', lw=1.2)
+    ax.set_xlabel('epoch')
+    ax.set_ylabel('loss (grey)')
+    ax.set_ylim(bottom=0)
+    if len(curve.accuracy):
+        right = ax.twinx()
+        right.plot(*curve.accuracy.T, color=_COLORS['fused'], marker='.')
+        right.set_ylabel('top-1 of both on the test split (green)')
+        right.set_ylim(0, 1)
+
+
+def _percent(ax: Axes) -> None:
+    ax.set_ylim(0, 1.08)
+    ax.set_yticks(np.linspace(0, 1, 6), [f'{v:.0%}' for v in np.linspace(0, 1, 6)], fontsize=8)
+    ax.grid(axis='y', color='0.92')
+    ax.set_axisbelow(True)
+
+
+def _example(scores: Scores) -> str:
+    """A clip that both together get right, and neither expert alone, as far as there is one."""
+    right = {expert: scores.correct(expert) for expert in _EXPERTS}
+    value = 2 * right['fused'] - 0.5 * right['body'] - 0.5 * right['hand']
+    return str(scores.clip_id[value.argmax()])

@@ -1,0 +1,149 @@
+"""Score files: every expert's logits with the ids of the clips they belong to."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError, SourceError
+
+_SUFFIX = '_logits'
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Logits of N clips, K classes.
+
+    Args:
+        clip_id (np.ndarray): (N,) of str, unique.
+        label (np.ndarray): (N,) int64, the true classes.
+        logits (dict[str, np.ndarray]): Expert (`body`, `hand`, `fused` ...) to (N, K) float32.
+        classes (tuple[str, ...]): K names.
+
+    Raises:
+        ConfigError: Shapes that disagree, a label outside the classes, an id that is there twice.
+    """
+
+    clip_id: np.ndarray
+    label: np.ndarray
+    logits: dict[str, np.ndarray]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        count, classes = len(self.clip_id), len(self.classes)
+        expected = {'label': (self.label.shape, (count,))}
+        expected |= {k + _SUFFIX: (v.shape, (count, classes)) for k, v in self.logits.items()}
+        for name, (shape, wanted) in expected.items():
+            if shape != wanted:
+                raise ConfigError(
+                    f'scores, {name}',
+                    f'shape {shape}',
+                    f'{wanted} for {count} clips and {classes} classes',
+                    'give one row for each clip and one column for each class',
+                )
+        if count and not 0 <= self.label.min() <= self.label.max() < classes:
+            raise ConfigError(
+                'scores, label',
+                f'labels {self.label.min()} to {self.label.max()}',
+                f'0 to {classes - 1}',
+                'give the class names that belong to these labels',
+            )
+        names, times = np.unique(self.clip_id, return_counts=True)
+        if (times > 1).any():
+            raise ConfigError(
+                'scores, clip_id',
+                f'{names[times > 1][0]!r} {times.max()} times',
+                'each clip once',
+                'average repeated views of a clip before writing scores',
+            )
+
+    def __len__(self) -> int:
+        return len(self.clip_id)
+
+    def correct(self, expert: str) -> np.ndarray:
+        """Which clips this expert gets right, (N,) bool; of equal logits the first class counts."""
+        if expert not in self.logits:
+            raise ConfigError(
+                'scores', f'expert {expert!r}', f'one of {sorted(self.logits)}', 'correct the name'
+            )
+        return self.logits[expert].argmax(axis=1) == self.label
+
+    def top1(self, expert: str) -> float:
+        """Share of clips that this expert gets right."""
+        return float(self.correct(expert).mean())
+
+
+def save_scores(
+    path: str | os.PathLike,
+    clip_id: Sequence[str],
+    label: Sequence[int] | np.ndarray,
+    logits: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+) -> Scores:
+    """Writes an npz: `clip_id`, `label`, `classes` and `<expert>_logits` for each expert.
+
+    The file appears whole or not at all, and holds no pickled object.
+
+    Args:
+        path (str | os.PathLike): Ends in `.npz`; its folder is made if needed.
+        clip_id (Sequence[str]): N ids.
+        label (Sequence[int] | np.ndarray): N class numbers.
+        logits (Mapping[str, np.ndarray]): Expert to (N, K).
+        classes (Sequence[str]): K names.
+
+    Returns:
+        Scores: What was written.
+    """
+    path = Path(path)
+    if path.suffix != '.npz':
+        raise ConfigError('save_scores', f'path {str(path)!r}', 'a .npz file', 'end it in .npz')
+    scores = Scores(
+        clip_id=np.array([str(item) for item in clip_id], dtype=np.str_),
+        label=np.asarray(label, dtype=np.int64),
+        logits={name: np.asarray(value, dtype=np.float32) for name, value in logits.items()},
+        classes=tuple(str(name) for name in classes),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.stem}.partial.npz')
+    np.savez_compressed(
+        partial,
+        clip_id=scores.clip_id,
+        label=scores.label,
+        classes=np.array(scores.classes, dtype=np.str_),
+        **{name + _SUFFIX: value for name, value in scores.logits.items()},
+    )
+    partial.replace(path)
+    return scores
+
+
+def load_scores(path: str | os.PathLike) -> Scores:
+    """Reads what `save_scores` wrote.
+
+    Raises:
+        SourceError: The file is not there, is no such file, or lacks an array.
+    """
+    fix = 'write it with tools/test.py --dump'
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        reason = 'no such file' if isinstance(error, FileNotFoundError) else f'{error}'
+        raise SourceError(f'{path}', reason, 'an npz file of scores', fix) from None
+    missing = {'clip_id', 'label', 'classes'} - set(arrays)
+    if missing:
+        raise SourceError(f'{path}', f'no array {sorted(missing)}', 'clip_id, label, classes', fix)
+    return Scores(
+        clip_id=arrays['clip_id'],
+        label=arrays['label'],
+        logits={
+            name.removesuffix(_SUFFIX): value
+            for name, value in arrays.items()
+            if name.endswith(_SUFFIX)
+        },
+        classes=tuple(arrays['classes'].tolist()),
+    )
