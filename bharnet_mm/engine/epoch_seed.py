@@ -1,0 +1,42 @@
+"""Random numbers that depend on the epoch and not on when the run was started."""
+
+import random
+
+import numpy as np
+import torch
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+
+def seed_worker(worker_id: int) -> None:
+    """Seeds Python and NumPy in a data-loader worker from torch's seed, new at each start."""
+    seed = torch.initial_seed() % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Seeds Python, NumPy and torch from (seed, epoch, rank) at the start of each training epoch.
+
+    Two things follow. A resumed run draws the augmentations and dropout masks that the
+    uninterrupted one would have drawn: exactly with ``num_workers=0`` or
+    ``persistent_workers=False``; persistent workers keep streams of their own, which start anew.
+    And augmentations differ between epochs: MMEngine gives workers the same seed at every start,
+    so that without persistent workers all epochs would repeat one draw.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Makes the workers follow torch's seed."""
+        runner.train_dataloader.worker_init_fn = seed_worker
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seeds all generators of this process."""
+        entropy = [runner.seed, runner.epoch, runner.rank]
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
