@@ -1,9 +1,17 @@
+import os
+
 import numpy as np
 import pytest
 
 from bharnet_mm.datasets import Clip, StoreWriter
 
 CLASSES = ['wave', 'clap', 'small', 'écrire']
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch):
+    """Waiting for the disk protects against a power cut, which no test here has."""
+    monkeypatch.setattr(os, 'fsync', lambda handle: None)
 
 
 @pytest.fixture

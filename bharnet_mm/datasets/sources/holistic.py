@@ -135,10 +135,10 @@ def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
             fix='record the clip again, or number its frames without gaps',
         )
     vectors = [_read_vector(files[number]) for number in numbers]
-    for path, vector in zip(files.values(), vectors, strict=True):
+    for number, vector in zip(numbers, vectors, strict=True):
         if vector.shape != vectors[0].shape:
             raise SourceError(
-                str(path),
+                str(files[number]),
                 found=f'{vector.shape[0]} numbers',
                 expected=f'{vectors[0].shape[0]}, as in the first frame of the clip',
                 fix='record the clip again in one form',
