@@ -1,0 +1,39 @@
+"""Transforms of body and hand clips, registered in MMAction2's ``TRANSFORMS``."""
+
+from .base import BodyHandTransform
+from .drop_frames import DropFrames
+from .drop_hands import DropHands
+from .format_body_hand import FormatBodyHand
+from .format_keypoint import FormatKeypoint
+from .interpolate_missing import InterpolateMissing
+from .make_feature import MakeFeature
+from .normalize_skeleton import NormalizeSkeleton
+from .pack_body_hand import PackBodyHand
+from .random_mirror import RandomMirror
+from .random_noise import RandomNoise
+from .random_rotate import RandomRotate
+from .random_scale import RandomScale
+from .sample_window import SampleWindow
+from .select_channels import SelectChannels
+from .select_joints import SelectJoints
+from .select_persons import SelectPersons
+
+__all__ = [
+    'BodyHandTransform',
+    'DropFrames',
+    'DropHands',
+    'FormatBodyHand',
+    'FormatKeypoint',
+    'InterpolateMissing',
+    'MakeFeature',
+    'NormalizeSkeleton',
+    'PackBodyHand',
+    'RandomMirror',
+    'RandomNoise',
+    'RandomRotate',
+    'RandomScale',
+    'SampleWindow',
+    'SelectChannels',
+    'SelectJoints',
+    'SelectPersons',
+]

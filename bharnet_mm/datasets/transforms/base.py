@@ -1,0 +1,207 @@
+"""What all transforms share: the base class, argument checks and views of the parts of a clip."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
+
+from bharnet_mm.errors import ClipError, ConfigError
+from bharnet_mm.layouts import SkeletonLayout
+
+PARTS = ('body', 'hand')
+
+
+class BodyHandTransform(BaseTransform):
+    """Base class of the transforms on body and hand clips.
+
+    ``results`` is the dict that ``BodyHandDataset`` makes. Calling a transform leaves that dict and
+    its arrays, which may be read-only memory maps, as they are: the transform works on a shallow
+    copy and replaces arrays. What is masked carries no meaning and may hold anything, NaN
+    included; it never reaches a visible entry.
+
+    Subclasses keep each argument in an attribute of the same name, which is what ``repr`` prints.
+
+    Attributes:
+        num_untreated: Number of clips that could not be treated as asked (see the subclass).
+    """
+
+    num_untreated: int = 0
+
+    def __call__(self, results: dict) -> dict:
+        """Applies the transform to a shallow copy of ``results``.
+
+        Raises:
+            ConfigError: ``results`` lacks a key that the transform needs.
+            ClipError: The clip is not what the transform needs.
+        """
+        results = results.copy()
+        try:
+            # Masked entries may hold infinities; what is computed from them is masked as well.
+            with np.errstate(all='ignore'):
+                return self.transform(results)
+        except KeyError as error:
+            key = error.args[0] if error.args else None
+            if key in results:
+                raise
+            raise ConfigError(
+                f'{type(self).__name__} on clip {results.get("clip_id")!r}',
+                f'no key {key!r} in results (only {sorted(map(str, results))})',
+                'the keys it requires, see its docstring',
+                'correct the order of the pipeline',
+            ) from error
+
+    def __repr__(self) -> str:
+        names = inspect.signature(type(self).__init__).parameters
+        arguments = ', '.join(f'{n}={getattr(self, n)!r}' for n in names if n != 'self')
+        return f'{type(self).__name__}({arguments})'
+
+    def _check(self, ok: Any, argument: str, expected: str) -> None:
+        """Raises ConfigError about an argument (already an attribute) unless ``ok``."""
+        if not ok:
+            raise ConfigError(
+                f'{type(self).__name__}({argument}=...)',
+                repr(getattr(self, argument)),
+                expected,
+                f'correct {argument} in the config',
+            )
+
+    def _clip_error(self, results: dict, found: str, expected: str, fix: str) -> ClipError:
+        where = f'clip {results.get("clip_id")!r} in {type(self).__name__}'
+        return ClipError(where, found, expected, fix)
+
+    def _count(self, results: dict, what: str) -> None:
+        """Counts a clip that could not be treated as asked; logs the first one."""
+        self.num_untreated += 1
+        if self.num_untreated == 1:
+            print_log(
+                f'{type(self).__name__}: {what} in clip {results.get("clip_id")!r}; further such '
+                'clips of this process are counted in num_untreated, not logged',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+
+def is_number(value: Any, low: float = -np.inf, high: float = np.inf) -> bool:
+    """A finite real number (not a bool) within [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    return bool(np.isfinite(value)) and low <= value <= high
+
+
+def is_count(value: Any, low: int = 1) -> bool:
+    """A whole number (not a bool) of at least ``low``."""
+    return not isinstance(value, bool) and isinstance(value, (int, np.integer)) and value >= low
+
+
+def is_pair(value: Any, low: float, high: float) -> bool:
+    """Two numbers in ascending order within [low, high]."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    return all(is_number(v, low, high) for v in value) and value[0] <= value[1]
+
+
+def are_parts(value: Any) -> bool:
+    """A sequence of one or both of 'body' and 'hand', each once."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return False
+    return bool(value) and all(v in PARTS for v in value) and len(set(value)) == len(value)
+
+
+def get_part(results: dict, part: str) -> tuple[np.ndarray, np.ndarray, SkeletonLayout]:
+    """Coordinates (I, T, V, C), visibility (I, T) and layout of a part.
+
+    An instance is one person's body (I = M) or one hand (I = 2M: left and right of person 0, left
+    and right of person 1, ...).
+    """
+    x, visible = results[part], results[f'{part}_visible']
+    if part == 'hand':
+        x, visible = x.reshape(-1, *x.shape[2:]), visible.reshape(-1, visible.shape[2])
+    return x, visible, results[f'{part}_layout']
+
+
+def set_part(results: dict, part: str, x: np.ndarray, visible: np.ndarray | None = None) -> None:
+    """Puts back what ``get_part`` gave."""
+    if part == 'hand':
+        x = x.reshape(-1, 2, *x.shape[1:])
+        visible = None if visible is None else visible.reshape(-1, 2, visible.shape[1])
+    results[part] = x
+    if visible is not None:
+        results[f'{part}_visible'] = visible
+
+
+def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest true frame at or before, and at or after, each frame of a mask (I, T).
+
+    Returns:
+        Two (I, T) index arrays; -1 and T where there is none.
+    """
+    time = np.arange(mask.shape[1])
+    before = np.maximum.accumulate(np.where(mask, time, -1), axis=1)
+    after = np.where(mask, time, len(time))[:, ::-1]
+    return before, np.minimum.accumulate(after, axis=1)[:, ::-1]
+
+
+def scale_lengths(
+    x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout
+) -> tuple[np.ndarray, np.ndarray]:
+    """Length of the layout's ``scale`` pair in each frame, and where it counts; both (I, T).
+
+    It counts where the instance is visible and the length is not zero.
+    """
+    a, b = layout.scale_index.tolist()
+    difference = x[:, :, a] - x[:, :, b]
+    lengths = np.sqrt(np.einsum('itc,itc->it', difference, difference))
+    return lengths, visible & (lengths > 1e-6)
+
+
+def clip_scale(lengths: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the valid lengths of each instance, 1 where there is none, and where there is any.
+
+    Returns:
+        (I,) float32 and (I,) bool.
+    """
+    count = valid.sum(axis=1)
+    total = np.where(valid, lengths, np.float32(0)).sum(axis=1)
+    found = count > 0
+    return np.where(found, total / np.maximum(count, 1), 1).astype(np.float32), found
+
+
+def apply_linear(transform: BodyHandTransform, results: dict, matrix: np.ndarray) -> None:
+    """Maps all coordinates of body and hands by ``x -> A x``, A (3, 3).
+
+    A part with two channels takes the upper left 2 x 2 of A. Left hands in canonical space are
+    mirror images, ``x = K x'`` with K = diag(-1, 1, 1), so that there the same map reads K A K.
+    """
+    for part in PARTS:
+        x = results[part]
+        channels = x.shape[-1]
+        if not results[f'{part}_visible'].any():
+            continue
+        if channels not in (2, 3):
+            raise transform._clip_error(
+                results,
+                f'{channels} channels in {part!r}',
+                '2 or 3',
+                'select x, y (and z) with SelectChannels',
+            )
+        a = np.asarray(matrix, dtype=np.float32)[:channels, :channels]
+        if part == 'hand' and results.get('hand_space') == 'canonical':
+            mirror = np.ones(channels, dtype=np.float32)
+            mirror[0] = -1
+            mapped = np.empty_like(x)
+            mapped[:, 0] = _map(x[:, 0], mirror[:, None] * a * mirror)
+            mapped[:, 1] = _map(x[:, 1], a)
+            results[part] = mapped
+        else:
+            results[part] = _map(x, a)
+
+
+def _map(x: np.ndarray, a: np.ndarray) -> np.ndarray:
+    # One flat product: a stacked one would call the matrix routine once per frame.
+    return (x.reshape(-1, x.shape[-1]) @ a.T).reshape(x.shape)

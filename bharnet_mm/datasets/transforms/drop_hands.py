@@ -1,0 +1,40 @@
+"""Hands that an estimator did not find."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmaction.registry import TRANSFORMS
+
+from .base import BodyHandTransform, is_number
+
+
+@TRANSFORMS.register_module()
+class DropHands(BodyHandTransform):
+    """Marks hands missing at random.
+
+    Required Keys:
+
+        - hand_visible
+
+    Modified Keys:
+
+        - hand_visible
+
+    Args:
+        prob: Probability of a loss.
+        mode: What is lost together, each independently with ``prob``: 'clip' all hands of the
+            clip, 'hand' one hand, 'frames' one hand in one frame. Defaults to 'clip'.
+    """
+
+    def __init__(self, prob: float, mode: str = 'clip') -> None:
+        self.prob = prob
+        self.mode = mode
+        self._check(is_number(prob, 0, 1), 'prob', 'a probability')
+        self._check(mode in ('clip', 'hand', 'frames'), 'mode', "'clip', 'hand' or 'frames'")
+
+    def transform(self, results: dict) -> dict:
+        visible = results['hand_visible']  # (M, 2, T)
+        shapes = {'clip': (1, 1, 1), 'hand': (*visible.shape[:2], 1), 'frames': visible.shape}
+        kept = np.random.random(shapes[self.mode]) >= self.prob
+        results['hand_visible'] = visible & kept
+        return results

@@ -1,0 +1,73 @@
+"""The arrays that BHaRNet's recognizers take."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmaction.registry import TRANSFORMS
+
+from .base import PARTS, BodyHandTransform, get_part, is_count
+
+
+@TRANSFORMS.register_module()
+class FormatBodyHand(BodyHandTransform):
+    """Pads to a fixed number of persons, lays hands out as instances, sets what is masked to 0.
+
+    Required Keys:
+
+        - body, body_visible, body_layout, hand, hand_visible, hand_layout
+
+    Modified Keys:
+
+        - body: (M, T, V, C) float32 with M = ``num_persons``
+        - hand: (2M, T, 21, C) float32 in the order person 0 left, person 0 right, person 1 left ...
+
+    Added Keys:
+
+        - body_mask: (M, T) bool
+        - hand_mask: (2M, T) bool
+
+    Removed Keys:
+
+        - body_visible, hand_visible
+
+    Args:
+        num_persons: M. Defaults to 2.
+
+    Raises:
+        ClipError: The clip has more persons.
+    """
+
+    def __init__(self, num_persons: int = 2) -> None:
+        self.num_persons = num_persons
+        self._check(is_count(num_persons), 'num_persons', 'a whole number of at least 1')
+
+    def transform(self, results: dict) -> dict:
+        padded = {part: pad_part(self, results, part, self.num_persons) for part in PARTS}
+        for part, (x, mask) in padded.items():
+            results[part], results[f'{part}_mask'] = x, mask
+            del results[f'{part}_visible']
+        return results
+
+
+def pad_part(
+    transform: BodyHandTransform, results: dict, part: str, num_persons: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Instances (I, T, V, C) of a part for ``num_persons`` persons, 0 outside their mask (I, T)."""
+    x, visible, _ = get_part(results, part)
+    persons = len(results[part])
+    if persons > num_persons:
+        raise transform._clip_error(
+            results,
+            f'{persons} persons',
+            f'at most num_persons={num_persons}',
+            f'put SelectPersons(max_persons={num_persons}) first in the pipeline',
+        )
+    num = num_persons * len(x) // persons
+    mask = np.zeros((num, x.shape[1]), dtype=bool)
+    mask[: len(x)] = visible
+    padded = np.zeros((num, *x.shape[1:]), dtype=np.float32)
+    if visible.any():
+        padded[: len(x)] = x
+        if not visible.all():
+            padded[~mask] = 0
+    return padded, mask

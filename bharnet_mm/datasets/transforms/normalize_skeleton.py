@@ -1,0 +1,205 @@
+"""Origin, axes and size of a part's coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmaction.registry import TRANSFORMS
+
+from bharnet_mm.layouts import SkeletonLayout
+
+from .base import (
+    PARTS,
+    BodyHandTransform,
+    clip_scale,
+    get_part,
+    is_number,
+    neighbours,
+    scale_lengths,
+    set_part,
+)
+
+_SHOULDERS = ('left_shoulder', 'right_shoulder')
+_HIPS = ('left_hip', 'right_hip')
+# The bone that becomes the z axis, lower end first; the first pair that a layout has.
+_SPINES = (('spine_base', 'spine_mid'), ('hip_center', 'spine'))
+
+
+@TRANSFORMS.register_module()
+class NormalizeSkeleton(BodyHandTransform):
+    """Moves, turns and scales the coordinates of one part, from its visible frames only.
+
+    ``x -> R (x - c) / s`` with
+
+    - ``center``, c: mean of the layout's ``center`` joints. 'first': in the first visible frame;
+      the body's is person 0's (the first person ever visible) and serves all persons, which keeps
+      their distances; each hand has its own. 'frame': in each frame, of each body or hand by
+      itself. 'none': 0.
+    - ``space``, R. 'native' leaves the axes. 'canonical' for the body: the spine (``spine_base``
+      to ``spine_mid``, or the middle of the hips to that of the shoulders where a layout has no
+      spine) becomes z; the direction from left to right shoulder, made perpendicular to it,
+      becomes x; both from that same person, in the first visible frame that has them. 'canonical'
+      for hands: left hands are mirrored, ``x -> 2 axis - x``, so that all look like right ones;
+      ``RandomMirror`` then only exchanges the two.
+    - ``scale``, s: distance of the layout's ``scale`` joints. 'first': in the first visible frame;
+      'clip': its mean over the visible frames; both person 0's for all bodies, each hand's for
+      itself. 'frame': in each frame, of each body or hand by itself. 'none': 1. Frames in which
+      the distance is zero do not count; 'frame' then takes the nearest frame that has one.
+
+    What has no usable distance in any frame is left unscaled, a body without usable axes unturned;
+    such clips are counted in ``num_untreated`` and the first one is logged.
+
+    Required Keys:
+
+        - the part with its visibility and layout, e.g. hand, hand_visible, hand_layout
+        - hand_space (optional)
+
+    Modified Keys:
+
+        - the part
+
+    Added Keys:
+
+        - hand_space: 'canonical', where that was asked for; hands are not mirrored a second time
+
+    Args:
+        part: 'body' or 'hand'.
+        space: 'native' or 'canonical'. Defaults to 'native'.
+        center: 'none', 'first' or 'frame'. Defaults to 'none'.
+        scale: 'none', 'first', 'clip' or 'frame'. Defaults to 'none'.
+        axis: x of the plane at which left hands are mirrored. Matters for canonical hands with
+            ``center='none'`` only, and should then equal ``RandomMirror``'s: 0.5 for fractions of
+            an image. Defaults to 0.
+
+    Raises:
+        ClipError: A canonical body without three channels, or without shoulders and spine or hips.
+    """
+
+    def __init__(
+        self,
+        part: str,
+        space: str = 'native',
+        center: str = 'none',
+        scale: str = 'none',
+        axis: float = 0.0,
+    ) -> None:
+        self.part = part
+        self.space = space
+        self.center = center
+        self.scale = scale
+        self.axis = axis
+        self._check(part in PARTS, 'part', "'body' or 'hand'")
+        choices = {
+            'space': ('native', 'canonical'),
+            'center': ('none', 'first', 'frame'),
+            'scale': ('none', 'first', 'clip', 'frame'),
+        }
+        for argument, allowed in choices.items():
+            self._check(getattr(self, argument) in allowed, argument, f'one of {allowed}')
+        self._check(is_number(axis), 'axis', 'a number')
+        self._double = 0.0 if center != 'none' else 2.0 * axis
+
+    def transform(self, results: dict) -> dict:
+        source, visible, layout = get_part(results, self.part)
+        canonical = self.space == 'canonical'
+        mirror = canonical and self.part == 'hand' and results.get('hand_space') != 'canonical'
+        if mirror:
+            results['hand_space'] = 'canonical'
+        if not visible.any():
+            return results
+        x = source
+        if self.center != 'none':
+            x = x - self._origin(x, visible, layout)
+        if mirror:
+            x = x.copy() if x is source else x
+            np.subtract(self._double, x[::2, ..., 0], out=x[::2, ..., 0])
+        elif canonical and self.part == 'body':
+            rotation = self._rotation(results, x, visible, layout)
+            x = (x.reshape(-1, 3) @ rotation.T).reshape(x.shape)
+        if self.scale != 'none':
+            factor = 1 / self._size(results, x, visible, layout)
+            x = np.multiply(x, factor[:, :, None, None], out=None if x is source else x)
+        set_part(results, self.part, x)
+        return results
+
+    def _origin(self, x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
+        """c, which broadcasts with (I, T, V, C)."""
+        index = layout.center_index
+        if self.center == 'frame':
+            if len(index) == 1:
+                return x[:, :, index[0], None]
+            return x[:, :, index].mean(axis=2, keepdims=True)
+        first = visible.argmax(axis=1)
+        if self.part == 'body':
+            person = _first_seen(visible)
+            return x[person, first[person], index].mean(axis=0)
+        own = x[np.arange(len(x))[:, None], first[:, None], index]
+        return own.mean(axis=1)[:, None, None]
+
+    def _size(
+        self, results: dict, x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout
+    ) -> np.ndarray:
+        """s, (I or 1, T or 1)."""
+        lengths, valid = scale_lengths(x, visible, layout)
+        found = valid.any(axis=1)
+        shared = self.part == 'body' and self.scale != 'frame'
+        # One person's length serves all bodies; a hand, or a frame's own scale, has no other.
+        if not (found.any() if shared else (found | ~visible.any(axis=1)).all()):
+            self._count(results, f'no length between {layout.scale} to scale a {self.part} by')
+        if shared:
+            person = _first_seen(valid)
+            lengths, valid = lengths[person, None], valid[person, None]
+        if self.scale == 'clip':
+            return clip_scale(lengths, valid)[0][:, None]
+        if self.scale == 'frame':
+            if valid.all():
+                return lengths
+            before, after = neighbours(valid)
+            time, frames = np.arange(valid.shape[1]), valid.shape[1]
+            earlier = (before >= 0) & ((time - before <= after - time) | (after == frames))
+            chosen = np.where(earlier, before, np.minimum(after, frames - 1))
+        else:
+            chosen = valid.argmax(axis=1)[:, None]
+        lengths = np.take_along_axis(lengths, chosen, axis=1)
+        return np.where(valid.any(axis=1)[:, None], lengths, np.float32(1))
+
+    def _rotation(
+        self, results: dict, x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout
+    ) -> np.ndarray:
+        """Rows are the new axes in the old coordinates, (3, 3) float32."""
+        if x.shape[-1] != 3:
+            raise self._clip_error(
+                results,
+                f'{x.shape[-1]} channels in the body',
+                '3, to turn it in space',
+                "use space='native' for a body in the image plane",
+            )
+        joints = set(layout.joints)
+        spine = next((pair for pair in _SPINES if joints.issuperset(pair)), _HIPS)
+        if not joints.issuperset(_SHOULDERS + spine):
+            raise self._clip_error(
+                results,
+                f'body layout {layout.name!r} without shoulders, or without spine and hips',
+                f'the joints {_SHOULDERS} and {_SPINES[0]} or {_HIPS}',
+                "use space='native', or name the joints so",
+            )
+        person = _first_seen(visible)
+        frames = x[person, visible[person]].astype(np.float64)  # (visible T, V, 3)
+        left, right = (frames[:, layout.index(name)] for name in _SHOULDERS)
+        low, high = (frames[:, layout.index(name)] for name in spine)
+        side = right - left
+        up = (left + right - low - high) / 2 if spine is _HIPS else high - low
+        forward = np.cross(up, side)
+        # The two span a plane unless one is zero or they are parallel.
+        area, length = np.linalg.norm(forward, axis=1), np.linalg.norm(up, axis=1)
+        usable = area > 1e-6 * length * np.linalg.norm(side, axis=1)
+        if not usable.any():
+            self._count(results, 'no spine and shoulders to turn the body by')
+            return np.eye(3, dtype=np.float32)
+        t = int(usable.argmax())
+        z, y = up[t] / length[t], forward[t] / area[t]
+        return np.stack([np.cross(y, z), y, z]).astype(np.float32)
+
+
+def _first_seen(mask: np.ndarray) -> int:
+    """First instance (I, T) with any true frame; 0 where there is none."""
+    return int(mask.any(axis=1).argmax())

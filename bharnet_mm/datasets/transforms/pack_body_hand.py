@@ -1,0 +1,53 @@
+"""The end of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmaction.registry import TRANSFORMS
+from mmaction.structures import ActionDataSample
+
+from .base import BodyHandTransform
+
+
+@TRANSFORMS.register_module()
+class PackBodyHand(BodyHandTransform):
+    """Packs tensors and a data sample into a new dict.
+
+    - inputs: dict of tensors; body (M, T, V, C), body_mask (M, T), hand (2M, T, 21, C), hand_mask
+      (2M, T)
+    - data_samples: ``ActionDataSample`` with ``gt_label`` and, in its metainfo, those of
+      ``meta_keys`` that the clip has
+
+    Required Keys:
+
+        - body, body_mask, hand, hand_mask: from ``FormatBodyHand``
+        - label, and those in ``meta_keys`` (optional)
+
+    Added Keys:
+
+        - inputs, data_samples
+
+    Args:
+        meta_keys: Defaults to ('clip_id', 'total_frames', 'video').
+    """
+
+    INPUTS = ('body', 'body_mask', 'hand', 'hand_mask')
+
+    def __init__(self, meta_keys: Sequence[str] = ('clip_id', 'total_frames', 'video')) -> None:
+        self.meta_keys = meta_keys
+        self._check(
+            isinstance(meta_keys, (tuple, list)) and all(isinstance(k, str) for k in meta_keys),
+            'meta_keys',
+            'a tuple of names',
+        )
+
+    def transform(self, results: dict) -> dict:
+        inputs = {k: torch.from_numpy(np.ascontiguousarray(results[k])) for k in self.INPUTS}
+        metainfo = {key: results[key] for key in self.meta_keys if key in results}
+        sample = ActionDataSample(metainfo=metainfo)
+        if 'label' in results:
+            sample.set_gt_label(int(results['label']))
+        return dict(inputs=inputs, data_samples=sample)

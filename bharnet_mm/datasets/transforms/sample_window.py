@@ -1,0 +1,154 @@
+"""One window of a clip, brought to a fixed number of frames."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmaction.registry import TRANSFORMS
+
+from .base import PARTS, BodyHandTransform, get_part, is_count, is_number, is_pair, set_part
+
+
+@TRANSFORMS.register_module()
+class SampleWindow(BodyHandTransform):
+    """Cuts one window out of the valid range and brings it to ``num_frames`` frames.
+
+    The same window serves bodies, hands, pixels and frame numbers. The valid range, n frames, goes
+    from the first to the last frame in which any body is visible (any hand, where no body ever is;
+    the whole clip, where nothing is).
+
+    - ``window=(low, high)``: random. The length is ``floor(p n)`` with p uniform in [low, high],
+      but at least ``min_frames`` and at most n; the place is uniform. As in the feeder of CTR-GCN
+      and DeGCN.
+    - ``window=p``: centred; ``floor((1 - p) n / 2)`` frames are cut off at either end.
+
+    ``method='resize'``: output frame t of a window of L frames lies at
+    ``s = (t + 1/2) L / num_frames - 1/2``, kept within [0, L - 1] (linear interpolation without
+    aligned corners). Between two visible frames the value is linear. Next to a missing frame, the
+    visible one is taken where it is at most half a frame away; else the output frame is missing,
+    as it is between two missing ones.
+
+    ``method='uniform'``: the window is cut in ``num_frames`` equal pieces and one frame is picked
+    of each: at random with a random window, else the middle one. A window with fewer frames
+    repeats frames, in order.
+
+    Required Keys:
+
+        - body, body_visible, body_layout, hand, hand_visible, hand_layout, frame_index
+        - body_pixel (optional)
+
+    Modified Keys:
+
+        - body, body_visible, hand, hand_visible, body_pixel: T becomes ``num_frames``
+        - frame_index: (num_frames,), the source frame nearest to each output frame
+
+    ``total_frames`` stays the length of the clip in the store.
+
+    Args:
+        num_frames: Number of frames T of the output. Defaults to 64.
+        window: Pair for a random window, number for a centred one; fractions in (0, 1]. Defaults
+            to (0.5, 1.0).
+        min_frames: Least number of frames of a random window. Defaults to ``num_frames``, as in
+            that feeder: shorter clips are then taken whole.
+        method: 'resize' or 'uniform'. Defaults to 'resize'.
+    """
+
+    def __init__(
+        self,
+        num_frames: int = 64,
+        window: tuple[float, float] | float = (0.5, 1.0),
+        min_frames: int | None = None,
+        method: str = 'resize',
+    ) -> None:
+        self.num_frames = num_frames
+        self.window = window
+        self.min_frames = min_frames
+        self.method = method
+        self._check(is_count(num_frames), 'num_frames', 'a whole number of at least 1')
+        self._check(
+            is_pair(window, 0, 1) and window[0] > 0 or is_number(window, 0, 1) and window > 0,
+            'window',
+            'a fraction in (0, 1], or two of them in ascending order',
+        )
+        self._check(
+            min_frames is None or is_count(min_frames),
+            'min_frames',
+            'None or a whole number of at least 1',
+        )
+        self._check(method in ('resize', 'uniform'), 'method', "'resize' or 'uniform'")
+        self._random = not is_number(window)
+        self._least = num_frames if min_frames is None else min_frames
+        self._steps = np.arange(num_frames) / num_frames
+
+    def transform(self, results: dict) -> dict:
+        start, length = self._place(results)
+        weight = None
+        if self.method == 'uniform':
+            offset = np.random.random(self.num_frames) if self._random else 0.5
+            index = ((self._steps + offset / self.num_frames) * length).astype(np.intp)
+            low = high = nearest = np.minimum(index, length - 1) + start
+        else:
+            position = (self._steps + 0.5 / self.num_frames) * length - 0.5
+            position = np.minimum(np.maximum(position, 0), length - 1)
+            low = position.astype(np.intp)
+            weight = (position - low).astype(np.float32)
+            high = np.minimum(low + 1, length - 1) + start
+            low += start
+            nearest = np.where(weight <= 0.5, low, high)
+        for part in PARTS:
+            x, visible, _ = get_part(results, part)
+            if part == 'body' and results.get('body_pixel') is not None:
+                pixel = results['body_pixel']
+                results['body_pixel'] = _sample(pixel, visible, low, high, weight)[0]
+            set_part(results, part, *_sample(x, visible, low, high, weight))
+        results['frame_index'] = results['frame_index'][nearest]
+        return results
+
+    def _place(self, results: dict) -> tuple[int, int]:
+        """First frame and length of the window."""
+        begin, end = 0, results['body'].shape[1]
+        for part in PARTS:
+            visible = results[f'{part}_visible']
+            seen = visible.reshape(-1, end).any(axis=0).nonzero()[0]
+            if len(seen):
+                begin, end = int(seen[0]), int(seen[-1]) + 1
+                break
+        valid = end - begin
+        if not self._random:
+            cut = int((1 - self.window) * valid / 2)
+            return begin + cut, valid - 2 * cut
+        share = np.random.uniform(*self.window)
+        length = min(max(int(share * valid), self._least), valid)
+        return begin + np.random.randint(valid - length + 1), length
+
+
+def _sample(
+    x: np.ndarray,
+    visible: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    weight: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Instances (I, T, V, C) and visibility (I, T) at frames (n,) between ``low`` and ``high``.
+
+    ``weight`` is the way from low to high in [0, 1); None takes the frames ``low``.
+    """
+    num, frames = visible.shape
+    shape = (num, len(low), *x.shape[2:])
+    if not visible.any():
+        return np.zeros(shape, dtype=x.dtype), np.zeros(shape[:2], dtype=bool)
+    rows = x.reshape(num * frames, -1)
+    first = np.arange(num)[:, None] * frames
+    if weight is None:
+        return rows.take(first + low, axis=0).reshape(shape), visible[:, low]
+    at_low, at_high = visible[:, low], visible[:, high]
+    sampled_visible = both = at_low & at_high
+    if not both.all():
+        sampled_visible = both | (at_low & (weight <= 0.5)) | (at_high & (weight >= 0.5))
+        # Next to a missing frame both ends are the visible one: the missing one has no path out.
+        low, high = np.where(at_low, low, high), np.where(at_high, high, low)
+    start = rows.take(first + low, axis=0)
+    sampled = rows.take(first + high, axis=0)
+    sampled -= start
+    sampled *= weight[:, None]
+    sampled += start
+    return sampled.reshape(shape), sampled_visible

@@ -1,0 +1,57 @@
+"""Some of a part's coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmaction.registry import TRANSFORMS
+
+from .base import PARTS, BodyHandTransform, is_count
+
+
+@TRANSFORMS.register_module()
+class SelectChannels(BodyHandTransform):
+    """Keeps some channels of a part, e.g. a hand without the depth that its estimator only guesses.
+
+    Required Keys:
+
+        - the part: body or hand
+
+    Modified Keys:
+
+        - the part: (..., C) to (..., C')
+
+    Args:
+        part: 'body' or 'hand'.
+        channels: Names among 'x', 'y', 'z' (channels 0, 1, 2), or channel numbers. Defaults to
+            ('x', 'y').
+
+    Raises:
+        ClipError: The clip has fewer channels.
+    """
+
+    def __init__(self, part: str, channels: Sequence[str | int] = ('x', 'y')) -> None:
+        self.part = part
+        self.channels = channels
+        self._check(part in PARTS, 'part', f'one of {PARTS}')
+        names = isinstance(channels, (str, Sequence)) and len(channels) > 0
+        self._check(
+            names
+            and all(is_count(c, 0) or (isinstance(c, str) and c in 'xyz' and c) for c in channels),
+            'channels',
+            "a sequence of 'x', 'y', 'z' or of channel numbers",
+        )
+        self._index = ['xyz'.index(c) if isinstance(c, str) else int(c) for c in channels]
+        self._check(len(set(self._index)) == len(self._index), 'channels', 'each channel once')
+
+    def transform(self, results: dict) -> dict:
+        x = results[self.part]
+        if max(self._index) >= x.shape[-1]:
+            raise self._clip_error(
+                results,
+                f'{x.shape[-1]} channels in {self.part!r}',
+                f'channel {max(self._index)}, as channels={self.channels!r} asks',
+                'ask for channels that the store holds',
+            )
+        results[self.part] = x.take(self._index, axis=-1)
+        return results
