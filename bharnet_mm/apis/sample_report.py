@@ -62,7 +62,7 @@ def groups(classes: Sequence[str]) -> tuple[list[Group], list[Group]]:
     hands: dict[str, list[int]] = {}
     for i, gesture in enumerate(find_gestures(classes)):
         arms.setdefault(gesture.arm, []).append(i)
-        persons = '' if gesture.persons == 1 else f', {gesture.persons} persons'
+        persons = '' if gesture.persons == 1 else f',\n{gesture.persons} persons'
         hands.setdefault(gesture.hand + persons, []).append(i)
     return [Group(*item) for item in arms.items()], [Group(*item) for item in hands.items()]
 
@@ -129,13 +129,13 @@ def draw_report(
     top.suptitle(f'{NAME} (no real data): top-1 on {len(scores)} test clips', fontsize=13)
     axes = top.subplot_mosaic(
         [['arm', 'arm', 'hand', 'hand'], ['all', 'all', 'curve', 'curve']],
-        gridspec_kw=dict(left=0.05, right=0.97, bottom=0.07, top=0.88, hspace=0.45, wspace=0.4),
+        gridspec_kw=dict(left=0.05, right=0.94, bottom=0.07, top=0.86, hspace=0.45, wspace=0.4),
     )
     arms, hands = groups(scores.classes)
     _bars(axes['arm'], scores, arms, 'body')
-    axes['arm'].set_title('by arm motion: bodies of a group look alike', fontsize=10)
+    axes['arm'].set_title('by arm motion: bodies of a group look alike', fontsize=10, pad=22)
     _bars(axes['hand'], scores, hands, 'hand')
-    axes['hand'].set_title('by hand action: hands of a group look alike', fontsize=10)
+    axes['hand'].set_title('by hand action: hands of a group look alike', fontsize=10, pad=22)
     _overall(axes['all'], scores)
     _curves(axes['curve'], curve)
     if store is not None:
@@ -156,7 +156,7 @@ def _bars(ax: Axes, scores: Scores, shown: list[Group], limited: str) -> None:
     names = [f'{g.name}\n{len(g.classes)} class{"es" * (len(g.classes) > 1)}' for g in shown]
     ax.set_xticks(place, names, fontsize=7.5)
     _percent(ax)
-    ax.legend(fontsize=7.5, ncols=4, loc='lower center', framealpha=0.9)
+    ax.legend(fontsize=8, ncols=4, loc='lower center', bbox_to_anchor=(0.5, 1.0), frameon=False)
 
 
 def _overall(ax: Axes, scores: Scores) -> None:
@@ -167,6 +167,7 @@ def _overall(ax: Axes, scores: Scores) -> None:
         ax.hlines(ceiling, i - 0.42, i + 0.42, color='black', ls='--', lw=1.5)
         ax.text(i + 0.44, ceiling, f'{ceiling:.1%}', va='center', fontsize=8)
     ax.set_xticks(range(len(_EXPERTS)), _EXPERTS.values())
+    ax.set_xlim(-0.6, len(_EXPERTS) - 0.2)
     ax.set_title('all classes: reached, and the known ceiling (dashed)', fontsize=10)
     _percent(ax)
 

@@ -129,7 +129,7 @@ _FIST = _shape(_THUMB_OVER, *[_CURLED] * 4)
 _POINT = _shape(_THUMB_OVER, _STRAIGHT, *[_CURLED] * 3)
 _THUMBS = _shape(_THUMB_UP, *[_CURLED] * 4)
 _PINCH = _shape(
-    (30, 50, 20, 22), (2, 50, 46, 30), (0, 30, 30, 14), (0, 20, 26, 12), (0, 14, 22, 10), spread=0.4
+    (22, 41, 18, 21), (2, 52, 47, 33), (0, 30, 30, 14), (0, 20, 26, 12), (0, 14, 22, 10), spread=0.4
 )
 _RELAXED = _shape((38, 26, 10, 14), *[_LOOSE] * 4, spread=0.3)
 

@@ -57,7 +57,7 @@ class Scores:
         if (times > 1).any():
             raise ConfigError(
                 'scores, clip_id',
-                f'{names[times > 1][0]!r} {times.max()} times',
+                f'{str(names[times > 1][0])!r} more than once',
                 'each clip once',
                 'average repeated views of a clip before writing scores',
             )

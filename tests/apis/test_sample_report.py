@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bharnet_mm.apis.sample_report import accuracy, draw_report, groups, make_table, read_curve
+from bharnet_mm.datasets.gestures import GESTURES
+from bharnet_mm.datasets.store import ClipStore
+from bharnet_mm.datasets.synthetic import write_sample
+from bharnet_mm.evaluation.scores import save_scores
+
+CLASSES = [gesture.name for gesture in GESTURES]
+
+
+@pytest.fixture
+def scores(tmp_path):
+    """Experts that know exactly what they can: an oracle for each, the first class of equals."""
+    label = np.repeat(np.arange(12), 4)
+    arms, hands = groups(CLASSES)
+    logits = {}
+    for name, parts in (('body', arms), ('hand', hands)):
+        same = np.zeros((12, 12))
+        for part in parts:
+            same[np.ix_(part.classes, part.classes)] = 1
+        logits[name] = same[label]
+    logits['fused'] = logits['body'] + logits['hand']
+    ids = [f'synthetic{c * 4 + i:05d}' for c in range(12) for i in range(4)]
+    return save_scores(tmp_path / 'scores.npz', ids, label, logits, CLASSES)
+
+
+def test_oracles_reach_the_ceilings_and_the_table_says_so(scores):
+    console = Console(width=100, record=True, file=open('/dev/null', 'w'))
+    console.print(make_table(scores))
+    text = console.export_text()
+    assert 'synthetic sample' in text and '48 test clips' in text
+    rows = {
+        line.split('│')[1].strip(): line.split('│')[2:5]
+        for line in text.splitlines()
+        if line.startswith('│')
+    }
+    shown = {name: [cell.strip() for cell in cells] for name, cells in rows.items()}
+    assert shown['body expert'] == ['0.500', '0.500', '± 0.072']
+    assert shown['hand expert'][:2] == ['0.667', '0.647']  # no hand is missing here
+    assert shown['both'][:2] == ['1.000', '0.980']
+
+
+def test_groups_and_their_accuracy(scores):
+    arms, hands = groups(CLASSES)
+    assert [len(g.classes) for g in arms] == [3, 2, 2, 2, 1, 2]
+    assert sorted(c for g in hands for c in g.classes) == list(range(12))
+    for group in arms:
+        assert accuracy(scores, 'body', group.classes) == pytest.approx(group.ceiling)
+    for group in hands:
+        assert accuracy(scores, 'hand', group.classes) == pytest.approx(group.ceiling)
+    assert np.isnan(accuracy(scores, 'body', []))
+
+
+def test_curve_is_the_latest_training_and_not_a_test(tmp_path):
+    def log(run, rows):
+        folder = tmp_path / run / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text('\n'.join(json.dumps(row) for row in rows) + '\n')
+
+    log('20260101_000000', [dict(loss=9.0, epoch=1, iter=1, step=1)])
+    rows = [
+        dict(loss=4.0 - i, epoch=1 + i // 2, iter=5 * (i + 1), step=5 * (i + 1)) for i in range(4)
+    ]
+    log(
+        '20260102_000000',
+        [*rows[:2], {'acc/top1': 0.5, 'step': 1}, *rows[2:], {'acc/top1': 0.75, 'step': 2}],
+    )
+    log('20260103_000000', [{'acc/top1': 0.7, 'step': 2}])
+    curve = read_curve(tmp_path)
+    np.testing.assert_allclose(curve.loss, [[0.5, 4], [1, 3], [1.5, 2], [2, 1]])
+    np.testing.assert_allclose(curve.accuracy, [[1, 0.5], [2, 0.75]])
+    assert len(read_curve(tmp_path / 'nothing').loss) == 0
+
+
+def test_picture(tmp_path, scores):
+    write_sample(tmp_path / 'sample', clips_per_class=4)
+    store = ClipStore(tmp_path / 'sample')
+    draw_report(tmp_path / 'with.png', scores, read_curve(tmp_path), store)
+    draw_report(tmp_path / 'without.png', scores)
+    sizes = [(tmp_path / name).stat().st_size for name in ('with.png', 'without.png')]
+    assert sizes[0] > sizes[1] > 10_000
