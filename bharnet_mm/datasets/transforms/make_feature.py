@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
 from mmaction.registry import TRANSFORMS
+
+from bharnet_mm.features import FEATURES, make_feature
 
 from .base import PARTS, BodyHandTransform, get_part, set_part
 
 
 @TRANSFORMS.register_module()
 class MakeFeature(BodyHandTransform):
-    """Turns joint positions of body and hands into one of four features.
+    """Turns joint positions of body and hands into one of the four features of ``make_feature``.
 
-    - 'joint': the positions x.
-    - 'bone': ``x[v] - x[parent(v)]`` by the layout's bone tree; 0 for the root.
-    - 'joint_motion': ``x[t + 1] - x[t]``; 0 in the last frame.
-    - 'bone_motion': the motion of the bones.
-
-    A motion is visible where both of its frames are, in the last frame as in the one before. The
-    only frame of a clip has motion 0 and stays as visible as it was.
+    With the bone tree's parent p(v): bone ``x[v] - x[p(v)]``, 0 for the root; motion
+    ``x[t + 1] - x[t]``, 0 in the last frame. A motion is visible where both of its frames are, in
+    the last frame as in the one before.
 
     Required Keys:
 
         - body, body_visible, body_layout, hand, hand_visible, hand_layout
+        - feature (optional)
 
     Modified Keys:
 
@@ -40,11 +38,9 @@ class MakeFeature(BodyHandTransform):
         ClipError: The clip holds another feature than positions already.
     """
 
-    FEATURES = ('joint', 'bone', 'joint_motion', 'bone_motion')
-
     def __init__(self, feature: str = 'joint') -> None:
         self.feature = feature
-        self._check(feature in self.FEATURES, 'feature', f'one of {self.FEATURES}')
+        self._check(feature in FEATURES, 'feature', f'one of {FEATURES}')
 
     def transform(self, results: dict) -> dict:
         if results.get('feature', 'joint') != 'joint':
@@ -57,18 +53,7 @@ class MakeFeature(BodyHandTransform):
         results['feature'] = self.feature
         for part in PARTS:
             x, visible, layout = get_part(results, part)
-            if not visible.any():
-                continue
-            if self.feature.startswith('bone'):
-                x = x - x.take(layout.parent_index, axis=2)
-            if self.feature.endswith('motion'):
-                motion = np.zeros(x.shape, dtype=x.dtype)
-                np.subtract(x[:, 1:], x[:, :-1], out=motion[:, :-1])
-                x = motion
-                if visible.shape[1] > 1:
-                    both = visible.copy()
-                    both[:, :-1] &= visible[:, 1:]
-                    both[:, -1] = both[:, -2]
-                    visible = both
-            set_part(results, part, x, visible)
+            if visible.any():
+                feature = make_feature(x, visible, layout.parent_index, self.feature)
+                set_part(results, part, *feature)
         return results
