@@ -1,0 +1,4 @@
+# The body expert alone.
+_base_ = 'bharnet_b_asl10.py'
+
+model = dict(backbone=dict(hand=None), cls_head=dict(modalities=('body',)))
