@@ -1,0 +1,45 @@
+# The embedded synthetic sample: NTU-like clips, 12 classes (bharnet_mm/datasets/synthetic.py).
+#   python tools/data/sample.py data/sample
+store = 'data/sample'
+num_frames = 32
+
+prepare = [
+    dict(type='SelectPersons', max_persons=2),
+    dict(type='SelectChannels', part='hand', channels=('x', 'y')),
+    dict(type='InterpolateMissing', max_gap=8),
+    dict(type='NormalizeSkeleton', part='body', center='first', scale='clip'),
+    dict(type='NormalizeSkeleton', part='hand', space='canonical', center='frame', scale='clip'),
+]
+pack = [dict(type='FormatBodyHand', num_persons=2), dict(type='PackBodyHand')]
+
+train_pipeline = [
+    *prepare,
+    dict(type='SampleWindow', num_frames=num_frames, window=(0.7, 1.0)),
+    dict(type='RandomMirror', prob=0.5),
+    dict(type='RandomRotate', theta=0.3),
+    dict(type='RandomScale', scale=0.1),
+    *pack,
+]
+test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
+
+train_dataloader = dict(
+    batch_size=30,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='BodyHandDataset', store=store, split='xsub_train', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=60,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BodyHandDataset',
+        store=store,
+        split='xsub_test',
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='BodyHandMetric')
+test_evaluator = val_evaluator

@@ -1,0 +1,15 @@
+# BHaRNet-P on the embedded synthetic sample: what `make quickstart` trains.
+_base_ = [
+    '_base_/models/bharnet_p.py',
+    '_base_/datasets/sample.py',
+    '_base_/schedules/short.py',
+    '_base_/default_runtime.py',
+]
+
+# 300 training clips: a quarter of the width and six blocks.
+small = dict(base_channels=16, num_blocks=6, widen_at=(3, 5), stride_at=(3, 5))
+model = dict(
+    backbone=dict(body=small, hand=dict(in_channels=2, **small)),
+    cls_head=dict(num_classes=12, in_channels=64, attention=dict(num_frames=8)),
+)
+train_cfg = dict(val_interval=5)
