@@ -5,12 +5,15 @@ num_frames = 32
 
 prepare = [
     dict(type='SelectPersons', max_persons=2),
-    dict(type='SelectChannels', part='hand', channels=('x', 'y')),
     dict(type='InterpolateMissing', max_gap=8),
     dict(type='NormalizeSkeleton', part='body', center='first', scale='clip'),
     dict(type='NormalizeSkeleton', part='hand', space='canonical', center='frame', scale='clip'),
 ]
-pack = [dict(type='FormatBodyHand', num_persons=2), dict(type='PackBodyHand')]
+pack = [
+    dict(type='SelectChannels', part='hand', channels=('x', 'y')),
+    dict(type='FormatBodyHand', num_persons=2),
+    dict(type='PackBodyHand'),
+]
 
 train_pipeline = [
     *prepare,
