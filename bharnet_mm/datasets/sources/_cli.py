@@ -129,8 +129,10 @@ def finish(args: argparse.Namespace, report: Report) -> int:
 
 
 def main(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> None:
-    """Runs a tool; an error of ours is printed without a traceback."""
+    """Runs a tool; an error of ours or of the disk is printed without a traceback."""
     try:
         sys.exit(command(argv))
-    except BHaRNetError as error:
+    except (BHaRNetError, OSError) as error:
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted: --resume continues')

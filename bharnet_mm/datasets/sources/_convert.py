@@ -14,12 +14,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ...errors import BHaRNetError, ClipError
+from ...errors import BHaRNetError, ClipError, SourceError
 from ..clip import Clip
 from ..store import StoreWriter
 
@@ -191,14 +192,22 @@ def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Convert
         for chunk in chunks:
             yield from read(chunk)
         return
-    with ProcessPoolExecutor(workers) as pool:
-        waiting: deque = deque()
-        for chunk in chunks:
-            waiting.append(pool.submit(read, chunk))
-            if len(waiting) >= workers * _IN_FLIGHT:
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            waiting: deque = deque()
+            for chunk in chunks:
+                waiting.append(pool.submit(read, chunk))
+                if len(waiting) >= workers * _IN_FLIGHT:
+                    yield from waiting.popleft().result()
+            while waiting:
                 yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise SourceError(
+            'reading',
+            found='a worker process that was killed',
+            expected='all to live',
+            fix='perhaps the memory ran out: use fewer --workers, and --resume',
+        ) from None
 
 
 class _Progress:

@@ -230,7 +230,10 @@ def read_missing_list(path: str | os.PathLike) -> set[str]:
     Raises:
         SourceError: No clip id in the file.
     """
-    names = [line.strip().removesuffix('.skeleton') for line in Path(path).read_text().splitlines()]
+    names = [
+        line.strip().removesuffix('.skeleton')
+        for line in Path(path).read_text(errors='replace').splitlines()
+    ]
     ids = {name for name in names if _fields(name)}
     if not ids:
         raise SourceError(

@@ -133,7 +133,7 @@ def read_json(item: tuple[str, bytes | str]) -> Converted:
         record = json.loads(content)
         skeletons = np.array(record['skeletons'], dtype=np.float64)
         label = int(record['label']) - 1
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise SourceError(
             clip_id,
             found=f'{type(error).__name__}: {str(error)[:80]}',
@@ -192,13 +192,13 @@ def _frame_numbers(folder: Path) -> list[int] | None:
     path = folder / 'fileList.txt'
     if not path.is_file():
         return None
-    fields = [line.split() for line in path.read_text().splitlines()]
+    fields = [line.split() for line in path.read_text(errors='replace').splitlines()]
     return sorted({int(row[0]) for row in fields if row and row[0].isdigit()})
 
 
 def _frame_bodies(path: Path) -> np.ndarray:
     """(bodies, 20, 4) of one frame."""
-    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    lines = [line.strip() for line in path.read_text(errors='replace').splitlines() if line.strip()]
     rows = [line.split(',') for line in lines]
     block = NUM_JOINTS + 1
     well_formed = len(rows) % block == 0 and all(

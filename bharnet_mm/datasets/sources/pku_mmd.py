@@ -156,7 +156,7 @@ def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
             continue
         try:
             action, start, end, _ = (int(float(value)) for value in line.split(','))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise SourceError(
                 f'{where}, line {n}',
                 found=repr(line),
@@ -171,7 +171,7 @@ def read_recording(recording: Recording) -> Converted:
     """Cuts one recording into its instances: the reader for :func:`convert`."""
     converted = Converted(str(recording))
     body = parse_recording(Path(recording.skeletons).read_bytes(), recording.skeletons)
-    instances = parse_labels(Path(recording.labels).read_text(), recording.labels)
+    instances = parse_labels(Path(recording.labels).read_text(errors='replace'), recording.labels)
     if not instances:
         converted.refused.append((converted.name, 'recording without labelled instances', ''))
     seen: set[str] = set()

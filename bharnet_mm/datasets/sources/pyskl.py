@@ -164,6 +164,20 @@ class AnnotationReader:
         self.whole = layout.num_joints == NUM_WHOLEBODY
 
     def __call__(self, annotation: dict) -> Converted:
+        """The reader for :func:`convert`."""
+        try:
+            return self._read(annotation)
+        except SourceError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SourceError(
+                f'annotation {annotation_id(annotation)!r}',
+                found=f'{error}',
+                expected='a number as label, (height, width) as img_shape, arrays of numbers',
+                fix='correct the annotation or leave it out',
+            ) from None
+
+    def _read(self, annotation: dict) -> Converted:
         clip_id = annotation_id(annotation)
         converted = Converted(clip_id)
         keypoint, score = self._arrays(annotation, clip_id, converted.repaired)

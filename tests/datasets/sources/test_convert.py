@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_items_are_read_only_a_little_ahead(tmp_path, monkeypatch):
 def test_strict_stops_at_the_first_error(tmp_path, workers):
     with pytest.raises(SourceError, match='file 0: found rubbish; expected sense. Fix: try again'):
         run(tmp_path / 's', workers, strict=True)
+
+
+def die(number):
+    os._exit(1)
+
+
+def test_a_worker_that_is_killed(tmp_path):
+    with pytest.raises(SourceError, match='killed'):
+        list(_convert._read_all([1], _convert._Guarded(die, strict=False), workers=2))
 
 
 def test_strict_stops_at_a_clip_that_does_not_fit(tmp_path):

@@ -99,7 +99,7 @@ def test_ill_formed_recordings_say_where():
 
 def test_ill_formed_labels_say_where():
     assert pku_mmd.parse_labels('3,4,5,1\n\n 6, 7, 8, 2\n', 'a') == [(3, 4, 5), (6, 7, 8)]
-    for text in ('1,2,3\n', '1,2,3,4,5\n', '1 2 3 4\n', '1,2,x,4\n'):
+    for text in ('1,2,3\n', '1,2,3,4,5\n', '1 2 3 4\n', '1,2,x,4\n', '1,2,inf,4\n'):
         with pytest.raises(SourceError, match='a, line 1'):
             pku_mmd.parse_labels(text, 'a')
 

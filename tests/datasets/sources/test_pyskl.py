@@ -88,6 +88,9 @@ def test_repairs_are_counted():
         (dict(keypoint=np.ones((8, 17, 2))), 'shape'),
         (dict(keypoint_score=np.ones((2, 8, 16))), 'keypoint_score of shape'),
         (dict(keypoint=np.array([['a']])), 'type <U1'),
+        (dict(keypoint_score='high'), 'high'),
+        (dict(img_shape=480), 'img_shape'),
+        (dict(label='walk'), 'walk'),
     ],
 )
 def test_ill_formed_annotations(change, says):
