@@ -15,11 +15,13 @@ class FormatBodyHand(BodyHandTransform):
     Required Keys:
 
         - body, body_visible, body_layout, hand, hand_visible, hand_layout
+        - body_pixel (optional)
 
     Modified Keys:
 
         - body: (M, T, V, C) float32 with M = ``num_persons``
         - hand: (2M, T, 21, C) float32 in the order person 0 left, person 0 right, person 1 left ...
+        - body_pixel: (M, T, V, 2) float32
 
     Added Keys:
 
@@ -42,6 +44,9 @@ class FormatBodyHand(BodyHandTransform):
         self._check(is_count(num_persons), 'num_persons', 'a whole number of at least 1')
 
     def transform(self, results: dict) -> dict:
+        if results.get('body_pixel') is not None:
+            pixel = results | {'body': results['body_pixel']}
+            results['body_pixel'], _ = pad_part(self, pixel, 'body', self.num_persons)
         padded = {part: pad_part(self, results, part, self.num_persons) for part in PARTS}
         for part, (x, mask) in padded.items():
             results[part], results[f'{part}_mask'] = x, mask

@@ -77,17 +77,18 @@ class SampleWindow(BodyHandTransform):
         self._check(method in ('resize', 'uniform'), 'method', "'resize' or 'uniform'")
         self._random = not is_number(window)
         self._least = num_frames if min_frames is None else min_frames
-        self._steps = np.arange(num_frames) / num_frames
+        self._odd = 2 * np.arange(num_frames) + 1
 
     def transform(self, results: dict) -> dict:
         start, length = self._place(results)
         weight = None
         if self.method == 'uniform':
-            offset = np.random.random(self.num_frames) if self._random else 0.5
-            index = ((self._steps + offset / self.num_frames) * length).astype(np.intp)
+            offset = 2 * np.random.random(self.num_frames) - 1 if self._random else 0
+            index = ((self._odd + offset) * length / (2 * self.num_frames)).astype(np.intp)
             low = high = nearest = np.minimum(index, length - 1) + start
         else:
-            position = (self._steps + 0.5 / self.num_frames) * length - 0.5
+            # In whole numbers up to the division, so that frames are hit exactly.
+            position = (self._odd * length - self.num_frames) / (2 * self.num_frames)
             position = np.minimum(np.maximum(position, 0), length - 1)
             low = position.astype(np.intp)
             weight = (position - low).astype(np.float32)
@@ -114,7 +115,7 @@ class SampleWindow(BodyHandTransform):
                 break
         valid = end - begin
         if not self._random:
-            cut = int((1 - self.window) * valid / 2)
+            cut = int((1 - self.window) * valid / 2 + 1e-9)  # 1 - 0.9 is less than 0.1
             return begin + cut, valid - 2 * cut
         share = np.random.uniform(*self.window)
         length = min(max(int(share * valid), self._least), valid)

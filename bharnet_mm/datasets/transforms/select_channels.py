@@ -8,6 +8,8 @@ from mmaction.registry import TRANSFORMS
 
 from .base import PARTS, BodyHandTransform, is_count
 
+NAMES = ('x', 'y', 'z')
+
 
 @TRANSFORMS.register_module()
 class SelectChannels(BodyHandTransform):
@@ -34,14 +36,14 @@ class SelectChannels(BodyHandTransform):
         self.part = part
         self.channels = channels
         self._check(part in PARTS, 'part', f'one of {PARTS}')
-        names = isinstance(channels, (str, Sequence)) and len(channels) > 0
         self._check(
-            names
-            and all(is_count(c, 0) or (isinstance(c, str) and c in 'xyz' and c) for c in channels),
+            isinstance(channels, (tuple, list))
+            and len(channels) > 0
+            and all(is_count(c, 0) or c in NAMES for c in channels),
             'channels',
-            "a sequence of 'x', 'y', 'z' or of channel numbers",
+            f'a tuple of names {NAMES} or of channel numbers',
         )
-        self._index = ['xyz'.index(c) if isinstance(c, str) else int(c) for c in channels]
+        self._index = [NAMES.index(c) if c in NAMES else int(c) for c in channels]
         self._check(len(set(self._index)) == len(self._index), 'channels', 'each channel once')
 
     def transform(self, results: dict) -> dict:
