@@ -52,11 +52,11 @@ class DeformableTemporalConv(nn.Module):
 
     def taps(self) -> tuple[int, int]:
         """First and last frame offset that the composed kernel covers, as integers on the host."""
-        if not torch.compiler.is_compiling() and self._taps_version != self._version():
+        if not torch.compiler.is_compiling() and self._taps_version != self._offset_state():
             refresh_taps([self])
         return self._taps
 
-    def _version(self) -> tuple[int, int]:
+    def _offset_state(self) -> tuple[int, int]:
         # An optimizer's step and load_state_dict raise the version; `.to()` and `.data =` change
         # the storage.
         return self.offset._version, self.offset.data_ptr()
@@ -117,7 +117,7 @@ def refresh_taps(convs: Iterable[DeformableTemporalConv]) -> None:
     The range has one frame past the floor of the last offset even where the offset is a whole
     number, since the gradient to the offset needs that frame.
     """
-    stale = [conv for conv in convs if conv._taps_version != conv._version()]
+    stale = [conv for conv in convs if conv._taps_version != conv._offset_state()]
     if not stale:
         return
     bounds = torch.stack(
@@ -125,7 +125,7 @@ def refresh_taps(convs: Iterable[DeformableTemporalConv]) -> None:
     ).floor()
     for conv, (low, high) in zip(stale, bounds.tolist(), strict=True):
         conv._taps = (int(low), int(high) + 1)
-        conv._taps_version = conv._version()
+        conv._taps_version = conv._offset_state()
 
 
 class MultiBranchTemporal(nn.Module):
