@@ -36,7 +36,7 @@ def leave_one_out(field: str, values: Iterable[str], prefix: str = '') -> Splits
     """
     splits: Splits = {}
     for value in values:
-        splits |= _pair(f'{prefix}{value}', {field: {'not': [value]}}, {field: [value]})
+        splits |= _pair(f'{prefix}{value}', {field: {'not_in': [value]}}, {field: [value]})
     return splits
 
 
@@ -47,7 +47,7 @@ def ntu60_splits() -> Splits:
     """
     train = _strings(NTU60_TRAIN_SUBJECTS)
     return {
-        **_pair('xsub', {'subject': train}, {'subject': {'not': train}}),
+        **_pair('xsub', {'subject': train}, {'subject': {'not_in': train}}),
         **_pair('xview', {'camera': ['2', '3']}, {'camera': ['1']}),
     }
 
@@ -60,7 +60,7 @@ def ntu120_splits() -> Splits:
     train = _strings(NTU120_TRAIN_SUBJECTS)
     even, odd = _strings(range(2, 33, 2)), _strings(range(1, 33, 2))
     return {
-        **_pair('xsub', {'subject': train}, {'subject': {'not': train}}),
+        **_pair('xsub', {'subject': train}, {'subject': {'not_in': train}}),
         **_pair('xset', {'setup': even}, {'setup': odd}),
     }
 

@@ -17,7 +17,8 @@ FIELDS = ('subject', 'camera', 'setup', 'source', 'clip_id', 'label')
 def check_rule(rule: Any, where: str = 'split') -> None:
     """Check the form of a rule.
 
-    A rule is a dict of index field to a value, a list of values or ``{'not': values}``, and perhaps
+    A rule is a dict of index field to a value, a list of values or ``{'not_in': values}``
+    (``not`` is a keyword, which MMEngine's dump of a config could not spell), and perhaps
     ``exclude``, a list of such rules. All fields must match, and no rule of ``exclude``.
 
     Raises:
@@ -54,11 +55,14 @@ def check_rule(rule: Any, where: str = 'split') -> None:
                 f'one of {[*FIELDS, "exclude"]}',
                 'correct the spelling',
             )
-        if isinstance(wanted, Mapping) and set(wanted) != {'not'}:
+        if isinstance(wanted, Mapping) and set(wanted) != {'not_in'}:
             raise ConfigError(
-                f'{where}, {key}', f'{dict(wanted)!r}', "{'not': [values]}", 'use only the key not'
+                f'{where}, {key}',
+                f'{dict(wanted)!r}',
+                "{'not_in': [values]}",
+                'use only the key not_in',
             )
-        values = wanted['not'] if isinstance(wanted, Mapping) else wanted
+        values = wanted['not_in'] if isinstance(wanted, Mapping) else wanted
         if not isinstance(values, (*_SCALARS, *_LISTS)):
             raise ConfigError(
                 f'{where}, {key}', f'{values!r}', 'a value or a list of values', 'write a list'
@@ -81,7 +85,7 @@ def plain_rule(rule: Mapping) -> dict[str, Any]:
             plain[key] = [plain_rule(part) for part in rules]
         else:
             values = _values(wanted)
-            plain[key] = {'not': values} if isinstance(wanted, Mapping) else values
+            plain[key] = {'not_in': values} if isinstance(wanted, Mapping) else values
     return plain
 
 
@@ -133,7 +137,7 @@ def match(
 def _values(wanted: Any) -> list[str]:
     """Values as strings: ``1`` and ``'1'`` are the same subject."""
     if isinstance(wanted, Mapping):
-        wanted = wanted['not']
+        wanted = wanted['not_in']
     if isinstance(wanted, _SCALARS):
         wanted = [wanted]
     return [str(value) for value in wanted]

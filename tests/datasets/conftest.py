@@ -52,7 +52,7 @@ def write_store(tmp_path, make_clip):
             'classes': CLASSES,
             'splits': {
                 'xsub_train': {'subject': ['1', '2']},
-                'xsub_test': {'subject': {'not': ['1', 2]}},
+                'xsub_test': {'subject': {'not_in': ['1', 2]}},
             },
         }
         settings.update(options)

@@ -52,9 +52,9 @@ def test_nucla(write_store, make_clip):
 
 def test_leave_one_out():
     assert protocols.leave_one_out('subject', ['S1', 'S2']) == {
-        'S1_train': {'subject': {'not': ['S1']}},
+        'S1_train': {'subject': {'not_in': ['S1']}},
         'S1_test': {'subject': ['S1']},
-        'S2_train': {'subject': {'not': ['S2']}},
+        'S2_train': {'subject': {'not_in': ['S2']}},
         'S2_test': {'subject': ['S2']},
     }
 

@@ -21,9 +21,9 @@ def store(write_store):
         ('xsub_test', [2, 5, 8, 11]),
         ({'subject': '2'}, [1, 4, 7, 10]),
         ({'subject': 2}, [1, 4, 7, 10]),
-        ({'subject': [1, '3'], 'camera': {'not': [1]}}, [3, 5, 9, 11]),
+        ({'subject': [1, '3'], 'camera': {'not_in': [1]}}, [3, 5, 9, 11]),
         ({'label': ['clap', 3], 'source': ['seq0', 'seq2']}, [1, 3, 9, 11]),
-        ({'label': {'not': 'clap'}, 'source': 'seq1'}, [4, 6, 7]),
+        ({'label': {'not_in': 'clap'}, 'source': 'seq1'}, [4, 6, 7]),
         ({'clip_id': ['clip_005', 'clip_001']}, [1, 5]),
         ({'source': 'seq0', 'exclude': [{'subject': ['1'], 'label': ['écrire']}]}, [0, 1, 2]),
         ({'exclude': {'camera': '1'}}, [1, 3, 5, 7, 9, 11]),
@@ -47,14 +47,14 @@ def test_select(store, rule, expected):
             {'subject': ['1', '7']},
             r"subject: found the values \['7'\], which no clip has.*'1', '2'",
         ),
-        ({'subject': {'not': ['9']}}, r"the values \['9'\]"),
+        ({'subject': {'not_in': ['9']}}, r"the values \['9'\]"),
         ({'exclude': [{'subject': 'S1'}]}, r"exclude\[0\], subject: found the values \['S1'\]"),
         ({'clip_id': ['clip_001', 'gone']}, r"\['gone'\]"),
         ({'label': 'wink'}, r"label: found 'wink'.*'wave', 'clap'"),
         ({'label': 4}, 'a number from 0 to 3'),
         ({'subject': '1', 'clip_id': 'clip_001'}, 'that no clip matches'),
         ({'colour': 'red'}, "the field 'colour'"),
-        ({'subject': {'only': '1'}}, "expected {'not'"),
+        ({'subject': {'only': '1'}}, "expected {'not_in'"),
         ({'subject': []}, 'no values'),
         ({'subject': 1.5}, 'a value or a list'),
         ({'exclude': 'S1'}, 'a list of rules'),
@@ -75,8 +75,8 @@ def test_rules_are_checked_before_any_clip_is_there():
 
 
 def test_stored_rules_are_plain(write_store):
-    rules = {'a_train': {'subject': (1, 2), 'exclude': {'label': {0, 1}}, 'camera': {'not': 1}}}
+    rules = {'a_train': {'subject': (1, 2), 'exclude': {'label': {0, 1}}, 'camera': {'not_in': 1}}}
     splits = ClipStore(write_store(12, splits=rules)).splits
     exclude = splits['a_train'].pop('exclude')
-    assert splits == {'a_train': {'subject': ['1', '2'], 'camera': {'not': ['1']}}}
+    assert splits == {'a_train': {'subject': ['1', '2'], 'camera': {'not_in': ['1']}}}
     assert sorted(exclude[0]['label']) == ['0', '1']

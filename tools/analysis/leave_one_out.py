@@ -32,7 +32,7 @@ def fold_config(args: argparse.Namespace, value: str) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(dict(option.split('=', 1) for option in args.set))
     common = {'exclude': [json.loads(rule) for rule in args.exclude]} if args.exclude else {}
-    cfg.train_dataloader.dataset.split = {args.field: {'not': [value]}} | common
+    cfg.train_dataloader.dataset.split = {args.field: {'not_in': [value]}} | common
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.split = {args.field: [value]} | common
     return cfg

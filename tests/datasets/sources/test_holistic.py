@@ -286,5 +286,5 @@ def test_the_real_clips(tmp_path, command):
     clip = store[store.find('tea/3')]
     vector = keypoint[names.index('tea/3')]
     assert np.array_equal(clip.hand[0, 1, 7], vector[7, 195:].reshape(21, 3))
-    without = {'subject': {'not': ['S1']}, 'exclude': [{'subject': 'S2', 'label': 'small'}]}
+    without = {'subject': {'not_in': ['S1']}, 'exclude': [{'subject': 'S2', 'label': 'small'}]}
     assert len(store.select(without)) == 570
