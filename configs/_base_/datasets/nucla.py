@@ -1,0 +1,43 @@
+# Northwestern-UCLA, cross-view: trains on views 1 and 2, tests on view 3. Bodies only.
+#   python tools/data/nucla.py nucla_all_sqe.tgz data/nucla
+store = 'data/nucla'
+num_frames = 52
+
+prepare = [
+    dict(type='SelectPersons', max_persons=1),
+    dict(type='NormalizeSkeleton', part='body', center='first', scale='clip'),
+]
+pack = [dict(type='FormatBodyHand', num_persons=1), dict(type='PackBodyHand')]
+
+train_pipeline = [
+    *prepare,
+    dict(type='SampleWindow', num_frames=num_frames, window=(0.5, 1.0), min_frames=16),
+    # The test view is a third one: turn the scene about the vertical (y), tilt it a little.
+    dict(type='RandomRotate', theta=(0.5, 1.0, 0.2)),
+    dict(type='RandomScale', scale=0.2),
+    dict(type='RandomMirror', prob=0.5),
+    *pack,
+]
+test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='BodyHandDataset', store=store, split='xview_train', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BodyHandDataset',
+        store=store,
+        split='xview_test',
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='BodyHandMetric')
+test_evaluator = val_evaluator

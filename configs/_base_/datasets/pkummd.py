@@ -1,0 +1,8 @@
+_base_ = 'ntu.py'
+
+store = 'data/pkummd'  # python tools/data/pku_mmd.py, then extract_hands.py
+protocol = 'xsub'  # or 'xview'
+
+train_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_train'))
+val_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test'))
+test_dataloader = val_dataloader
