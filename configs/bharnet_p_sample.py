@@ -1,4 +1,4 @@
-# BHaRNet-P on the embedded synthetic sample: what `make quickstart` trains.
+# BHaRNet-P on the embedded synthetic sample.
 _base_ = [
     '_base_/models/bharnet_p.py',
     '_base_/datasets/sample.py',

@@ -1,4 +1,4 @@
-"""Makes the synthetic sample, trains BHaRNet-P on it, tests the checkpoint and shows the result.
+"""Makes the synthetic sample, trains BHaRNet-B on it, tests the checkpoint and shows the result.
 
 What `make quickstart` runs after installing. It writes `data/sample` and `work_dirs/quickstart`.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/bharnet_p_sample.py'
+CONFIG = 'configs/bharnet_b_sample.py'
 
 
 def run(*command: str) -> None:
