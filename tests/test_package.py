@@ -1,0 +1,139 @@
+import importlib
+import pkgutil
+import re
+import subprocess
+from pathlib import Path
+
+import mmaction.registry as registry
+import pytest
+
+import bharnet_mm
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What configs of users name. A name may join this list; one that leaves it breaks their configs.
+REGISTERED = {
+    'DATASETS': {'BodyHandDataset'},
+    'TRANSFORMS': {
+        'DropFrames',
+        'DropHands',
+        'FormatBodyHand',
+        'FormatKeypoint',
+        'InterpolateMissing',
+        'MakeFeature',
+        'NormalizeSkeleton',
+        'PackBodyHand',
+        'RandomMirror',
+        'RandomNoise',
+        'RandomRotate',
+        'RandomScale',
+        'SampleWindow',
+        'SelectChannels',
+        'SelectJoints',
+        'SelectPersons',
+    },
+    'MODELS': {
+        'BHaRNet',
+        'BHaRNetHead',
+        'BodyHandBackbone',
+        'BodyHandPreprocessor',
+        'DeGCN',
+        'PoolingAttention',
+    },
+    'METRICS': {'BodyHandMetric'},
+    'HOOKS': {'CheckpointGuardHook', 'EpochSeedHook', 'NonFiniteGuardHook'},
+    'OPTIM_WRAPPERS': {'BFloat16OptimWrapper'},
+}
+
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(bharnet_mm.__path__, prefix='bharnet_mm.')
+)
+
+# Split, so that this file does not hold what it looks for.
+MACHINE = re.compile(
+    r'(?<![\w.$}/~-])/(?:wo' + r'rk|ro' + r'ot|tm' + r'p|ho' + r'me|Us' + r'ers|mnt|scratch)/'
+    r'|\b(?:10|172|192)\.\d+\.\d+\.\d+\b'
+    r'|https?://[^/\s]+(?::\d+|\.internal|\.local|\.lan)\b'
+    r'|https?://[^/\s]*(?:art' + r'ifactory|jf' + r'rog|nex' + r'us|dev' + r'pi)'
+)
+
+
+def tracked_files():
+    listing = subprocess.run(
+        ['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listing.returncode:
+        pytest.skip('not a git checkout')
+    return [ROOT / name for name in listing.stdout.split('\0') if name and (ROOT / name).is_file()]
+
+
+def text_of(path):
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError:
+        return ''
+
+
+def test_walk_finds_the_package():
+    folders = {path.parent for path in (ROOT / 'bharnet_mm').rglob('*.py')}
+    without = [str(folder) for folder in folders if not (folder / '__init__.py').exists()]
+    assert not without, 'folders that no import and no wheel would have'
+    assert len(MODULES) > 50
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_import(name):
+    module = importlib.import_module(name)
+    missing = [n for n in getattr(module, '__all__', ()) if not hasattr(module, n)]
+    assert not missing
+
+
+@pytest.mark.parametrize('name', REGISTERED)
+def test_registered_names(name):
+    ours = {
+        key
+        for key, value in getattr(registry, name).module_dict.items()
+        if value.__module__.startswith('bharnet_mm.')
+    }
+    assert ours >= REGISTERED[name]
+
+
+def test_no_machine_in_tracked_files():
+    found = [
+        f'{path.relative_to(ROOT)}: {match.group()}'
+        for path in tracked_files()
+        for match in MACHINE.finditer(text_of(path))
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    'text, machine',
+    [
+        ('store = "/ro' + 'ot/data/x"', True),
+        ('see /wo' + 'rk/main', True),
+        ('--index-url http://pkgs.internal/simple', True),
+        ('http://192.168' + '.0.4', True),
+        ('https://mirror:8080/simple', True),
+        ('data/work/clip', False),
+        ('<repo>/../shared/data', False),
+        ('https://github.com/open-mmlab/mmaction2', False),
+        ('127.0.0.1', False),
+    ],
+)
+def test_machine_pattern(text, machine):
+    assert bool(MACHINE.search(text)) == machine
+
+
+def test_no_binary_or_weight_is_tracked():
+    suffixes = {'.pth', '.pt', '.onnx', '.npz', '.npy', '.pkl', '.pickle', '.mp4', '.avi', '.bin'}
+    assert not [path for path in tracked_files() if path.suffix in suffixes]
+
+
+def test_files_are_short():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked_files()
+        if path.suffix in ('.py', '.sh', '.md') and (lines := text_of(path).count('\n')) > 400
+    }
+    assert not long

@@ -1,0 +1,32 @@
+"""A small store of the synthetic sample and a small BHaRNet on it, for tests that train."""
+
+from pathlib import Path
+
+from bharnet_mm.datasets.synthetic import write_sample
+
+ROOT = Path(__file__).resolve().parents[1]
+
+CONFIG = """
+_base_ = {base!r}
+small = dict(base_channels=16, num_blocks=2, widen_at=(2,), stride_at=(2,))
+model = dict(
+    backbone=dict(body=small, hand=small),
+    cls_head=dict(in_channels=32, attention=dict(embed_dims=16)),
+)
+train_cfg = dict(max_epochs={epochs}, val_interval=1)
+train_dataloader = dict(batch_size=12, dataset=dict(store={store!r}))
+val_dataloader = dict(dataset=dict(store={store!r}))
+test_dataloader = dict(dataset=dict(store={store!r}))
+custom_hooks = [dict(type='NonFiniteGuardHook'), dict(type='EpochSeedHook')]
+default_hooks = dict(logger=dict(interval=1))
+"""
+
+
+def write_tiny_sample(folder: Path, epochs: int = 2, variant: str = 'p') -> Path:
+    """Writes 96 clips, 60 of them for training, and a config; returns the config's path."""
+    store = folder / 'store'
+    write_sample(store, clips_per_class=8)
+    config = folder / 'tiny.py'
+    base = str(ROOT / f'configs/bharnet_{variant}_sample.py')
+    config.write_text(CONFIG.format(base=base, store=str(store), epochs=epochs))
+    return config
