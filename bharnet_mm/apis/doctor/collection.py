@@ -1,0 +1,223 @@
+"""A clip store and an annotation pickle behind one face, so that every check serves both."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from ...datasets.clip import Clip
+from ...datasets.sources import pyskl
+from ...datasets.store import ClipStore
+from ...datasets.store_format import META_FILE, checksum
+from ...errors import BHaRNetError, ConfigError, SourceError, StoreError
+from ...layouts import get_layout
+from .diagnosis import Finding
+
+_FIELDS = ('subject', 'camera', 'setup', 'source', 'video')
+
+
+class Collection:
+    """Clips, and what is known of each without reading it.
+
+    Attributes:
+        path: Where it lies.
+        name: Name of the data set.
+        kind: What it is, for the report.
+        classes: Class names.
+        body_layout: Layout of the bodies.
+        hand_layout: Layout of the hands, None where there are none.
+        labels: Class numbers, (n,).
+        rules: Split name to rule, ``{}`` where a split is a list of ids.
+        repairs: What had to be changed to read a clip, to the numbers of the clips read so far.
+        findings: What opening it has shown already.
+        masks: Split name to the clips in it, (n,) bool each, of the splits that can be used.
+    """
+
+    kind = ''
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.findings: list[Finding] = []
+        self.masks: dict[str, np.ndarray] = {}
+        self.rules: dict[str, dict] = {}
+        self.repairs: dict[str, set[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def clip(self, i: int) -> Clip:
+        """Clip number i; an error of ours where it cannot be read."""
+        raise NotImplementedError
+
+    def intact(self, i: int, clip: Clip) -> bool:
+        """Whether a clip agrees with its checksum."""
+        return True
+
+    def release(self) -> None:
+        """Gives back the memory of the clips read so far."""
+
+    def column(self, field: str) -> np.ndarray:
+        """``subject``, ``camera``, ``setup``, ``source`` or ``video`` of all clips, (n,) bytes."""
+        raise NotImplementedError
+
+    def ids(self, numbers: np.ndarray) -> tuple[str, ...]:
+        """Ids of some clips."""
+        raise NotImplementedError
+
+
+class StoreCollection(Collection):
+    """A clip store."""
+
+    kind = 'clip store'
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        super().__init__(path)
+        self.store = store = ClipStore(path)
+        self.name, self.classes, self.labels = store.name, store.classes, store.labels
+        self.body_layout = store.body_layout
+        self.hand_layout = store.hand_layout if store.has_hands else None
+        self.rules = store.splits
+        for split in store.splits:
+            try:
+                rows = store.select(split)
+            except ConfigError as error:
+                message = f'split {split} cannot be used: {error.found}'
+                self.findings.append(Finding('splits', 'error', message, error.fix))
+                continue
+            self.masks[split] = np.zeros(len(store), bool)
+            self.masks[split][rows] = True
+        ids, counts = np.unique(store.column('clip_id'), return_counts=True)
+        if (counts > 1).any():
+            self.findings.append(_repeated_ids(ids[counts > 1]))
+
+    def clip(self, i: int) -> Clip:
+        return self.store[i]
+
+    def intact(self, i: int, clip: Clip) -> bool:
+        arrays = (getattr(clip, name) for name in self.store._formats)
+        return checksum(self.store._index[i], arrays) == self.store.column('crc32')[i]
+
+    def release(self) -> None:
+        # Pages read through a mapping count as the process's own until it is unmapped.
+        self.store = ClipStore(self.path)
+
+    def column(self, field: str) -> np.ndarray:
+        return self.store.column(field)
+
+    def ids(self, numbers: np.ndarray) -> tuple[str, ...]:
+        return tuple(_text(value) for value in self.store.column('clip_id')[numbers])
+
+
+class PickleCollection(Collection):
+    """An annotation pickle of MMAction2 or pyskl, read without running code.
+
+    It lies in memory as a whole, as a pickle must.
+    """
+
+    kind = 'annotation pickle'
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        super().__init__(path)
+        self.annotations, splits = pyskl.load_annotations(path)
+        self.name = self.path.stem
+        layout = pyskl.layout_of(self.annotations)
+        shape = next(np.shape(a['keypoint']) for a in self.annotations if 'keypoint' in a)
+        self._reader = pyskl.AnnotationReader(layout, shape[3])
+        self.body_layout = get_layout('coco') if self._reader.whole else layout
+        self.hand_layout = get_layout('hand') if self._reader.whole else None
+        self.classes = pyskl.class_names(self.annotations)
+        labels = [a.get('label') for a in self.annotations]
+        self.labels = np.array([-1 if label is None else int(label) for label in labels], np.int32)
+        self._ids = [pyskl.annotation_id(a) for a in self.annotations]
+        fields = [pyskl._name_fields(clip_id) for clip_id in self._ids]
+        self._columns = {
+            key: np.array([f.get(key, '').encode() for f in fields]) for key in _FIELDS
+        }
+        self._read_splits(splits)
+
+    def _read_splits(self, splits: dict[str, list[str]]) -> None:
+        repeated = [clip_id for clip_id, num in Counter(self._ids).items() if num > 1]
+        if repeated:
+            self.findings.append(_repeated_ids(repeated))
+        for split, wanted in splits.items():
+            absent = sorted(set(wanted) - set(self._ids))
+            twice = [clip_id for clip_id, num in Counter(wanted).items() if num > 1]
+            if absent:
+                message = (
+                    f'split {split} names {len(absent)} of {len(wanted)} clips that are not there'
+                )
+                fix = 'complete the annotations; MMAction2 leaves such clips out without a word'
+                self._add('error', message, fix, absent)
+            if twice:
+                message = f'split {split} names {len(twice)} clips more than once'
+                self._add('warning', message, 'name each clip once', twice)
+            mask = np.isin(np.array(self._ids), np.array(wanted, dtype=str))
+            if mask.any():
+                self.masks[split], self.rules[split] = mask, {}
+            else:
+                self._add('error', f'split {split} holds no clip', 'fill it or remove it', [])
+
+    def _add(self, severity: str, message: str, fix: str, examples: list[str]) -> None:
+        count, some = len(examples), tuple(examples[:5])
+        self.findings.append(Finding('splits', severity, message, fix, count, some))
+
+    def clip(self, i: int) -> Clip:
+        converted = self._reader(self.annotations[i])
+        for repair in converted.repaired:
+            self.repairs.setdefault(repair, set()).add(i)
+        if not converted.clips:
+            _, reason, detail = converted.refused[0]
+            raise SourceError(
+                f'annotation {self._ids[i]!r}',
+                reason + (f' ({detail})' if detail else ''),
+                'a clip in which somebody is seen',
+                'leave it out of the pickle and of its splits',
+            )
+        return converted.clips[0]
+
+    def column(self, field: str) -> np.ndarray:
+        return self._columns[field]
+
+    def ids(self, numbers: np.ndarray) -> tuple[str, ...]:
+        return tuple(self._ids[i] for i in np.asarray(numbers).tolist())
+
+
+def open_collection(path: str | os.PathLike) -> Collection | Finding:
+    """Opens a store or a pickle; a store that is damaged as a whole is a finding.
+
+    Raises:
+        BHaRNetError: Neither a store nor a pickle that can be read safely.
+    """
+    path = Path(path)
+    if path.is_file() and path.name != META_FILE:
+        return PickleCollection(path)
+    path = path.parent if path.name == META_FILE else path
+    try:
+        return StoreCollection(path)
+    except StoreError as error:
+        if not (path / META_FILE).is_file():
+            raise
+        return Finding('integrity', 'error', f'the store cannot be opened: {error}', error.fix)
+
+
+def problem(error: BHaRNetError) -> str:
+    """What was found, in one line, without the place."""
+    return f'{error.found}, not {error.expected}' if error.found else str(error)
+
+
+def _repeated_ids(ids: list[str] | np.ndarray) -> Finding:
+    return Finding(
+        'duplicates',
+        'error',
+        f'{len(ids)} clip ids are there more than once',
+        'give each clip an id of its own: splits and scores go by it',
+        len(ids),
+        tuple(_text(clip_id) for clip_id in ids[:5]),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else value

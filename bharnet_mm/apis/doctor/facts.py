@@ -1,0 +1,281 @@
+"""The one pass over the clips: a row of plain numbers for each, from which all checks are made.
+
+A row takes about a hundred bytes, so memory does not grow with what the clips hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...datasets.clip import Clip
+from ...errors import BHaRNetError
+from ...layouts import SkeletonLayout
+from .collection import Collection, problem
+
+#: A joint is far where it is so many times the usual distance from the middle of the data.
+FAR, ABSURD = 10.0, 50.0
+#: Picture fractions that no body (legs outside the picture are guessed) and no hand has.
+OUTSIDE = {'body': (-3.0, 4.0), 'hand': (-1.0, 2.0)}
+#: Clips after which memory is given back.
+RELEASE_EVERY = 1000
+#: Sides are told apart by the wrists only where these lie so far apart, in units of the layout.
+WRISTS_APART = 0.5
+
+# Counts of frames are summed over persons and hands where the name of the part comes first.
+PART = ('nonfinite', 'far', 'absurd', 'outside', 'blank', 'origin', 'pairs', 'frozen')
+FACTS = np.dtype(
+    [
+        ('damaged', '?'),  # the checksum fails
+        ('unread', '?'),  # no clip comes out
+        ('bad_score', '?'),
+        ('bad_order', '?'),
+        ('persons', '<i4'),
+        ('frames', '<i4'),
+        ('first', '<i4'),  # frame numbers in the source
+        ('last', '<i4'),
+        ('seen', '<i4'),  # frames in which somebody is seen
+        ('left', '<i4'),  # frames in which somebody's left hand is seen
+        ('right', '<i4'),
+        ('hands', '<i4'),  # either
+        *((f'{part}_{name}', '<i4') for part in ('body', 'hand') for name in PART),
+        ('wrists', '<i4'),  # hands that can be compared with the body's wrists
+        ('crossed', '<i4'),  # those nearer to the other wrist
+        ('body_key', '<f4'),  # sums of the coordinates: equal for equal clips
+        ('hand_key', '<f4'),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Where the coordinates of one part usually lie.
+
+    Args:
+        center: Median per channel, (C,).
+        scale: Median distance from it.
+        outside: Bounds of x and y where they are picture fractions, else None.
+    """
+
+    center: np.ndarray
+    scale: float
+    outside: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the clips of a collection have in common, from a sample of them.
+
+    Args:
+        body: Usual place of body joints.
+        hand: Usual place of hand joints.
+        plane: In which coordinates of the body its hands lie: ``body``, ``pixel``, ``fraction`` of
+            the picture, or '' for none of them.
+    """
+
+    body: Usual
+    hand: Usual
+    plane: str
+
+
+def find_reference(collection: Collection, clips: int = 256, frames: int = 8) -> Reference:
+    """Robust statistics over evenly spread frames of evenly spread clips."""
+    points: dict[str, list[np.ndarray]] = {'body': [], 'hand': []}
+    ratios: dict[str, list[np.ndarray]] = {'body': [], 'pixel': [], 'fraction': []}
+    numbers = np.linspace(0, len(collection) - 1, min(clips, len(collection)))
+    for i in np.unique(numbers.round().astype(int)).tolist():
+        try:
+            clip = collection.clip(i)
+        except BHaRNetError:
+            continue  # counted in the pass
+        some = np.unique(np.linspace(0, clip.num_frames - 1, frames).round().astype(int))
+        points['body'].append(clip.body[:, some][clip.body_score[:, some] > 0])
+        points['hand'].append(clip.hand[:, :, some][clip.hand_score[:, :, some] > 0])
+        for plane in ratios:
+            found = _wrist_distances(clip, plane, collection.body_layout, collection.hand_layout)
+            if found is not None:
+                own, other, _, valid = found
+                ratios[plane].append(np.minimum(own, other)[valid])
+    medians = {}
+    for plane, values in ratios.items():
+        values = np.concatenate(values) if values else np.empty(0)
+        medians[plane] = float(np.median(values)) if values.size else math.inf
+    best = min(medians, key=medians.__getitem__)
+    return Reference(
+        _usual(points['body'], OUTSIDE['body']),
+        _usual(points['hand'], OUTSIDE['hand']),
+        best if medians[best] < 0.4 else '',
+    )
+
+
+def gather(
+    collection: Collection,
+    reference: Reference,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> tuple[np.ndarray, dict[str, list[int]]]:
+    """Reads every clip once.
+
+    Args:
+        collection: The clips.
+        reference: See ``find_reference``.
+        progress: Wraps the numbers of the clips, to show how far it is.
+
+    Returns:
+        Rows of ``FACTS``, (n,), and the numbers of the clips that cannot be read, by reason.
+    """
+    facts = np.zeros(len(collection), FACTS)
+    unread: dict[str, list[int]] = {}
+    for i in progress(range(len(collection))):
+        if i % RELEASE_EVERY == 0:
+            collection.release()
+        try:
+            clip = collection.clip(i)
+        except BHaRNetError as error:
+            facts[i]['unread'] = True
+            unread.setdefault(problem(error), []).append(i)
+            continue
+        values = measure(clip, reference, collection.body_layout, collection.hand_layout)
+        values['damaged'] = not collection.intact(i, clip)
+        facts[i] = tuple(values.get(name, 0) for name in FACTS.names)
+    return facts, unread
+
+
+def measure(
+    clip: Clip,
+    reference: Reference,
+    body_layout: SkeletonLayout,
+    hand_layout: SkeletonLayout | None,
+) -> dict[str, float]:
+    """The facts of one clip."""
+    body_seen, hand_seen = clip.body_score > 0, clip.hand_score > 0
+    index = clip.frame_index
+    values = {
+        'persons': clip.num_persons,
+        'frames': clip.num_frames,
+        'first': index[0] if len(index) else 0,
+        'last': index[-1] if len(index) else 0,
+        'seen': np.count_nonzero(body_seen.any(axis=0)),
+        'bad_order': bool(len(index) and index[0] < 0) or bool((index[1:] <= index[:-1]).any()),
+        'bad_score': _bad_scores(clip.body_score) or _bad_scores(clip.hand_score),
+    }
+    _measure_part(values, 'body', clip.body, body_seen, reference.body)
+    if hand_layout is None:
+        return values
+    either = hand_seen.any(axis=0)
+    values['left'], values['right'] = np.count_nonzero(either, axis=1)
+    values['hands'] = np.count_nonzero(either.any(axis=0))
+    _measure_part(values, 'hand', clip.hand, hand_seen, reference.hand)
+    if reference.plane and values['hands']:
+        found = _wrist_distances(clip, reference.plane, body_layout, hand_layout)
+        if found is not None:
+            own, other, apart, valid = found
+            valid &= apart > WRISTS_APART
+            values['wrists'] = np.count_nonzero(valid)
+            values['crossed'] = np.count_nonzero(valid & (other < own))
+    return values
+
+
+def _measure_part(
+    facts: dict[str, float], part: str, values: np.ndarray, seen: np.ndarray, usual: Usual
+) -> None:
+    """Facts of bodies (M, T, V, C) or hands (M, 2, T, V, C); seen without V and C.
+
+    Whole arrays are looked at by their extremes first; only the rare ones that these do not clear
+    are taken apart.
+    """
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        # Missing frames count too: stores hold zeros there, and other software may not look.
+        bad = ~np.isfinite(values).all(axis=(-2, -1))
+        facts[f'{part}_nonfinite'] = np.count_nonzero(bad)
+        seen, values = seen & ~bad, np.where(bad[..., None, None], np.float32(0), values)
+        low, high = float(values.min()), float(values.max())
+    if not seen.any():
+        return
+    facts[f'{part}_key'] = values.sum()
+    if max(-low, high) > FAR * usual.scale - np.abs(usual.center).max():
+        reach = np.abs(values[seen] - usual.center).max(axis=(-2, -1)) / usual.scale
+        facts[f'{part}_absurd'] = np.count_nonzero(reach > ABSURD)
+        facts[f'{part}_far'] = np.count_nonzero(reach > FAR) - facts[f'{part}_absurd']
+    if usual.outside and (low < usual.outside[0] or high > usual.outside[1]):
+        plane = values[seen][..., :2]
+        beyond = (plane < usual.outside[0]) | (plane > usual.outside[1])
+        facts[f'{part}_outside'] = np.count_nonzero(beyond.any(axis=(-2, -1)))
+    if ((values[..., 0] == 0) & seen[..., None]).any():
+        zeros = (values[seen] == 0).all(axis=-1).sum(axis=-1)
+        facts[f'{part}_blank'] = np.count_nonzero(zeros == values.shape[-2])
+        # One joint at the origin may be the centre of the coordinates.
+        facts[f'{part}_origin'] = np.count_nonzero(zeros > 1) - facts[f'{part}_blank']
+    both = seen[..., 1:] & seen[..., :-1]
+    facts[f'{part}_pairs'] = np.count_nonzero(both)
+    last = values[..., -1, 0]
+    same = both & (last[..., 1:] == last[..., :-1])
+    if same.any():
+        equal = values[..., 1:, :, :][same] == values[..., :-1, :, :][same]
+        facts[f'{part}_frozen'] = np.count_nonzero(equal.all(axis=(-2, -1)))
+
+
+def _bad_scores(score: np.ndarray) -> bool:
+    return bool(score.size) and not (score.min() >= 0 and score.max() <= 1)
+
+
+def _usual(points: list[np.ndarray], outside: tuple[float, float]) -> Usual:
+    joints = [part.reshape(-1, part.shape[-1]) for part in points if part.size]
+    if not joints:
+        return Usual(np.zeros(1, np.float32), math.inf)
+    values = np.concatenate(joints).astype(np.float64)
+    values = values[np.isfinite(values).all(axis=1)]
+    if not len(values):
+        return Usual(np.zeros(1, np.float32), math.inf)
+    center = np.median(values, axis=0)
+    scale = float(np.median(np.linalg.norm(values - center, axis=1))) or 1.0
+    low, middle, high = np.quantile(values[:, :2], (0.05, 0.5, 0.95), axis=0)
+    # Metres around a camera are half negative, pixels far above 1; guessed legs reach to 3.
+    fractions = (low > -0.1).all() and (middle < 1.1).all() and (high < 3.0).all()
+    return Usual(center.astype(np.float32), scale, outside if fractions else None)
+
+
+def _wrist_distances(
+    clip: Clip, plane: str, body: SkeletonLayout, hand: SkeletonLayout | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Hands' wrists against the body's, in x and y and in units of the body.
+
+    Returns:
+        Distance to the wrist of the same side and of the other one, (M, 2, T), how far the body's
+        wrists are apart, (M, 1, T), and where all of these are visible, (M, 2, T); None where
+        there is no such plane.
+    """
+    if hand is None or not {'left_wrist', 'right_wrist'} <= set(body.parts):
+        return None
+    joints = [_wrist(body, 'left'), _wrist(body, 'right'), *body.scale_index]
+    if plane == 'body':
+        points = clip.body[:, :, joints, :2]
+    elif clip.body_pixel is None or (plane == 'fraction' and not all(clip.image_size)):
+        return None
+    else:
+        points = clip.body_pixel[:, :, joints]
+        points = points / np.float32(clip.image_size) if plane == 'fraction' else points
+    if points.shape[-1] < 2 or clip.hand.shape[-1] < 2:
+        return None
+    points = points.transpose(2, 0, 1, 3)[:, :, None]  # (4, M, 1, T, 2)
+    tips = clip.hand[:, :, :, hand.index(hand.root), :2]
+    with np.errstate(invalid='ignore', divide='ignore', over='ignore'):
+        unit = np.hypot(*np.moveaxis(points[2] - points[3], -1, 0))
+        left, right = (np.hypot(*np.moveaxis(tips - points[k], -1, 0)) / unit for k in (0, 1))
+        apart = np.hypot(*np.moveaxis(points[0] - points[1], -1, 0)) / unit
+    own = np.stack([left[:, 0], right[:, 1]], axis=1)
+    other = np.stack([right[:, 0], left[:, 1]], axis=1)
+    valid = (
+        (clip.hand_score > 0) & (clip.body_score > 0)[:, None] & np.isfinite(own + other + apart)
+    )
+    return own, other, apart, valid
+
+
+def _wrist(layout: SkeletonLayout, side: str) -> int:
+    joint = f'{side}_wrist'
+    return layout.index(joint) if joint in layout.joints else int(layout.part_index(joint)[0])
