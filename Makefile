@@ -1,0 +1,30 @@
+# Each target sets up its own environment in $(VENV); nothing has to be installed beforehand but Python 3.11.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal
+STAMP = $(VENV)/.installed
+
+.PHONY: quickstart test lint long clean
+
+quickstart: $(STAMP)
+	$(RUN) tools/quickstart.py
+
+test: lint
+	$(PYTEST) -m "not long"
+
+# What takes minutes: real data, full configs.
+long: $(STAMP)
+	$(PYTEST) -m long
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+$(STAMP): setup.py $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q -c requirements/constraints.txt -e '.[tests]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

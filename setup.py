@@ -1,0 +1,35 @@
+"""Package metadata; the version stands in bharnet_mm/version.py, the requirements in requirements/."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def requirements(name: str) -> list[str]:
+    """Lines of requirements/NAME.txt without comments."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
+
+
+extras = {name: requirements(name) for name in ('extract', 'export', 'tests')}
+extras['all'] = [line for lines in extras.values() for line in lines]
+
+setup(
+    name='bharnet_mm',
+    version=re.search(r"__version__ = '(.+)'", (ROOT / 'bharnet_mm/version.py').read_text())[1],
+    description='BHaRNet: body-hand action recognition from skeletons, as a plugin of MMAction2',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['bharnet_mm', 'bharnet_mm.*']),
+    install_requires=requirements('runtime'),
+    extras_require=extras,
+    classifiers=[
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)
