@@ -1,0 +1,160 @@
+"""Every shipped config: store, pipelines, model, losses, schedule, hooks and metric, as one run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from bharnet_mm.datasets import Clip, StoreWriter
+from bharnet_mm.datasets.protocols import leave_one_out, ntu60_splits, ntu120_splits, nucla_splits
+from bharnet_mm.datasets.synthetic import GESTURES, SPLITS
+from bharnet_mm.layouts import get_layout
+
+FOLDER = Path(__file__).resolve().parents[2] / 'configs'
+CONFIGS = sorted(FOLDER.glob('*.py'))
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the converter of a data set writes."""
+
+    layout: str
+    classes: int
+    splits: set = field(default_factory=set)
+    hands: bool = True
+
+
+DATA = {
+    'sample': Data('kinect_v2', len(GESTURES), set(SPLITS)),
+    'asl10': Data('mediapipe_pose', 10, set(leave_one_out('subject', ['S1', 'S2', 'S3']))),
+    'ntu60': Data('kinect_v2', 60, set(ntu60_splits())),
+    'ntu120': Data('kinect_v2', 120, set(ntu120_splits())),
+    'pkummd': Data('kinect_v2', 51, {'xsub_train', 'xsub_test', 'xview_train', 'xview_test'}),
+    'nucla': Data('kinect_v1', 10, set(nucla_splits()), hands=False),
+}
+
+
+def make_clip(number, data, persons, hands):
+    """A walk of every joint about a random pose; every fifth frame of it missing."""
+    random = np.random.default_rng(number)
+    frames = 40
+    joints = get_layout(data.layout).num_joints
+
+    def part(*shape):
+        pose, step = (
+            random.normal(size=(*shape[:-2], 1, shape[-1], 3)),
+            random.normal(size=(*shape, 3)),
+        )
+        return (pose + 0.05 * step.cumsum(axis=-3)).astype(np.float32)
+
+    body_score, hand_score = np.ones((persons, frames)), np.ones((persons, 2, frames))
+    body_score[:, ::5] = 0
+    hand_score[..., 2::5] = 0
+    return Clip(
+        clip_id=f'{"train" if number < 2 else "test"}{number}',
+        label=number * (data.classes - 1) // 2,
+        body=part(persons, frames, joints),
+        body_score=body_score.astype(np.float32),
+        hand=part(persons, 2, frames, 21),
+        hand_score=(hand_score * hands).astype(np.float32),
+        frame_index=np.arange(frames, dtype=np.int32),
+    )
+
+
+@pytest.fixture(scope='session')
+def stores(tmp_path_factory):
+    """Data set → a store of two clips to train on, the second without hands, and one to test on."""
+    folder = tmp_path_factory.mktemp('stores')
+    for name, data in DATA.items():
+        clips = [make_clip(0, data, 2, data.hands), make_clip(1, data, 1, 0)]
+        clips.append(make_clip(2, data, 1, data.hands))
+        rules = {
+            split: {'clip_id': ['test2'] if split.endswith('_test') else ['train0', 'train1']}
+            for split in data.splits
+        }
+        with StoreWriter(
+            folder / name,
+            name=name,
+            body_layout=data.layout,
+            hand_layout='hand' if data.hands else None,
+            body_channels=('x', 'y', 'z'),
+            hand_channels=('x', 'y', 'z') if data.hands else None,
+            classes=[f'class {i}' for i in range(data.classes)],
+            splits=rules,
+        ) as writer:
+            for clip in clips:
+                writer.add(clip)
+    return folder
+
+
+def read(path, stores, work_dir):
+    """The config with its store, and one batch an epoch."""
+    cfg = Config.fromfile(path)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg[name]
+        loader.update(batch_size=2, num_workers=0)
+        loader.pop('persistent_workers', None)
+        loader.dataset.store = str(stores / Path(cfg.store).name)
+    cfg.train_cfg.update(val_begin=1, val_interval=1)
+    cfg.work_dir = str(work_dir)
+    cfg.log_level = 'ERROR'
+    return cfg
+
+
+class StopAfterOneEpoch(Hook):
+    """Schedules and loops are built as they are shipped, however long."""
+
+    def before_train_epoch(self, runner):
+        runner.train_loop.stop_training = True
+
+
+def test_there_is_one_for_every_variant_and_data_set():
+    names = {path.stem for path in CONFIGS}
+    for data in ('sample', 'asl10', 'ntu60', 'ntu120'):
+        assert {f'bharnet_{variant}_{data}' for variant in ('b', 'p', 'e', 'light')} <= names
+    assert {'stock_degcn_ntu60', 'stock_stgcn_ntu60'} <= names
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_trains_and_validates(path, stores, tmp_path):
+    cfg = read(path, stores, tmp_path)
+    assert cfg.model.cls_head.num_classes == DATA[Path(cfg.store).name].classes
+    init_default_scope(cfg.default_scope)
+    runner = Runner.from_cfg(cfg)
+    before = {name: value.detach().clone() for name, value in runner.model.named_parameters()}
+    gradients = {}
+    for name, parameter in runner.model.named_parameters():
+        parameter.register_hook(lambda grad, name=name: gradients.setdefault(name, grad))
+    runner.register_hook(StopAfterOneEpoch())
+    runner.train()
+
+    # DistributedDataParallel waits for a gradient of every parameter, even a zero one.
+    assert gradients.keys() == before.keys()
+    assert all(grad.isfinite().all() for grad in gradients.values())
+    some = [name for name, grad in gradients.items() if grad.any()]
+    assert len(some) > len(before) / 2
+    after = dict(runner.model.named_parameters())
+    assert all(after[name].isfinite().all() for name in after)
+    assert any(not torch.equal(after[name], before[name]) for name in some)
+    top1 = runner.message_hub.get_scalar('val/acc/top1').current()
+    assert top1 in (0, 1)  # one clip
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_test_pipeline_is_not_random(path, stores, tmp_path):
+    cfg = read(path, stores, tmp_path)
+    init_default_scope(cfg.default_scope)
+    dataset = Runner.build_dataloader(cfg.test_dataloader).dataset
+    first, second = dataset[0]['inputs'], dataset[0]['inputs']
+    if not isinstance(first, dict):
+        first, second = {'keypoint': first}, {'keypoint': second}
+    for name, value in first.items():
+        assert torch.equal(value, second[name])
+        assert value.dtype in (torch.float32, torch.bool)
