@@ -8,6 +8,8 @@ mended from here, because it happens before any ``custom_imports`` of a config i
   ``tools/`` import this package first, so there it works.
 """
 
+import atexit
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -180,6 +182,12 @@ def _set_device_does_nothing() -> Any:
         torch.cuda.set_device = original
 
 
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        gc.collect()  # the wrapped model holds the group, and the runner is a reference cycle
+
+
 def _with_gloo(start: Callable) -> Callable:
     @wraps(start)
     def start_on_this_device(backend: str, **kwargs: Any) -> None:
@@ -188,7 +196,8 @@ def _with_gloo(start: Callable) -> Callable:
         if get_device() != 'cpu':
             return start(backend, **kwargs)
         with _set_device_does_nothing():
-            return start('gloo', **kwargs)
+            start('gloo', **kwargs)
+        atexit.register(_leave_group)
 
     start_on_this_device.bharnet_mm = True
     return start_on_this_device
@@ -198,7 +207,9 @@ def start_gloo_without_gpu() -> None:
     """Let every launcher start on a machine without an accelerator.
 
     MMEngine selects a CUDA device and the configs' NCCL whatever the machine has. Here the
-    processes talk through gloo. Can go when MMEngine chooses the backend by device.
+    processes talk through gloo, and close it at their end: else its threads, still waiting for the
+    interpreter, abort about one finished run in ten. Can go when MMEngine chooses the backend by
+    device and torch closes its groups itself (pytorch/pytorch#190489).
     """
     from mmengine.dist import utils
 
@@ -309,6 +320,28 @@ def fix_color_jitter() -> None:
         ColorJitter.adjust_hue = staticmethod(_adjust_hue)
 
 
+def accept_bfloat16_scores() -> None:
+    """Let stock heads report their accuracy under bfloat16 autocast.
+
+    They turn the class scores into a NumPy array, and NumPy has no bfloat16. Can go when MMAction2
+    converts them first.
+    """
+    from mmaction.models.heads import BaseHead
+
+    original = BaseHead.loss_by_feat
+    if hasattr(original, 'bharnet_mm'):
+        return
+
+    @wraps(original)
+    def loss_by_feat(self: Any, cls_scores: torch.Tensor, data_samples: list) -> dict:
+        if cls_scores.dtype == torch.bfloat16:
+            cls_scores = cls_scores.float()
+        return original(self, cls_scores, data_samples)
+
+    loss_by_feat.bharnet_mm = True
+    BaseHead.loss_by_feat = loss_by_feat
+
+
 def apply() -> None:
     """Mend everything above; calling it again changes nothing."""
     provide_missing_drn()
@@ -320,3 +353,4 @@ def apply() -> None:
     survive_broken_torchvision()
     restore_numpy_names()
     fix_color_jitter()
+    accept_bfloat16_scores()
