@@ -93,6 +93,12 @@ def stores(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def unformatted(monkeypatch):
+    """A run prints its config seven times, and each time the formatter takes longer than the run."""
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (text, True))
+
+
 def read(path, stores, work_dir):
     """The config with its store, and one batch an epoch."""
     cfg = Config.fromfile(path)
