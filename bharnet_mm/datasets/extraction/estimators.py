@@ -1,0 +1,137 @@
+"""What a pose estimator gives and takes here, whichever library is behind it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ...errors import ConfigError
+
+LEFT, RIGHT = 0, 1
+
+
+@dataclass(eq=False)
+class BodyPose:
+    """One body in one frame.
+
+    Args:
+        points: Pixels, then depth in pixels where the estimator gives one, ``(V, 2 or 3)``.
+        joint_score: Confidence per joint, ``(V,)`` in [0, 1].
+        score: Confidence of the body in [0, 1].
+    """
+
+    points: np.ndarray
+    joint_score: np.ndarray
+    score: float
+
+
+@dataclass(eq=False)
+class HandPose:
+    """One hand in one frame.
+
+    Args:
+        points: Pixels, then depth in pixels where the estimator gives one, ``(21, 2 or 3)``.
+        score: Confidence that there is a hand, in [0, 1].
+        right: Probability that it is a right hand; 0.5 where the estimator cannot tell.
+    """
+
+    points: np.ndarray
+    score: float
+    right: float = 0.5
+
+
+@dataclass(eq=False)
+class Arm:
+    """Where a hand is to be looked for.
+
+    Args:
+        wrist, elbow: Pixels, ``(2,)``; the elbow is NaN where it is unknown.
+        size: Length of a forearm seen from the side, in pixels.
+        reliable: Whether the body estimator is sure of the wrist.
+        previous: The hand that hung here in the frame before, ``(21, 2 or 3)`` pixels, or None.
+        person, side: Whose arm, and ``LEFT`` or ``RIGHT``.
+    """
+
+    wrist: np.ndarray
+    elbow: np.ndarray
+    size: float
+    reliable: bool = True
+    previous: np.ndarray | None = None
+    person: int = 0
+    side: int = LEFT
+
+
+class Estimator(Protocol):
+    """Finds bodies and hands in pictures. One instance a process; the three attributes are the class's."""
+
+    body_layout: str
+    body_channels: tuple[str, ...]
+    hand_channels: tuple[str, ...]
+
+    def start(self) -> None:
+        """A new video begins: forget the last one."""
+
+    def bodies(self, image: np.ndarray) -> list[BodyPose]:
+        """Bodies of one RGB frame ``(H, W, 3)`` uint8; called once a frame, in order."""
+
+    def hands(
+        self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
+    ) -> list[HandPose]:
+        """Hands near the arms in the same frame, in any order and possibly several times the same one.
+
+        Args:
+            image: The frame.
+            arms: Where to look.
+            taken: Hands known already: what is wanted are others, beside or behind them.
+        """
+
+
+BACKENDS = {
+    'mediapipe': 'bharnet_mm.datasets.extraction.mediapipe_estimator:MediaPipeEstimator',
+    'rtmlib': 'bharnet_mm.datasets.extraction.rtmlib_estimator:RTMLibEstimator',
+}
+
+
+def estimator_class(backend: str) -> type[Estimator]:
+    """The class behind a backend's name. Its layouts and channels are known without building one.
+
+    Args:
+        backend: ``mediapipe``, ``rtmlib``, or ``module:Class`` of an own one, which takes ``models`` and
+            ``min_score``.
+
+    Raises:
+        ConfigError: Unknown.
+    """
+    module, colon, name = BACKENDS.get(backend, backend).partition(':')
+    try:
+        if not colon:
+            raise ImportError('no such backend')
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            'backend',
+            f'{backend!r} ({error})',
+            f'one of {sorted(BACKENDS)} or module:Class',
+            'choose one of them',
+        ) from None
+
+
+def build_estimator(
+    backend: str, models: str | Path | None = None, min_score: float = 0.5
+) -> Estimator:
+    """Builds a backend.
+
+    Args:
+        backend: See ``estimator_class``.
+        models: Folder of the model files (rtmlib only; MediaPipe carries its own).
+        min_score: A hand of lower confidence is left out.
+
+    Raises:
+        ConfigError: Unknown backend, or its package or its model files are missing.
+    """
+    return estimator_class(backend)(models=models, min_score=min_score)

@@ -1,0 +1,252 @@
+"""From the frames of one video to clips: bodies and hands of a plain video, or hands for known bodies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...errors import SourceError
+from ...layouts import SkeletonLayout, get_layout
+from ..clip import Clip
+from .association import HandTracker, PersonTracker, find_arms, find_hands
+from .estimators import Arm, BodyPose, Estimator, HandPose
+
+
+@dataclass
+class Track:
+    """One person through a video."""
+
+    frames: list[int] = field(default_factory=list)
+    bodies: list[BodyPose] = field(default_factory=list)
+    hands: list[tuple[HandPose | None, HandPose | None]] = field(default_factory=list)
+
+    @property
+    def motion(self) -> float:
+        """Mean spread of the joints over time in body sizes, times the number of frames seen."""
+        xy = np.stack([body.points[:, :2] for body in self.bodies])
+        size = np.linalg.norm(np.ptp(xy, axis=1), axis=1).mean()
+        return float(np.linalg.norm(xy.std(axis=0), axis=1).mean() / max(size, 1e-6)) * len(xy)
+
+    @property
+    def score(self) -> float:
+        return float(np.mean([body.score for body in self.bodies]))
+
+
+def extract_clip(
+    frames: Iterable[np.ndarray],
+    estimator: Estimator,
+    clip_id: str,
+    *,
+    label: int = 0,
+    max_persons: int = 2,
+    tick: Callable[[], None] = lambda: None,
+    **fields,
+) -> Clip:
+    """Bodies and hands of a plain video.
+
+    Coordinates are fractions of the picture (x of its width, y of its height; depth of its width), pixels are
+    in ``body_pixel``. Persons are ordered by motion, then score.
+
+    Args:
+        frames: RGB pictures of one size.
+        estimator: Finds bodies and hands.
+        clip_id, label, fields: For the clip.
+        max_persons: The rest is left out.
+        tick: Called after each frame.
+
+    Raises:
+        SourceError: No frame, or nobody in any frame.
+    """
+    layout = get_layout(estimator.body_layout)
+    persons, hand_tracker = PersonTracker(), HandTracker()
+    tracks: dict[int, Track] = {}
+    estimator.start()
+    count, size = 0, (0, 0)
+    for image in _same_size(frames, clip_id):
+        size = (image.shape[1], image.shape[0])
+        bodies = estimator.bodies(image)
+        numbers = persons.update(bodies)
+        arms = []
+        for number, body in zip(numbers, bodies, strict=True):
+            arms += _own(find_arms(body.points, body.joint_score, layout), number)
+        hands = _hands_by_arm(estimator, image, arms, hand_tracker)
+        for number, body in zip(numbers, bodies, strict=True):
+            track = tracks.setdefault(number, Track())
+            track.frames.append(count)
+            track.bodies.append(body)
+            track.hands.append((hands.get((number, 0)), hands.get((number, 1))))
+        count += 1
+        tick()
+    if not count:
+        raise SourceError(clip_id, 'no frame', 'at least one', 'leave the video out')
+    if not tracks:
+        raise SourceError(
+            clip_id,
+            f'nobody in any frame (of {count})',
+            'somebody',
+            'leave the video out, or enlarge it',
+        )
+    order = sorted(tracks.values(), key=lambda track: (-track.motion, -track.score))[:max_persons]
+    return _to_clip(order, count, size, estimator, clip_id=clip_id, label=label, **fields)
+
+
+def _to_clip(
+    tracks: Sequence[Track], count: int, size: tuple[int, int], estimator: Estimator, **fields
+) -> Clip:
+    m, v = len(tracks), get_layout(estimator.body_layout).num_joints
+    body = np.zeros((m, count, v, len(estimator.body_channels)), np.float32)
+    pixel = np.zeros((m, count, v, 2), np.float32)
+    body_score = np.zeros((m, count), np.float32)
+    hand, hand_score = _no_hands(m, count, len(estimator.hand_channels))
+    for p, track in enumerate(tracks):
+        for t, pose, hands in zip(track.frames, track.bodies, track.hands, strict=True):
+            body[p, t] = _fractions(pose.points, size)
+            pixel[p, t] = pose.points[:, :2]
+            body_score[p, t] = pose.score
+            for side, found in enumerate(hands):
+                if found is not None:
+                    hand[p, side, t] = _fractions(found.points, size)
+                    hand_score[p, side, t] = found.score
+    return Clip(
+        body=body,
+        body_score=body_score,
+        hand=hand,
+        hand_score=hand_score,
+        frame_index=np.arange(count, dtype=np.int32),
+        body_pixel=pixel,
+        image_size=size,
+        source='video',
+        **fields,
+    )
+
+
+def fill_hands(
+    frames: Iterable[np.ndarray],
+    estimator: Estimator,
+    clips: Sequence[Clip],
+    layout: SkeletonLayout,
+    repaired: Counter,
+    *,
+    tick: Callable[[], None] = lambda: None,
+) -> list[Clip]:
+    """The clips of one video with hands filled in, where their bodies' wrists are in it.
+
+    Args:
+        frames: RGB pictures of one size.
+        estimator: Finds hands; its bodies are not asked for.
+        clips: With ``body_pixel``, at their ``frame_index``. Positions are scaled where the video has
+            another size than the clip says. A joint that is not finite or at (-1, -1) is unknown.
+        layout: Of the bodies.
+        repaired: Counts frames of clips that lie beyond the end of the video.
+        tick: Called after each frame.
+
+    Raises:
+        SourceError: A clip without ``body_pixel``, or none of whose frames is in the video.
+    """
+    for clip in clips:
+        if clip.body_pixel is None:
+            raise SourceError(
+                f'clip {clip.clip_id!r}',
+                'no pixel positions of its joints',
+                'body_pixel, which says where the wrists are',
+                'convert it with pixels, or extract the videos without --store',
+            )
+    index = [{int(f): t for t, f in enumerate(clip.frame_index)} for clip in clips]
+    last = max(max(frames_of) for frames_of in index)
+    trackers = [HandTracker() for _ in clips]
+    filled = [_no_hands(c.num_persons, c.num_frames, len(estimator.hand_channels)) for c in clips]
+    seen = [0] * len(clips)
+    estimator.start()
+    for number, image in enumerate(_same_size(frames, clips[0].video or clips[0].clip_id)):
+        size = (image.shape[1], image.shape[0])
+        for c, clip in enumerate(clips):
+            t = index[c].get(number)
+            if t is None:
+                continue
+            seen[c] += 1
+            hand, hand_score = filled[c]
+            arms = _known_arms(clip, t, size, layout)
+            for (p, side), found in _hands_by_arm(estimator, image, arms, trackers[c]).items():
+                hand[p, side, t] = _fractions(found.points, size)
+                hand_score[p, side, t] = found.score
+        tick()
+        if number >= last:
+            break
+    for clip, num in zip(clips, seen, strict=True):
+        if not num:
+            raise SourceError(
+                f'clip {clip.clip_id!r}',
+                f'none of its frames {clip.frame_index[0]} to {clip.frame_index[-1]} in its video',
+                'frames of the video, counted from 0',
+                'check that this is the video it was made from',
+            )
+        if num < clip.num_frames:
+            repaired['frame beyond the end of the video: hands missing'] += clip.num_frames - num
+    return [
+        replace(clip, hand=hand, hand_score=score)
+        for clip, (hand, score) in zip(clips, filled, strict=True)
+    ]
+
+
+def _known_arms(clip: Clip, t: int, size: tuple[int, int], layout: SkeletonLayout) -> list[Arm]:
+    scale = np.ones(2)
+    if all(clip.image_size) and tuple(clip.image_size) != size:
+        scale = np.array(size) / np.array(clip.image_size)
+    arms = []
+    for p in np.flatnonzero(clip.body_score[:, t] > 0):
+        pixel = clip.body_pixel[p, t].astype(np.float64)
+        known = np.isfinite(pixel).all(axis=1) & ~(pixel == -1).all(axis=1)
+        arms += _own(find_arms(pixel * scale, known.astype(np.float64), layout), int(p))
+    return arms
+
+
+def _hands_by_arm(
+    estimator: Estimator, image: np.ndarray, arms: list[Arm], tracker: HandTracker
+) -> dict[tuple[int, int], HandPose]:
+    """Hands of one frame by (person, side), of the arms that end in the picture or not far outside."""
+    high = np.array([image.shape[1], image.shape[0]])
+    arms = [
+        arm
+        for arm in arms
+        if (arm.wrist > -0.5 * arm.size).all() and (arm.wrist < high + 0.5 * arm.size).all()
+    ]
+    tracker.recall(arms)
+    hands = find_hands(estimator, image, arms)
+    tracker.remember(arms, hands)
+    return {
+        (arm.person, arm.side): hand
+        for arm, hand in zip(arms, hands, strict=True)
+        if hand is not None
+    }
+
+
+def _own(arms: list[Arm], person: int) -> list[Arm]:
+    for arm in arms:
+        arm.person = person
+    return arms
+
+
+def _fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return points / np.array([size[0], size[1], size[0]])[: points.shape[1]]
+
+
+def _no_hands(persons: int, frames: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    hand = np.zeros((persons, 2, frames, 21, channels), np.float32)
+    return hand, np.zeros((persons, 2, frames), np.float32)
+
+
+def _same_size(frames: Iterable[np.ndarray], name: str) -> Iterator[np.ndarray]:
+    shape = None
+    for i, image in enumerate(frames):
+        shape = shape or image.shape
+        if image.shape != shape:
+            raise SourceError(
+                f'{name}, frame {i}',
+                f'a picture of {image.shape[1]}x{image.shape[0]}',
+                f'{shape[1]}x{shape[0]} as before',
+                'split the video where its size changes',
+            )
+        yield image

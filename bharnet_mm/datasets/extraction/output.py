@@ -1,0 +1,184 @@
+"""The store that extraction writes, its settings and what it refused; joining shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError, StoreError
+from ..sources._convert import Report
+from ..store import ClipStore, StoreWriter
+from .estimators import estimator_class
+from .plan import Plan, make_plan, read_split_lists
+
+SETTINGS_FILE = 'extraction.json'
+REFUSED_FILE = 'refused.json'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the content of the result; written to ``extraction.json``.
+
+    Args:
+        backend, min_score: See ``build_estimator``.
+        max_persons: Of plain videos.
+        with_store: Whether the bodies come from a store.
+    """
+
+    backend: str = 'mediapipe'
+    min_score: float = 0.5
+    max_persons: int = 2
+    with_store: bool = False
+
+
+def shard_folder(out: Path, number: int, count: int) -> Path:
+    """Where shard ``number`` of ``count`` lies below OUT."""
+    return out / f'shard-{number}-of-{count}'
+
+
+def check_settings(target: Path, settings: Settings) -> None:
+    """The settings of a store that is continued must be those it was begun with."""
+    file, mine = target / SETTINGS_FILE, asdict(settings)
+    if file.exists():
+        have = json.loads(file.read_text())
+        if have != mine:
+            raise ConfigError(
+                str(file),
+                f'{have}',
+                f'{mine}',
+                'continue with the settings it was begun with, or give another OUT',
+            )
+        return
+    if (target / 'store.json').exists():
+        raise StoreError(
+            str(target),
+            'a clip store that was not made by extraction',
+            'a new folder, or an extraction to continue',
+            'give another OUT',
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    _write_json(file, mine)
+
+
+def open_writer(
+    target: Path, plan: Plan, settings: Settings, source: ClipStore | None
+) -> StoreWriter:
+    """The store, begun or continued."""
+    given = estimator_class(settings.backend)
+    if source is None:
+        return StoreWriter(
+            target,
+            name='videos',
+            body_layout=given.body_layout,
+            hand_layout='hand',
+            body_channels=given.body_channels,
+            hand_channels=given.hand_channels,
+            classes=plan.classes,
+            pixels=True,
+            append=True,
+        )
+    return StoreWriter(
+        target,
+        name=source.name,
+        body_layout=source.body_layout,
+        hand_layout='hand',
+        body_channels=source.channels['body'],
+        hand_channels=given.hand_channels,
+        classes=source.classes,
+        splits=source.splits,
+        pixels=source.meta['pixels'],
+        append=True,
+    )
+
+
+def add_splits(target: Path, lists: Mapping[str, list[str]], report: Report) -> None:
+    """Splits of the clips that are there; a rule must not name what no clip has."""
+    if not lists:
+        return
+    have = {str(clip_id) for clip_id in ClipStore(target).clip_ids}
+    rules = {}
+    for name, ids in lists.items():
+        kept = [clip_id for clip_id in dict.fromkeys(ids) if clip_id in have]
+        if len(kept) < len(ids):
+            report.notes.append(f'split {name}: {len(ids) - len(kept)} of {len(ids)} not there')
+        if kept:
+            rules[name] = {'clip_id': kept}
+    with StoreWriter(target, splits=rules, append=True):
+        pass
+
+
+def merge(
+    videos: Path,
+    out: Path,
+    *,
+    store: Path | None = None,
+    subject: str | None = None,
+    split_lists: Sequence[str] = (),
+) -> Report:
+    """Joins the shards in ``out`` to one store there, the same as one run would have written.
+
+    Raises:
+        StoreError: No shards, shards of different counts or settings, or one is missing.
+    """
+    out = Path(out)
+    shards = sorted(out.glob('shard-*-of-*'), key=lambda path: int(path.name.split('-')[1]))
+    count = {path.name.rpartition('-')[2] for path in shards}
+    if len(count) != 1 or len(shards) != int(next(iter(count))):
+        raise StoreError(
+            str(out),
+            f'{[path.name for path in shards]}',
+            'all shards of one extraction, shard-1-of-N to shard-N-of-N',
+            'run the missing ones, remove those of another N',
+        )
+    # A shard of more shards than videos has nothing to do and leaves no store.
+    shards = [path for path in shards if (path / 'store.json').exists()]
+    settings = {(path / SETTINGS_FILE).read_text() for path in shards}
+    if len(settings) != 1:
+        raise StoreError(
+            str(out), 'shards of different settings', 'one setting', 'run the odd ones again'
+        )
+    report = Report('shards')
+    report.found = report.read = len(shards)
+    source = None if store is None else ClipStore(store)
+    plan = make_plan(videos, source, ('decord',), subject, Report())
+    mine = Settings(**json.loads(settings.pop()))
+    check_settings(out, mine)
+    parts = [ClipStore(path) for path in shards]
+    where = {str(i): (part, n) for part in parts for n, i in enumerate(part.clip_ids)}
+    with open_writer(out, plan, mine, source) as writer:
+        for clip_id in plan.clip_ids:
+            if clip_id in writer.clip_ids:
+                report.skipped += 1
+            elif clip_id in where:
+                part, n = where[clip_id]
+                clip = part[n]
+                writer.add(clip)
+                report.kept += 1
+                report.frames += clip.num_frames
+    refused = {
+        (reason, name, detail)  # a set, as clips without a video are refused by every shard
+        for path in shards
+        for reason, names in json.loads((path / REFUSED_FILE).read_text()).items()
+        for name, detail in names.items()
+    }
+    for reason, name, detail in sorted(refused):
+        report.refuse(name, reason, detail)
+    add_splits(out, read_split_lists(split_lists), report)
+    write_refused(out, report)
+    return report
+
+
+def write_refused(target: Path, report: Report) -> None:
+    """``refused.json``: reason to name to detail."""
+    _write_json(
+        target / REFUSED_FILE, {r: dict(sorted(v)) for r, v in sorted(report.refused.items())}
+    )
+
+
+def _write_json(file: Path, content: Any) -> None:
+    draft = file.with_suffix('.tmp')
+    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    draft.replace(file)

@@ -1,0 +1,184 @@
+"""What there is to extract: videos of a folder, or those of a store's clips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import ConfigError, SourceError
+from ..sources._convert import Report
+from ..store import ClipStore
+from .video import SUFFIXES
+
+UNKNOWN = 'unknown'
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """One video, read once.
+
+    Args:
+        video: Path relative to the folder of videos.
+        clip_ids: What comes out of it, in this order.
+        rows: The clips' numbers in the store whose hands are wanted; empty for a plain video.
+        label, subject: Of a plain video.
+        readers: What to read it with, best first.
+    """
+
+    video: str
+    clip_ids: tuple[str, ...]
+    rows: tuple[int, ...] = ()
+    label: int = 0
+    subject: str = ''
+    readers: tuple[str, ...] = ('decord',)
+
+
+@dataclass
+class Plan:
+    """All jobs, in the order in which their clips lie in the store that is written."""
+
+    jobs: list[VideoJob] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+    @property
+    def clip_ids(self) -> list[str]:
+        return [clip_id for job in self.jobs for clip_id in job.clip_ids]
+
+
+def list_videos(folder: Path) -> list[str]:
+    """Videos below a folder, as sorted relative paths.
+
+    Raises:
+        SourceError: No such folder, or no video in it.
+    """
+    if not folder.is_dir():
+        raise SourceError(str(folder), 'no folder', 'a folder of videos', 'correct the path')
+    found = (path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
+    names = sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
+    if not names:
+        raise SourceError(
+            str(folder), 'no video', f'files {", ".join(SUFFIXES)}', 'correct the path'
+        )
+    return names
+
+
+def plan_videos(folder: Path, readers: tuple[str, ...], subject: str | None = None) -> Plan:
+    """Plain videos: the clip id is the path without its ending, the class the folder it lies in.
+
+    Videos that lie in no folder are of the class ``unknown``.
+
+    Args:
+        folder: ``<label>/<clip>.mp4`` or ``<clip>.mp4``.
+        readers: For the jobs.
+        subject: Regular expression searched in the relative path; its first group (or all of the match)
+            is the subject.
+
+    Raises:
+        SourceError: No videos, or two that differ in nothing but their endings.
+        ConfigError: A malformed expression, or one that a video does not match.
+    """
+    names = list_videos(folder)
+    ids = [name[: name.rindex('.')] for name in names]
+    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    if twice:
+        raise SourceError(
+            str(folder),
+            f'several videos that differ only in their endings: {twice[:5]}',
+            'one video a clip',
+            'remove or rename all but one of each',
+        )
+    folders = [Path(name).parent.name or UNKNOWN for name in names]
+    classes = sorted(set(folders))
+    number = {name: i for i, name in enumerate(classes)}
+    jobs = [
+        VideoJob(name, (clip_id,), (), number[label], _subject(subject, name), readers)
+        for name, clip_id, label in zip(names, ids, folders, strict=True)
+    ]
+    return Plan(jobs, classes)
+
+
+def make_plan(
+    videos: Path,
+    source: ClipStore | None,
+    readers: tuple[str, ...],
+    subject: str | None,
+    report: Report,
+) -> Plan:
+    """``plan_videos``, or ``plan_store`` where there is a store."""
+    if source is None:
+        return plan_videos(Path(videos), readers, subject)
+    return plan_store(Path(videos), source, readers, report)
+
+
+def _subject(pattern: str | None, name: str) -> str:
+    if pattern is None:
+        return ''
+    try:
+        match = re.search(pattern, name)
+    except re.error as error:
+        raise ConfigError(
+            '--subject-regex', f'{pattern!r} ({error})', 'a regular expression', 'correct it'
+        ) from None
+    if match is None:
+        raise ConfigError(
+            '--subject-regex', f'no match in {name!r}', 'a match in every path', 'widen it'
+        )
+    return match.group(1) if match.re.groups else match.group(0)
+
+
+def plan_store(folder: Path, store: ClipStore, readers: tuple[str, ...], report: Report) -> Plan:
+    """The videos of a store's clips, in the order of the store; clips without one are refused.
+
+    A clip's ``video`` is looked for at its place below the folder, then by its name anywhere below it, then by
+    its name with another ending (videos that were compressed again).
+    """
+    names = list_videos(folder)
+    places: dict[str, list[str]] = {}
+    for name in names:
+        path = Path(name)
+        for key in (name, path.name, path.stem):
+            places.setdefault(key, []).append(name)
+    by_video: dict[str, list[int]] = {}
+    ids = [str(clip_id) for clip_id in store.clip_ids]
+    for row, raw in enumerate(store.column('video')):
+        wanted = raw.decode()
+        keys = (wanted, Path(wanted).name, Path(wanted).stem) if wanted else (ids[row],)
+        found = next((places[key] for key in keys if key in places), [])
+        if len(set(found)) == 1:
+            by_video.setdefault(found[0], []).append(row)
+        else:
+            reason = 'several videos of this name' if found else 'no video of this name'
+            report.refuse(ids[row], reason, wanted or f'{ids[row]}.*')
+    jobs = [
+        VideoJob(video, tuple(ids[row] for row in rows), tuple(rows), readers=readers)
+        for video, rows in by_video.items()
+    ]
+    return Plan(jobs, list(store.classes))
+
+
+def read_split_lists(texts: Sequence[str]) -> dict[str, list[str]]:
+    """``NAME=FILE`` arguments to split name and the clip ids in the file, one a line.
+
+    A line may be a clip id or the path of the video (its ending is dropped); empty lines and those that
+    begin with # are skipped.
+
+    Raises:
+        ConfigError: Not of this form, or no such file.
+    """
+    out = {}
+    for text in texts:
+        name, equals, file = text.partition('=')
+        if not (name and equals and Path(file).is_file()):
+            raise ConfigError(
+                f'--split-list {text}', 'no NAME=FILE of a file that exists', 'mine_train=train.txt',
+                'name the split and the file',
+            )  # fmt: skip
+        lines = [line.strip() for line in Path(file).read_text(encoding='utf-8').splitlines()]
+        out[name] = [
+            line[: line.rindex('.')] if line.lower().endswith(SUFFIXES) else line
+            for line in lines
+            if line and not line.startswith('#')
+        ]
+    return out

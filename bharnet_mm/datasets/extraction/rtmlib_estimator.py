@@ -1,0 +1,126 @@
+"""rtmlib: COCO-WholeBody (133 joints) of every person, from model files that the user has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ConfigError
+from ...layouts import get_layout
+from .estimators import LEFT, RIGHT, Arm, BodyPose, HandPose
+
+
+class RTMLibEstimator:
+    """COCO 17 bodies of all persons found, and the hands of the same whole-body model.
+
+    Args:
+        models: Folder with one detector (``*yolox*.onnx``) and one whole-body pose model (``*rtmw*.onnx``,
+            ``*rtmpose*.onnx`` or ``*dw*.onnx``), unpacked. Nothing is downloaded.
+        min_score: A hand whose joints have a lower mean confidence is not one.
+
+    Raises:
+        ConfigError: rtmlib or onnxruntime is missing, or the folder lacks the models.
+    """
+
+    body_layout = 'coco'
+    body_channels = ('x', 'y')
+    hand_channels = ('x', 'y')
+
+    def __init__(self, models: str | Path | None, min_score: float = 0.5) -> None:
+        if models is None:
+            raise ConfigError(
+                'backend rtmlib',
+                'no folder of model files',
+                'the ONNX files of a YOLOX detector and of an RTMW or DWPose model',
+                'give it with --models DIR',
+            )
+        detector, pose = _find_models(Path(models))
+        try:
+            import onnxruntime
+            from rtmlib import YOLOX, RTMPose
+        except ImportError as error:
+            raise ConfigError(
+                'backend rtmlib',
+                f'no {error.name or "rtmlib"}',
+                'rtmlib and onnxruntime',
+                'pip install rtmlib onnxruntime',
+            ) from error
+
+        def build(kind, path: Path):
+            shape = (
+                onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+                .get_inputs()[0]
+                .shape
+            )
+            height, width = (n if isinstance(n, int) else 640 for n in shape[2:4])
+            return kind(str(path), model_input_size=(width, height), backend='onnxruntime')
+
+        self.min_score = min_score
+        self._detector = build(YOLOX, detector)
+        self._pose = build(RTMPose, pose)
+        whole = get_layout('coco_wholebody')
+        self._body = whole.select('coco')
+        self._hand = [whole.select('hand', prefix=f'{side}_hand.') for side in ('left', 'right')]
+        self._seen: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def __repr__(self) -> str:
+        return f'RTMLibEstimator(min_score={self.min_score})'
+
+    def start(self) -> None:
+        self._seen = None
+
+    def bodies(self, image: np.ndarray) -> list[BodyPose]:
+        keypoints, scores = self._whole(image)
+        out = []
+        for points, score in zip(keypoints[:, self._body], scores[:, self._body], strict=True):
+            out.append(BodyPose(points, score, float(np.clip(score.mean(), 1e-3, 1.0))))
+        return out
+
+    def hands(
+        self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
+    ) -> list[HandPose]:
+        if taken:  # one pass finds all that this model can
+            return []
+        keypoints, scores = self._whole(image)
+        found = []
+        for points, score in zip(keypoints, scores, strict=True):
+            for side in (LEFT, RIGHT):
+                index = self._hand[side]
+                mean = float(score[index].mean())
+                if mean >= self.min_score:
+                    found.append(HandPose(points[index], mean, float(side == RIGHT)))
+        return found
+
+    def _whole(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whole bodies of a frame, ``(M, 133, 2)`` and ``(M, 133)``, kept for the call that follows."""
+        if self._seen is None or self._seen[0] is not image:
+            bgr = np.ascontiguousarray(image[..., ::-1])
+            boxes = self._detector(bgr)
+            if len(boxes):  # without boxes the pose model would take the whole picture for a person
+                keypoints, scores = self._pose(bgr, bboxes=boxes)
+            else:
+                keypoints, scores = np.zeros((0, 133, 2)), np.zeros((0, 133))
+            self._seen = (image, np.asarray(keypoints), np.clip(scores, 0.0, 1.0))
+        return self._seen[1:]
+
+
+def _find_models(folder: Path) -> tuple[Path, Path]:
+    files = sorted(folder.rglob('*.onnx')) if folder.is_dir() else []
+    # A model is named by its file, or by the folder of its unpacked archive (which says end2end.onnx).
+    names = {file: str(file.relative_to(folder)).lower() for file in files}
+    detectors = [file for file in files if 'yolox' in names[file]]
+    poses = [
+        file
+        for file in files
+        if file not in detectors and any(key in names[file] for key in ('rtmw', 'rtmpose', 'dw'))
+    ]
+    if len(detectors) != 1 or len(poses) != 1:
+        raise ConfigError(
+            f'--models {folder}',
+            f'{len(detectors)} detectors and {len(poses)} pose models among {sorted(names.values())}',
+            'one *yolox*.onnx and one *rtmw*.onnx, *rtmpose*.onnx or *dw*.onnx (whole body)',
+            'put one of each there, unpacked',
+        )
+    return detectors[0], poses[0]

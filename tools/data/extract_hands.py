@@ -1,0 +1,111 @@
+"""Hands (and bodies) out of videos to a clip store.
+
+  python tools/data/extract_hands.py videos data/mine
+      plain videos, VIDEOS/<label>/<clip>.mp4 or flat: bodies and hands
+  python tools/data/extract_hands.py nturgb+d_rgb data/ntu120 --store data/ntu120_body
+      a copy of STORE with hands, looked for at the wrists of its bodies
+
+Run it again to continue where it stopped. On a cluster: --shard I/N in each job (the same OUT), then once
+--merge. See docs/extraction.md.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bharnet_mm.datasets.extraction.output import Settings, merge
+from bharnet_mm.datasets.extraction.runner import extract
+from bharnet_mm.datasets.sources._cli import main
+from bharnet_mm.errors import ConfigError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    out.add_argument('videos', metavar='VIDEOS', type=Path, help='folder of videos')
+    out.add_argument('out', metavar='OUT', type=Path, help='clip store to write or continue')
+    out.add_argument('--store', type=Path, help='clip store whose bodies are there already')
+    out.add_argument(
+        '--backend',
+        default='mediapipe',
+        help='mediapipe (default), rtmlib, or module:Class of your own',
+    )
+    out.add_argument('--models', metavar='DIR', type=Path, help='model files of rtmlib')
+    out.add_argument(
+        '--min-score', type=float, default=0.5, help='hands of lower confidence are left out (0.5)'
+    )
+    out.add_argument('--max-persons', type=int, default=2, help='of plain videos (2)')
+    out.add_argument(
+        '--subject-regex',
+        metavar='REGEX',
+        help="searched in a plain video's path; its first group is the subject",
+    )
+    out.add_argument(
+        '--split-list',
+        metavar='NAME=FILE',
+        action='append',
+        default=[],
+        help='a split of the clips listed in FILE, one a line, such as own_train=train.txt; '
+        'can be given more than once',
+    )
+    out.add_argument(
+        '--shard', metavar='I/N', type=_shard, help='only every Nth video from the Ith'
+    )
+    out.add_argument('--merge', action='store_true', help='join the shards in OUT')
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    out.add_argument(
+        '--workers',
+        type=int,
+        default=cores,
+        help='processes (one a core); 0 works in this process, without a guard against hanging',
+    )
+    out.add_argument(
+        '--timeout',
+        type=float,
+        default=120.0,
+        help='seconds without a frame after which a video is given up (120)',
+    )
+    out.add_argument(
+        '--strict', action='store_true', help='exit non-zero where any video was refused'
+    )
+    return out
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition('/')
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f'{text!r} is not I/N with 1 <= I <= N')
+    return int(number), int(count)
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    """Runs the extraction; returns the exit status."""
+    args = parser().parse_args(argv)
+    if args.merge and args.shard:
+        raise ConfigError(
+            '--merge', '--shard as well', 'one of them', 'merge once, after the shards'
+        )
+    common = dict(store=args.store, subject=args.subject_regex, split_lists=args.split_list)
+    if args.merge:
+        report = merge(args.videos, args.out, **common)
+    else:
+        report = extract(
+            args.videos,
+            args.out,
+            Settings(args.backend, args.min_score, args.max_persons, args.store is not None),
+            models=args.models,
+            shard=args.shard,
+            workers=args.workers,
+            timeout=args.timeout,
+            **common,
+        )
+    print(report)
+    failed = report.found and not (report.kept or report.skipped)
+    return 1 if failed or (args.strict and report.num_refused) else 0
+
+
+if __name__ == '__main__':
+    main(command)
