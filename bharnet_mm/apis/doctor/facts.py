@@ -21,7 +21,7 @@ FAR, ABSURD = 10.0, 50.0
 #: Picture fractions that no body (legs outside the picture are guessed) and no hand has.
 OUTSIDE = {'body': (-3.0, 4.0), 'hand': (-1.0, 2.0)}
 #: Clips after which memory is given back.
-RELEASE_EVERY = 1000
+RELEASE_EVERY = 200
 #: Sides are told apart by the wrists only where these lie so far apart, in units of the layout.
 WRISTS_APART = 0.5
 
@@ -86,7 +86,9 @@ def find_reference(collection: Collection, clips: int = 256, frames: int = 8) ->
     points: dict[str, list[np.ndarray]] = {'body': [], 'hand': []}
     ratios: dict[str, list[np.ndarray]] = {'body': [], 'pixel': [], 'fraction': []}
     numbers = np.linspace(0, len(collection) - 1, min(clips, len(collection)))
-    for i in np.unique(numbers.round().astype(int)).tolist():
+    for count, i in enumerate(np.unique(numbers.round().astype(int)).tolist()):
+        if count % 16 == 0:  # spread as they are, each clip brings its neighbours into memory
+            collection.release()
         try:
             clip = collection.clip(i)
         except BHaRNetError:

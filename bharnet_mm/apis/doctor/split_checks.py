@@ -30,7 +30,7 @@ def check_splits(survey: Survey) -> Iterator[Finding]:
     for name in masks:
         other = re.sub(r'train$', 'test', name)
         partners = {other, re.sub(r'train$', 'val', name)}
-        if other != name and not partners & set(masks):
+        if other != name and not partners & set(survey.collection.rules):
             fix = f'add a split {other}'
             yield Finding('splits', 'warning', f'split {name} has no test split', fix)
     for name, (train, test) in survey.pairs():
