@@ -17,11 +17,14 @@ def environment(**variables: str) -> dict[str, str]:
     return values | {'PATH': path, 'PYTHONPATH': places, 'OMP_NUM_THREADS': '1'}
 
 
-def run(*command, status: int = 0, **variables: str) -> str:
-    """Runs a command in the project's root, expects its exit status; returns all it printed."""
+def run(*command, status: int = 0, cwd: Path = ROOT, **variables: str) -> str:
+    """Runs a command, by default in the project's root, and returns all that it printed.
+
+    Any exit status but the expected one is a failure.
+    """
     done = subprocess.run(
         [str(word) for word in command],
-        cwd=ROOT,
+        cwd=cwd,
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

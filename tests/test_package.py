@@ -38,6 +38,7 @@ REGISTERED = {
         'BodyHandBackbone',
         'BodyHandPreprocessor',
         'DeGCN',
+        'ExpertBranch',
         'PoolingAttention',
     },
     'METRICS': {'BodyHandMetric'},
