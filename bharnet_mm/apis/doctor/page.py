@@ -20,7 +20,7 @@ _STYLE = """
 :root { --ink: #1d2430; --dim: #667085; --line: #e3e7ee; --bar: #4c78a8; --miss: #d98b3a; }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif;
-  color: var(--ink); max-width: 1120px; margin: 0 auto; padding: 24px; background: #fff; }
+  color: var(--ink); max-width: 1240px; margin: 0 auto; padding: 24px; background: #fff; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 34px 0 10px; }
 p { margin: 4px 0; } .dim { color: var(--dim); }
 .verdict { margin: 16px 0; padding: 12px 16px; border-radius: 8px; font-weight: 600; }
@@ -70,7 +70,7 @@ def write_page(path: str | os.PathLike, diagnosis: Diagnosis) -> None:
 def _head(diagnosis: Diagnosis) -> list[str]:
     first, *lines = overview(diagnosis)
     wrong = diagnosis.exit_status
-    result = 'Training on this data would be wrong' if wrong else 'Fit for training'
+    result = 'Training or its result would be wrong' if wrong else 'Fit for training'
     return [
         f'<h1>{escape(diagnosis.name)}</h1>',
         f'<p class="dim">{escape(first)}</p>',
@@ -128,7 +128,7 @@ def _classes(diagnosis: Diagnosis) -> list[str]:
     for row in diagnosis.classes:
         cells = [f'<td class="num dim">{row["number"]}</td>', f'<td>{escape(row["name"])}</td>']
         cells.append(_bar(row['clips'], most))
-        cells += [_bar(row['splits'][name], most_of[name], 50) for name in shown]
+        cells += [_bar(row['splits'][name], most_of[name], 32) for name in shown]
         keys = ('missing_left', 'missing_right', 'missing_hands') if hands else ()
         cells += [_share_bar(row[key]) for key in keys]
         cells.append(_share_bar(row['missing_person']))
@@ -216,13 +216,13 @@ def _table(names: list[str], rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _bar(value: int, most: int, width: int = 90) -> str:
+def _bar(value: int, most: int, width: int = 60) -> str:
     size = round(width * value / most) if most else 0
     bar = f'<span class="bar" style="width:{size}px"></span>'
     return f'<td class="count">{bar}{value:,}</td>'
 
 
-def _share_bar(value: Any, width: int = 50) -> str:
+def _share_bar(value: Any, width: int = 40) -> str:
     if value is None:
         return '<td class="count">-</td>'
     bar = f'<span class="bar miss" style="width:{round(width * value)}px"></span>'

@@ -62,7 +62,7 @@ def quiet_checks(diagnosis: Diagnosis) -> list[str]:
 
 
 def _result(diagnosis: Diagnosis) -> str:
-    return 'training would be wrong' if diagnosis.exit_status else 'fit for training'
+    return 'training or its result would be wrong' if diagnosis.exit_status else 'fit for training'
 
 
 def _split_table(diagnosis: Diagnosis) -> Table:

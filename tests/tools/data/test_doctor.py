@@ -95,7 +95,7 @@ def test_errors_fail_and_are_shown(store, tmp_path, capsys):
     data[10] ^= 4
     (store / 'hand.bin').write_bytes(data)
     assert tool('doctor')(store, '--html', tmp_path / 'p.html') == 1
-    assert 'training would be wrong: 1 error' in capsys.readouterr().out
+    assert 'training or its result would be wrong: 1 error' in capsys.readouterr().out
     text = Page((tmp_path / 'p.html').read_text(encoding='utf-8')).text
     assert 'would be wrong: 1 error' in text and 'checksum' in text and 'synthetic00000' in text
 
