@@ -27,13 +27,10 @@ class PullThePlug(Hook):
 """
 
 
-@pytest.fixture(scope='module')
-def runs(tmp_path_factory):
-    """Work dirs of a run without a break and of one killed within its third epoch, then resumed."""
-    folder = tmp_path_factory.mktemp('resume')
-    config = write_tiny_sample(folder, epochs=EPOCHS)
-    (folder / 'pull_the_plug.py').write_text(KILLER)
-    killed = folder / 'killed.py'
+def test_killed_and_resumed(tmp_path):
+    config = write_tiny_sample(tmp_path, epochs=EPOCHS)
+    (tmp_path / 'pull_the_plug.py').write_text(KILLER)
+    killed = tmp_path / 'killed.py'
     killed.write_text(
         f'_base_ = {str(config)!r}\n'
         "custom_imports = dict(imports=['bharnet_mm', 'pull_the_plug'])\n"
@@ -45,16 +42,19 @@ def runs(tmp_path_factory):
         return work_dir
 
     def run_broken(work_dir):
-        plug = dict(status=-signal.SIGKILL, PYTHONPATH=str(folder))
+        plug = dict(status=-signal.SIGKILL, PYTHONPATH=str(tmp_path))
         run_tool('train.py', killed, '--work-dir', work_dir, **plug)
         assert (work_dir / 'epoch_2.pth').exists() and not (work_dir / 'epoch_3.pth').exists()
         run_tool('train.py', config, '--work-dir', work_dir, '--resume')
         return work_dir
 
     with ThreadPoolExecutor() as pool:
-        straight = pool.submit(run_straight, folder / 'straight')
-        broken = pool.submit(run_broken, folder / 'broken')
-        return config, straight.result(), broken.result()
+        straight = pool.submit(run_straight, tmp_path / 'straight')
+        broken = pool.submit(run_broken, tmp_path / 'broken')
+    straight, broken = straight.result(), broken.result()
+    check_curves(straight, broken)
+    check_weights(straight, broken)
+    check_test(config, straight)
 
 
 def curve(work_dir, key):
@@ -62,32 +62,28 @@ def curve(work_dir, key):
     return {line['step']: line[key] for line in scalars(work_dir) if key in line}
 
 
-def test_curves_continue(runs):
-    _, straight, broken = runs
+def check_curves(straight, broken):
     for key in ('loss', 'loss_body', 'loss_hand', 'loss_cpl', 'lr', 'grad_norm'):
         expected, found = curve(straight, key), curve(broken, key)
         assert len(expected) == 5 * EPOCHS
         assert found == pytest.approx(expected, rel=1e-5), key
     assert curve(broken, 'acc/top1') == curve(straight, 'acc/top1')
+    # Had every epoch drawn the same batches, the curves would agree for the wrong reason.
+    assert len(set(curve(straight, 'loss_body').values())) == 5 * EPOCHS
 
 
-def test_batches_differ_between_epochs(runs):
-    """Without which the curves of a resumed run would agree for the wrong reason."""
-    losses = list(curve(runs[1], 'loss_body').values())
-    assert len(set(losses)) == len(losses)
-
-
-def test_weights_are_those_of_the_straight_run(runs):
+def check_weights(straight, broken):
     weights = [
-        torch.load(run / f'epoch_{EPOCHS}.pth', weights_only=True)['state_dict'] for run in runs[1:]
+        torch.load(work_dir / f'epoch_{EPOCHS}.pth', weights_only=True)['state_dict']
+        for work_dir in (straight, broken)
     ]
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_test_gives_the_number_of_validation(runs):
-    config, straight, _ = runs
+def check_test(config, straight):
+    """``tools/test.py`` gives the numbers that validation gave."""
     validated = [line for line in scalars(straight) if 'acc/top1' in line][-1]
     work_dir = straight.parent / 'test'
     run_tool('test.py', config, straight / f'epoch_{EPOCHS}.pth', '--work-dir', work_dir)
