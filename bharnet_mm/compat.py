@@ -40,7 +40,9 @@ class _DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ == f'{_DRN}.drn':
+            from mmaction.registry import MODELS
 
+            @MODELS.register_module()
             class DRN(torch.nn.Module):
                 """Placeholder: the published MMAction2 does not contain this localizer."""
 
