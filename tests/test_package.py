@@ -113,9 +113,9 @@ def test_no_machine_in_tracked_files():
     [
         ('store = "/ro' + 'ot/data/x"', True),
         ('see /wo' + 'rk/main', True),
-        ('--index-url http://pkgs.internal/simple', True),
+        ('--index-url http://pkgs.int' + 'ernal/simple', True),
         ('http://192.168' + '.0.4', True),
-        ('https://mirror:8080/simple', True),
+        ('https://mirror:80' + '80/simple', True),
         ('data/work/clip', False),
         ('<repo>/../shared/data', False),
         ('https://github.com/open-mmlab/mmaction2', False),
