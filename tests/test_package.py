@@ -115,7 +115,7 @@ def test_no_machine_in_tracked_files():
         ('see /wo' + 'rk/main', True),
         ('--index-url http://pkgs.int' + 'ernal/simple', True),
         ('http://192.168' + '.0.4', True),
-        ('https://mirror:80' + '80/simple', True),
+        ('https://mirror' + ':8080/simple', True),
         ('data/work/clip', False),
         ('<repo>/../shared/data', False),
         ('https://github.com/open-mmlab/mmaction2', False),
