@@ -17,7 +17,6 @@ train_cfg = dict(max_epochs={epochs}, val_interval=1)
 train_dataloader = dict(batch_size=12, dataset=dict(store={store!r}))
 val_dataloader = dict(dataset=dict(store={store!r}))
 test_dataloader = dict(dataset=dict(store={store!r}))
-custom_hooks = [dict(type='NonFiniteGuardHook'), dict(type='EpochSeedHook')]
 default_hooks = dict(logger=dict(interval=1))
 """
 

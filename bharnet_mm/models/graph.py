@@ -47,6 +47,48 @@ class LearnedGraphConv(nn.Module):
         return self.norm(y.view(size, self.out_channels, joints, frames))
 
 
+class _RefinedAggregation(torch.autograd.Function):
+    """``y = (W R)^T v``: builds the refined topology ``W R`` and aggregates with it.
+
+    The topology is several times the size of the features. It is not kept for the backward pass but
+    built again there (a product of small depth), and its gradient is written in the layout in which
+    it is read next: autograd alone would store the one and copy the other.
+
+    Shapes:
+        weight ``W (G, O/G·S, R)``, relation ``(P, G, R, V·V)``, value ``(P, O, S·V, T)`` →
+        ``(P, O, V, T)``.
+    """
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, relation: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, relation, value)
+        topology = _RefinedAggregation.topology(weight, relation, value)
+        y = torch.bmm(topology.transpose(1, 2), value.flatten(0, 1))
+        return y.view(*value.shape[:2], *y.shape[1:])
+
+    @staticmethod
+    def topology(weight: Tensor, relation: Tensor, value: Tensor) -> Tensor:
+        """``(P·O, S·V, V)``."""
+        size, channels, rows, _ = value.shape
+        joints = rows * channels // weight.shape[:2].numel()
+        refined = torch.bmm(weight.repeat(size, 1, 1), relation.flatten(0, 1))
+        return refined.view(size * channels, rows, joints)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weight, relation, value = ctx.saved_tensors
+        size, groups = relation.shape[:2]
+        grad = grad.contiguous().flatten(0, 1)
+        topology = _RefinedAggregation.topology(weight, relation, value)
+        grad_value = torch.bmm(topology, grad).view_as(value)
+        grad_topology = torch.bmm(value.flatten(0, 1), grad.transpose(1, 2))
+        grad_topology = grad_topology.view(size * groups, weight.size(1), relation.size(3))
+        flat = relation.flatten(0, 1)
+        grad_relation = torch.bmm(weight.transpose(1, 2).repeat(size, 1, 1), grad_topology)
+        grad_weight = torch.bmm(grad_topology, flat.transpose(1, 2)).view(size, *weight.shape)
+        return grad_weight.sum(0), grad_relation.view_as(relation), grad_value
+
+
 class CTRGraphConv(nn.Module):
     r"""Channel-wise topology refinement graph convolution (CTR-GC, Chen et al., ICCV 2021), grouped
     as in DeGCN's release.
@@ -109,43 +151,38 @@ class CTRGraphConv(nn.Module):
         )
         self.norm = nn.BatchNorm2d(out_channels)
 
-    def topology(self, x: Tensor) -> Tensor:
-        """The refined adjacency, transposed: ``(P, O, S·V, V)``, rows ``(s, v)`` send to columns
-        ``u``.
+    def _topology(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The refined adjacency as two factors, ``W (G, O/G·S, R')`` and ``(P, G, R', V·V)``.
+
+        Rows of their product: channel and subset; columns: sender ``v`` and receiver ``u``.
         """
         size, _, joints, _ = x.shape
         groups, subsets = self.groups, self.num_subsets
+        depth = subsets * self.relation // groups
         mean = x.mean(-1)
-        # Channels of query and key are ordered (group, subset, relation): (P, G, S·R/G, V).
-        query = self.query(mean).view(size, groups, subsets * self.relation // groups, 1, joints)
-        key = self.key(mean).view(size, groups, subsets * self.relation // groups, joints, 1)
+        # Channels of query and key are ordered (group, subset, relation).
+        query = self.query(mean).view(size, groups, depth, 1, joints)
+        key = self.key(mean).view(size, groups, depth, joints, 1)
         relation = torch.tanh(query - key).flatten(3)
         # Rows that carry alpha·b and A: ones, and one row a subset.
-        constant = torch.cat(
-            (self.adjacency.new_ones(1, joints, joints), self.adjacency.transpose(1, 2))
-        ).flatten(1)
+        ones = self.adjacency.new_ones(1, joints, joints)
+        constant = torch.cat((ones, self.adjacency.transpose(1, 2))).flatten(1)
         constant = constant.to(relation.dtype).expand(size, groups, -1, -1)
         relation = torch.cat((relation, constant), dim=2)
 
         eye = torch.eye(subsets, device=x.device, dtype=self.refine_weight.dtype)
-        # Block-diagonal over subsets: output (o, s) reads the relation channels of its own subset
-        # only.
+        # Block-diagonal over subsets: output (o, s) reads relation channels of its own subset only.
         weight = torch.einsum('gosr,st->gostr', self.alpha * self.refine_weight, eye)
-        weight = weight.reshape(groups, -1, subsets * weight.size(-1))
+        weight = weight.reshape(groups, -1, depth)
         bias = (self.alpha * self.refine_bias).reshape(groups, -1, 1)
         own = eye.repeat(self.out_channels // groups, 1).expand(groups, -1, -1)
-        weight = torch.cat((weight, bias, own), dim=2).to(relation.dtype)
-        refined = torch.bmm(weight.repeat(size, 1, 1), relation.flatten(0, 1))
-        return refined.view(size, self.out_channels, subsets * joints, joints)
+        return torch.cat((weight, bias, own), dim=2).to(relation.dtype), relation
 
     def forward(self, x: Tensor) -> Tensor:
         size, _, joints, frames = x.shape
-        topology = self.topology(x).view(
-            size * self.out_channels, self.num_subsets * joints, joints
-        )
-        value = self.value(x).view(size * self.out_channels, self.num_subsets * joints, frames)
-        y = torch.bmm(topology.transpose(1, 2), value)
-        return self.norm(y.view(size, self.out_channels, joints, frames))
+        weight, relation = self._topology(x)
+        value = self.value(x).view(size, self.out_channels, self.num_subsets * joints, frames)
+        return self.norm(_RefinedAggregation.apply(weight, relation.to(value.dtype), value))
 
     def plain_forward(self, x: Tensor) -> Tensor:
         """The same result the way the equation reads: project, then average; build ``w`` subset by

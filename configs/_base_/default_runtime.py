@@ -11,7 +11,10 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
 )
-custom_hooks = [dict(type='NonFiniteGuardHook')]
+custom_hooks = [
+    dict(type='NonFiniteGuardHook'),
+    dict(type='EpochSeedHook'),  # a resumed run draws the augmentations that an unbroken one would
+]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -1,0 +1,331 @@
+"""Speed and memory of the networks: ours, their plain form, and MMAction2's own.
+
+python tools/analysis/benchmark.py --out docs/benchmark
+
+Each contender lives in a process of its own, which gives its peak memory; one process works at a
+time, round after round in turn, so that whatever else the machine does hits all alike. Reported are
+medians and the range of the middle half. Compare ratios of one run, not rates of two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+import bharnet_mm.models  # mends the platform before MMAction2 is imported
+
+CLASSES = 120
+FRAMES = 64
+ATTENTION = dict(body_joints=25)
+
+
+def degcn(part: str, **options) -> dict:
+    """Config of an expert's network."""
+    layout = {'body': 'kinect_v2', 'hand': 'hand'}[part]
+    return dict(type='DeGCN', layout=layout, **options)
+
+
+def bharnet(
+    branches: tuple[str, ...] = ('vanilla',), parts: tuple[str, ...] = ('body', 'hand'), **options
+) -> dict:
+    """Config of a recognizer of ours."""
+    attention = ATTENTION if 'interactive' in branches else None
+    width = 4 * options.get('base_channels', 64)
+    return dict(
+        type='BHaRNet',
+        backbone=dict(
+            type='BodyHandBackbone',
+            **{p: degcn(p, **options) if p in parts else None for p in ('body', 'hand')},
+        ),
+        cls_head=dict(
+            type='BHaRNetHead',
+            num_classes=CLASSES,
+            in_channels=width,
+            branches=branches,
+            attention=attention,
+            modalities=parts,
+        ),
+    )
+
+
+def unified_graph() -> dict:
+    """Body and two hands in one graph, in the form of MMAction2's ``Graph``."""
+    from bharnet_mm.layouts import get_layout, unified_layout
+
+    layout = unified_layout(get_layout('kinect_v2'), get_layout('hand'))
+    inward = [
+        (layout.index(child), layout.index(parent)) for child, parent in layout.parents.items()
+    ]
+    root = next(name for name in layout.joints if name not in layout.parents)
+    return dict(num_node=layout.num_joints, inward=inward, center=layout.index(root))
+
+
+def stock(network: str, graph: dict | str) -> dict:
+    """Config of one of MMAction2's recognizers."""
+    options = {
+        'STGCN': dict(graph_cfg=dict(layout=graph, mode='stgcn_spatial')),
+        'STGCN++': dict(
+            gcn_adaptive='init',
+            gcn_with_res=True,
+            tcn_type='mstcn',
+            graph_cfg=dict(layout=graph, mode='spatial'),
+        ),
+        'AAGCN': dict(graph_cfg=dict(layout=graph, mode='spatial')),
+    }[network]
+    kind = 'AAGCN' if network == 'AAGCN' else 'STGCN'
+    return dict(
+        type='RecognizerGCN',
+        backbone=dict(type=kind, **options),
+        cls_head=dict(type='GCNHead', num_classes=CLASSES, in_channels=256),
+    )
+
+
+def contenders() -> dict[str, tuple[dict, str]]:
+    """Name → config and input: ``body``, ``hand``, ``both`` (ours) or ``stock`` / ``unified``."""
+    own = {
+        'DeGCN body': (bharnet(parts=('body',)), 'both'),
+        'DeGCN hand': (bharnet(parts=('hand',)), 'both'),
+        'BHaRNet-B': (bharnet(), 'both'),
+        'BHaRNet-P': (bharnet(('interactive',)), 'both'),
+        'BHaRNet-E': (bharnet(('interactive', 'expertized'), num_stream=2, split_at=3), 'both'),
+        'BHaRNet light': (bharnet(('interactive',), base_channels=32), 'both'),
+    }
+    plain = {f'{name}, plain': own[name] for name in ('DeGCN body', 'BHaRNet-B', 'BHaRNet-P')}
+    graph = unified_graph()
+    peers = {f'{n} body': (stock(n, 'nturgb+d'), 'stock') for n in ('STGCN', 'STGCN++', 'AAGCN')}
+    unified = {f'{n} unified': (stock(n, graph), 'unified') for n in ('STGCN', 'STGCN++', 'AAGCN')}
+    return own | plain | peers | unified
+
+
+def make_batch(kind: str, batch: int, mix: str, seed: int = 0):
+    """Inputs and data samples: two persons and four hands in every clip, or the mix of real clips."""
+    import torch
+    from mmaction.structures import ActionDataSample
+
+    g = torch.Generator().manual_seed(seed)
+    body, hand = (torch.randn(batch, i, FRAMES, v, 3, generator=g) for i, v in ((2, 25), (4, 21)))
+    body_mask = torch.ones(batch, 2, FRAMES, dtype=torch.bool)
+    hand_mask = torch.ones(batch, 4, FRAMES, dtype=torch.bool)
+    if mix == 'single':  # one person, two hands
+        body_mask[:, 1], hand_mask[:, 2:] = False, False
+    elif mix == 'real':  # one person in 80 % of the clips, a third of the hands absent
+        body_mask[torch.arange(batch) >= max(round(0.2 * batch), 1), 1] = False
+        hand_mask[torch.rand(batch, 4, generator=g) < 1 / 3] = False
+        hand_mask &= body_mask.repeat_interleave(2, 1)
+    labels = torch.randint(0, CLASSES, (batch,), generator=g)
+    samples = [ActionDataSample().set_gt_label(int(y)) for y in labels]
+    body = body * body_mask[..., None, None]
+    hand = hand * hand_mask[..., None, None]
+    if kind == 'both':
+        return dict(body=body, body_mask=body_mask, hand=hand, hand_mask=hand_mask), samples
+    if kind == 'unified':
+        hands = hand.unflatten(1, (2, 2)).transpose(2, 3).flatten(3, 4)
+        body = torch.cat((body, hands), dim=3)
+    return body[:, None], samples  # (N, clips, M, T, V, C)
+
+
+def count_macs(model, inputs) -> float:
+    """Multiply-adds of one clip in units of 1e9, in the plain form, by torch's operator counter."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.extract_feat(inputs, stage='head')
+    return counter.get_total_flops() / 2e9
+
+
+def work(connection, name: str, options: argparse.Namespace) -> None:
+    """A contender's process: builds it, then runs one round a message."""
+    import mmaction.models  # noqa: F401
+    import torch
+    from mmaction.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmaction')
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    config, kind = contenders()[name]
+    model = MODELS.build(config)
+    if name.endswith(', plain'):
+        bharnet_mm.models.use_plain_form(model)
+    inputs, samples = make_batch(kind, options.batch, options.mix)
+    device = torch.device(options.device)
+    model = model.to(device)
+    inputs = (
+        {k: v.to(device) for k, v in inputs.items()}
+        if isinstance(inputs, dict)
+        else inputs.to(device)
+    )
+    model.train(options.mode == 'train')
+    run = torch.compile(model) if options.compile and options.mode == 'inference' else model
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=options.dtype == 'bf16'):
+            if options.mode == 'inference':
+                with torch.no_grad():
+                    run(inputs, samples, mode='predict')
+                return
+            losses = model(inputs, samples, mode='loss')
+        model.zero_grad(set_to_none=True)
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+
+    def sync() -> None:
+        if device.type == 'cuda':
+            torch.cuda.synchronize()
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    connection.send(dict(parameters=sum(p.numel() for p in model.parameters())))
+    while (message := connection.recv()) is not None:
+        if message == 'round':
+            start = time.perf_counter()
+            step()
+            sync()
+            connection.send(time.perf_counter() - start)
+        elif message == 'memory':
+            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+            gpu = torch.cuda.max_memory_allocated() / 2**20 if device.type == 'cuda' else None
+            connection.send(dict(memory_mib=gpu or max(peak, after) / 1024))
+        elif message == 'macs':
+            clip, _ = make_batch(kind, 1, 'full')
+            clip = (
+                {k: v.to(device) for k, v in clip.items()}
+                if isinstance(clip, dict)
+                else clip.to(device)
+            )
+            connection.send(
+                dict(gmacs=count_macs(bharnet_mm.models.use_plain_form(model.eval()), clip))
+            )
+
+
+def matrix_peak(threads: int, dtype: str, device: str) -> float:
+    """The best rate of a large square product, in GFLOP/s."""
+    import torch
+
+    torch.set_num_threads(threads)
+    x = torch.randn(
+        4096, 4096, device=device, dtype=torch.bfloat16 if dtype == 'bf16' else torch.float32
+    )
+    times = []
+    for _ in range(8):
+        start = time.perf_counter()
+        x @ x
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 2 * 4096**3 / min(times) / 1e9
+
+
+def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
+    """All contenders under one setting: rows of the table."""
+    context = multiprocessing.get_context('spawn')
+    links, rows = {}, []
+    for name in names:
+        here, there = context.Pipe()
+        process = context.Process(target=work, args=(there, name, options), daemon=True)
+        process.start()
+        links[name] = (here, process, here.recv())  # warm: built, and one step done
+    seconds = {name: [] for name in names}
+    for _ in range(options.rounds):
+        for name, (link, _, _) in links.items():
+            link.send('round')
+            seconds[name].append(link.recv())
+    peak = matrix_peak(options.threads, options.dtype, options.device)
+    for name, (link, process, facts) in links.items():
+        for question in ('memory', 'macs'):
+            link.send(question)
+            facts |= link.recv()
+        link.send(None)
+        process.join()
+        low, median, high = np.percentile(seconds[name], [25, 50, 75])
+        full = options.batch * facts['gmacs'] * 2 * (3 if options.mode == 'train' else 1)
+        p99 = np.percentile(seconds[name], 99)
+        rows.append(
+            dict(
+                contender=name,
+                mode=options.mode,
+                dtype=options.dtype,
+                batch=options.batch,
+                mix=options.mix,
+                clips_per_s=options.batch / median,
+                clips_per_s_range=[options.batch / high, options.batch / low],
+                ms=median * 1e3,
+                p99_ms=p99 * 1e3,
+                share_of_peak=full / median / peak if options.mix == 'full' else None,
+                peak_gflops=peak,
+                **facts,
+            )
+        )
+    return rows
+
+
+def to_markdown(rows: list[dict]) -> str:
+    """The rows as a table."""
+    lines = [
+        '| contender | mode | batch, mix | dtype | clips/s (middle half) | ms | GMACs | M param. '
+        '| peak MiB | share of matrix peak |',
+        '|---|---|---|---|---|---|---|---|---|---|',
+    ]
+    for row in rows:
+        low, high = row['clips_per_s_range']
+        share = '' if row['share_of_peak'] is None else f'{row["share_of_peak"]:.0%}'
+        lines.append(
+            f'| {row["contender"]} | {row["mode"]} | {row["batch"]}, {row["mix"]} | {row["dtype"]} '
+            f'| {row["clips_per_s"]:.1f} ({low:.1f}-{high:.1f}) | {row["ms"]:.0f} | {row["gmacs"]:.2f} '
+            f'| {row["parameters"] / 1e6:.2f} | {row["memory_mib"]:.0f} | {share} |'
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--contenders', nargs='+', help='default: all')
+    parser.add_argument(
+        '--modes', nargs='+', default=['inference', 'train'], choices=['inference', 'train']
+    )
+    parser.add_argument('--dtypes', nargs='+', default=['fp32'], choices=['fp32', 'bf16'])
+    parser.add_argument(
+        '--cases', nargs='+', default=['32:full'], help='BATCH:MIX with MIX full, real or single'
+    )
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=multiprocessing.cpu_count())
+    parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
+    parser.add_argument('--compile', action='store_true', help='torch.compile for inference')
+    parser.add_argument('--out', type=Path, help='writes OUT.json and OUT.md')
+    args = parser.parse_args()
+    unknown = set(args.contenders or ()) - set(contenders())
+    if unknown:
+        parser.error(f'unknown contenders {sorted(unknown)}; there are {list(contenders())}')
+    names = args.contenders or list(contenders())
+    rows = []
+    for mode in args.modes:
+        for dtype in args.dtypes:
+            for case in args.cases:
+                batch, mix = case.split(':')
+                options = argparse.Namespace(
+                    **vars(args) | dict(mode=mode, dtype=dtype, batch=int(batch), mix=mix)
+                )
+                rows += run_case(names, options)
+                print(to_markdown(rows[-len(names) :]), flush=True)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        machine = dict(processor=platform.processor(), threads=args.threads, device=args.device)
+        args.out.with_suffix('.json').write_text(
+            json.dumps(dict(machine=machine, rows=rows), indent=1) + '\n'
+        )
+        args.out.with_suffix('.md').write_text(to_markdown(rows))
+
+
+if __name__ == '__main__':
+    main()
