@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 import bharnet_mm  # noqa: F401  mends the platform before the config is read
 from bharnet_mm.datasets import ClipStore
@@ -27,10 +27,16 @@ from bharnet_mm.evaluation import load_scores
 TOOLS = Path(__file__).resolve().parents[1]
 
 
+def base_config(args: argparse.Namespace) -> Config:
+    """The config with the command line's overrides."""
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    return cfg
+
+
 def fold_config(args: argparse.Namespace, value: str) -> Config:
     """The config that tests on ``value`` and trains on the rest."""
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(dict(option.split('=', 1) for option in args.set))
+    cfg = base_config(args)
     common = {'exclude': [json.loads(rule) for rule in args.exclude]} if args.exclude else {}
     cfg.train_dataloader.dataset.split = {args.field: {'not_in': [value]}} | common
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
@@ -140,21 +146,21 @@ def main() -> None:
         help='clips left out everywhere, as JSON rules',
     )
     parser.add_argument(
-        '--set',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='overrides of the config, values as text',
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='overrides'
     )
     parser.add_argument('--jobs', type=int, default=1, help='folds at a time')
     args = parser.parse_args()
     args.work_dir = args.work_dir or Path('work_dirs/leave_one_out') / Path(args.config).stem
-    store = ClipStore(Config.fromfile(args.config).train_dataloader.dataset.store)
+    store = ClipStore(base_config(args).train_dataloader.dataset.store)
     folds = args.folds or sorted({v.decode() for v in store.column(args.field)})
     keys = [(value, seed) for seed in args.seeds for value in folds]
     with ThreadPoolExecutor(args.jobs) as pool:
         files = dict(zip(keys, pool.map(lambda key: run_fold(args, *key), keys), strict=True))
-    summary = {'config': args.config, 'exclude': args.exclude, 'set': args.set} | summarise(files)
+    summary = {
+        'config': args.config,
+        'exclude': args.exclude,
+        'cfg_options': args.cfg_options,
+    } | summarise(files)
     (args.work_dir / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
     (args.work_dir / 'summary.md').write_text(to_markdown(summary))
     print(to_markdown(summary))
