@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from ...layouts import SkeletonLayout
 from .estimators import LEFT, RIGHT, Arm, BodyPose, Estimator, HandPose
@@ -95,7 +96,6 @@ def assign_hands(hands: Sequence[HandPose], arms: Sequence[Arm]) -> list[HandPos
     little to move a hand to another arm. Nothing further than ``MAX_DISTANCE`` is assigned; a wrist that
     cannot be relied on is replaced by where its last hand was.
     """
-    from scipy.optimize import linear_sum_assignment
 
     hands = _distinct(hands)
     out: list[HandPose | None] = [None] * len(arms)
@@ -199,7 +199,6 @@ class PersonTracker:
 
     def update(self, bodies: Sequence[BodyPose]) -> list[int]:
         """The person number of each body of the next frame."""
-        from scipy.optimize import linear_sum_assignment
 
         self._frame += 1
         known = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 # Joints of the palm and finger bases: their box is what MediaPipe's hand model was trained to be centred on.
@@ -30,9 +31,8 @@ class Region:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return np.array([[cos, -sin], [sin, cos]])
 
-    def cut(self, image: np.ndarray, size: int, replicate: bool = False) -> np.ndarray:
-        """The region as ``(size, size, 3)``; outside the picture it is black, or the edge goes on."""
-        import cv2
+    def cut(self, image: np.ndarray, size: int) -> np.ndarray:
+        """The region as ``(size, size, 3)``; what lies outside the picture is black."""
 
         scale = self.side / size
         matrix = np.empty((2, 3))
@@ -41,8 +41,7 @@ class Region:
         matrix[:, 2] = np.asarray(self.center) - self.axes @ np.full(2, self.side / 2) - 0.5
         matrix[:, 2] += matrix[:, :2] @ np.full(2, 0.5)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
-        return cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=border)
+        return cv2.warpAffine(image, matrix, (size, size), flags=flags)
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """Fractions of the region to pixels; a third channel is a depth in fractions of the side.

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 
 from ...errors import ConfigError
@@ -218,7 +219,6 @@ def _score(hands: list[HandPose]) -> float:
 
 def _paint_over(image: np.ndarray, hands: Sequence[HandPose]) -> np.ndarray:
     """The picture without these hands, so that the models see the one beside or behind them."""
-    import cv2
 
     out = image.copy()
     for hand in hands:
@@ -272,4 +272,6 @@ def _import_mediapipe():
             'mediapipe 0.10.14, 0.10.18 or 0.10.21, which carry them',
             'pip install -r requirements/extract.txt',
         )
+    # Said by protobuf at each result, about MediaPipe's own code.
+    warnings.filterwarnings('ignore', r'SymbolDatabase\.GetPrototype', UserWarning)
     return mediapipe

@@ -133,8 +133,11 @@ def merge(
             'all shards of one extraction, shard-1-of-N to shard-N-of-N',
             'run the missing ones, remove those of another N',
         )
-    # A shard of more shards than videos has nothing to do and leaves no store.
-    shards = [path for path in shards if (path / 'store.json').exists()]
+    unfinished = [path.name for path in shards if not (path / REFUSED_FILE).exists()]
+    if unfinished:
+        raise StoreError(
+            str(out), f'unfinished shards {unfinished}', 'finished ones', 'run them again'
+        )
     settings = {(path / SETTINGS_FILE).read_text() for path in shards}
     if len(settings) != 1:
         raise StoreError(
@@ -146,8 +149,18 @@ def merge(
     plan = make_plan(videos, source, ('decord',), subject, Report())
     mine = Settings(**json.loads(settings.pop()))
     check_settings(out, mine)
-    parts = [ClipStore(path) for path in shards]
+    # A shard of more shards than videos has nothing to do and leaves no store.
+    parts = [ClipStore(path) for path in shards if (path / 'store.json').exists()]
     where = {str(i): (part, n) for part in parts for n, i in enumerate(part.clip_ids)}
+    refused = {
+        (reason, name, detail)  # a set, as clips without a video are refused by every shard
+        for path in shards
+        for reason, names in json.loads((path / REFUSED_FILE).read_text()).items()
+        for name, detail in names.items()
+    }
+    for reason, name, detail in sorted(refused):
+        report.refuse(name, reason, detail)
+    _check_complete(out, plan, set(where) | {name for _, name, _ in refused})
     with open_writer(out, plan, mine, source) as writer:
         for clip_id in plan.clip_ids:
             if clip_id in writer.clip_ids:
@@ -158,17 +171,27 @@ def merge(
                 writer.add(clip)
                 report.kept += 1
                 report.frames += clip.num_frames
-    refused = {
-        (reason, name, detail)  # a set, as clips without a video are refused by every shard
-        for path in shards
-        for reason, names in json.loads((path / REFUSED_FILE).read_text()).items()
-        for name, detail in names.items()
-    }
-    for reason, name, detail in sorted(refused):
-        report.refuse(name, reason, detail)
     add_splits(out, read_split_lists(split_lists), report)
     write_refused(out, report)
     return report
+
+
+def _check_complete(out: Path, plan: Plan, accounted: set[str]) -> None:
+    """Every clip must be in a shard or refused there, by its id or with its video."""
+    lost = [
+        clip_id
+        for job in plan.jobs
+        if job.video not in accounted
+        for clip_id in job.clip_ids
+        if clip_id not in accounted
+    ]
+    if lost:
+        raise StoreError(
+            str(out),
+            f'shards without {len(lost)} of {len(plan.clip_ids)} clips, such as {lost[:3]}',
+            'finished shards of these videos',
+            'run the unfinished shards again; if videos were added, all of them',
+        )
 
 
 def write_refused(target: Path, report: Report) -> None:

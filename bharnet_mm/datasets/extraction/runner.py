@@ -138,13 +138,13 @@ def extract(
         jobs, target = jobs[shard[0] - 1 :: shard[1]], shard_folder(target, *shard)
     report.found = len(jobs)
     build = partial(build_worker, Path(videos), settings, store, models)
+    check_settings(target, settings)
     if jobs:
-        check_settings(target, settings)
         with open_writer(target, plan, settings, source) as writer:
             _run(jobs, writer, report, build, workers, timeout)
         if shard is None:
             add_splits(target, lists, report)
-        write_refused(target, report)
+    write_refused(target, report)
     return report
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
+import cv2
+
 from ...errors import BHaRNetError
 
 _AHEAD = 4  # finished results per worker that may wait for an earlier one
@@ -31,7 +33,6 @@ def run_jobs(
     workers: int,
     timeout: float,
     retry: Callable[[Any], Any | None] = lambda job: None,
-    tick: Callable[[], None] = lambda: None,
 ) -> Iterator[Any]:
     """Results in the order of the jobs, whichever process is done first.
 
@@ -43,7 +44,6 @@ def run_jobs(
         workers: Processes; 0 works in this one, without a guard against hanging.
         timeout: Seconds without a ``tick`` after which a process is ended and its job given up.
         retry: Gives another form of a job whose process hung or crashed, or None.
-        tick: Called here whenever a job ticks.
 
     Yields:
         The results, or ``Failure``.
@@ -51,16 +51,16 @@ def run_jobs(
     if workers <= 0:
         do = build()
         for job in jobs:
-            yield _guarded(do, job, tick)
+            yield _guarded(do, job, lambda: None)
         return
     pool = _Pool(build, min(workers, len(jobs)), timeout)
     try:
-        yield from _schedule(pool, list(jobs), retry, tick)
+        yield from _schedule(pool, list(jobs), retry)
     finally:
         pool.close()
 
 
-def _schedule(pool: _Pool, jobs: list, retry: Callable, tick: Callable) -> Iterator[Any]:
+def _schedule(pool: _Pool, jobs: list, retry: Callable) -> Iterator[Any]:
     done: dict[int, Any] = {}
     given = following = 0
     again: list[int] = []
@@ -71,7 +71,7 @@ def _schedule(pool: _Pool, jobs: list, retry: Callable, tick: Callable) -> Itera
             number = again.pop(0) if again else given
             given += number == given
             pool.give(number, jobs[number])
-        for number, outcome, lost in pool.collect(tick):
+        for number, outcome, lost in pool.collect():
             other = retry(jobs[number]) if lost else None
             if other is not None:
                 jobs[number] = other
@@ -86,8 +86,9 @@ def _schedule(pool: _Pool, jobs: list, retry: Callable, tick: Callable) -> Itera
 class _Pool:
     def __init__(self, build: Callable, size: int, timeout: float) -> None:
         self.build, self.size, self.timeout = build, size, timeout
-        # Fresh interpreters: estimators bring threads, which a fork would break.
-        self.context = multiprocessing.get_context('spawn')
+        # Not forked from here, where libraries may have begun threads, but from a server that has only imported.
+        self.context = multiprocessing.get_context('forkserver')
+        self.context.set_forkserver_preload([__name__])
         self.members = [_Member(self) for _ in range(size)]
 
     @property
@@ -102,7 +103,7 @@ class _Pool:
         except OSError:  # it died in the meantime: collect() sees that
             pass
 
-    def collect(self, tick: Callable) -> Iterator[tuple[int, Any, bool]]:
+    def collect(self) -> Iterator[tuple[int, Any, bool]]:
         """Waits a moment; yields (job number, outcome, whether the process was lost)."""
         ready = wait([member.pipe for member in self.members], timeout=1.0)
         for i, member in enumerate(self.members):
@@ -111,9 +112,7 @@ class _Pool:
                 while member.pipe in ready and member.pipe.poll():
                     message = member.pipe.recv()
                     member.heard, member.started = time.monotonic(), True
-                    if message[0] == 'tick':
-                        tick()
-                    else:
+                    if message[0] != 'tick':
                         break
             except (EOFError, OSError):
                 yield from self._replace(i, 'the process that read it crashed')
@@ -174,12 +173,7 @@ class _Member:
 
 def _work(pipe: Any, build: Callable) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
-    try:
-        import cv2
-
-        cv2.setNumThreads(1)
-    except ImportError:
-        pass
+    cv2.setNumThreads(1)
     try:
         do = build()
     except BHaRNetError as error:
