@@ -2,7 +2,7 @@
 _base_ = [
     '_base_/models/bharnet_b.py',
     '_base_/datasets/nucla.py',
-    '_base_/schedules/short.py',
+    '_base_/schedules/cosine_80e.py',
     '_base_/default_runtime.py',
 ]
 
