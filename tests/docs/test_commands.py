@@ -1,4 +1,4 @@
-"""The commands in README and docs: each is one that its tool takes; those marked ``<!-- run -->`` run.
+"""The commands in README and docs: each is one that its tool takes; `make long` runs those marked ``<!-- run -->``.
 
 The mark stands on a line of its own before a ```bash block. The marked blocks of a page run one after
 the other in one copy of the project.
@@ -143,6 +143,7 @@ def run_marked(blocks: list[Block], folder: Path) -> list[str]:
     return [run('bash', '-euo', 'pipefail', '-c', block.text, cwd=copy) for block in marked]
 
 
+@pytest.mark.long
 def test_marked_commands_run(tmp_path):
     for page in {block.page for block in BLOCKS if block.marked}:
         run_marked([block for block in BLOCKS if block.page == page], tmp_path / page.stem)
