@@ -68,16 +68,23 @@ def provide_missing_drn() -> None:
 def skip_broken_multimodal() -> None:
     """Keep an installed ``transformers`` from breaking ``import mmaction.models``.
 
-    MMAction2 then imports its video-text models, which need ``timm`` too, undeclared, and names
-    that transformers 5 no longer has. Where either is the case those models are replaced by
-    MMAction2's own placeholders. Can go when MMAction2 guards that import.
+    MMAction2 then imports its video-text models, which need ``timm``, undeclared, and names that
+    newer releases of both have dropped. Where those cannot be imported MMAction2's own placeholders
+    take the models' place. Can go when MMAction2 guards that import.
     """
     from mmaction.utils import dependency
 
     if not dependency.WITH_MULTIMODAL or 'mmaction.models.multimodal' in sys.modules:
         return
-    major = int(importlib.metadata.version('transformers').split('.')[0])
-    if major >= 5 or importlib.util.find_spec('timm') is None:
+    try:
+        from timm.models.layers import DropPath  # noqa: F401
+        from transformers.file_utils import add_start_docstrings_to_model_forward  # noqa: F401
+        from transformers.modeling_utils import (  # noqa: F401
+            apply_chunking_to_forward,
+            find_pruneable_heads_and_indices,
+        )
+        from transformers.models.beit.modeling_beit import BeitRelativePositionBias  # noqa: F401
+    except Exception:  # a broken package may raise anything
         dependency.WITH_MULTIMODAL = False
 
 
