@@ -43,7 +43,19 @@ def find_hands(estimator: Estimator, image: np.ndarray, arms: list[Arm]) -> list
         more = [hand for hand in more if not any(_same(hand, other) for other in taken)]
         for a, hand in zip(again, assign_hands(more, rest), strict=True):
             given[a] = hand
-    return given
+    return _verified(given, arms)
+
+
+def _verified(given: list[HandPose | None], arms: Sequence[Arm]) -> list[HandPose | None]:
+    """Without hands that lie nearer to another arm which has a hand: mostly that hand once more, fitted badly."""
+    out = list(given)
+    for a, hand in enumerate(given):
+        for b, other in enumerate(given):
+            if a == b or hand is None or other is None or not arms[b].reliable:
+                continue
+            if _distance(hand, arms[b]) < _distance(hand, arms[a]):
+                out[a] = None
+    return out
 
 
 def find_arms(pixel: np.ndarray, joint_score: np.ndarray, layout: SkeletonLayout) -> list[Arm]:

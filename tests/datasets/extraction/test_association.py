@@ -133,6 +133,17 @@ def test_no_second_look_where_no_other_hand_is_near():
     assert find_hands(Recorder(), None, []) == []
 
 
+def test_a_second_hand_at_another_arms_wrist_is_left_out():
+    arms = [arm(100, 50, LEFT), arm(80, 50, RIGHT)]
+    front = hand_at((100, 50), right=0.0)
+    bad = hand_at((96, 50), score=0.6, right=1.0)
+    bad.points[1:, 0] += 30  # another fit of the same hand, too different to be merged
+    left, right = find_hands(Recorder([front, bad]), None, arms)
+    assert left.score == front.score and right is None
+    arms[LEFT].reliable = False  # then nothing says that it is wrong
+    assert find_hands(Recorder([front, bad]), None, arms)[RIGHT].score == bad.score
+
+
 def test_arms_of_a_body():
     body = body_at((100, 50), (60, 50), SIZE)
     left, right = find_arms(body.points, body.joint_score, COCO)
