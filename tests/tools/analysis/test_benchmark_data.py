@@ -1,0 +1,13 @@
+import json
+
+from command import run_tool
+
+from bharnet_mm.datasets.synthetic import write_sample
+
+
+def test_reads_with_every_contender(tmp_path):
+    write_sample(tmp_path / 'store', clips_per_class=1)
+    options = ['--clips', '6', '--rounds', '1', '--out', tmp_path / 'out.json']
+    run_tool('analysis/benchmark_data.py', tmp_path / 'store', *options)
+    rows = json.loads((tmp_path / 'out.json').read_text())
+    assert len(rows) == 5 and all(row['clips_per_s'] > 0 for row in rows.values())
