@@ -161,7 +161,7 @@ class MediaPipeEstimator:
     def _follow(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
         if arm.previous is None:
             return []
-        return [self._landmark(image, region_from_hand(arm.previous))]
+        return [self._settle(image, region_from_hand(arm.previous))]
 
     def _detect(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
         """Hands whose palms are seen in an upright square at the wrist."""
@@ -176,7 +176,7 @@ class MediaPipeEstimator:
             side = max(box.width, box.height) * crop.side
             up = -Region((0, 0), 1, angle).axes[:, 1]
             center = tuple(middle + 0.5 * box.height * crop.side * up)
-            found.append(self._landmark(image, Region(center, 2.6 * side, angle)))
+            found.append(self._settle(image, Region(center, 2.6 * side, angle)))
         return found
 
     def _guess(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
@@ -194,6 +194,14 @@ class MediaPipeEstimator:
             if _score(found) >= self.min_score:
                 break
         return found
+
+    def _settle(self, image: np.ndarray, region: Region) -> HandPose:
+        """The hand in a region, looked at once more around what was found where the model is not sure."""
+        hand = self._landmark(image, region)
+        if hand.score < self.min_score:
+            again = self._landmark(image, region_from_hand(hand.points))
+            hand = max(hand, again, key=lambda hand: hand.score)
+        return hand
 
     def _landmark(self, image: np.ndarray, region: Region) -> HandPose:
         out = self._landmarks.process(region.cut(image, _LANDMARK_INPUT))
