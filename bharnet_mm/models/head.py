@@ -204,13 +204,14 @@ class BHaRNetHead(BaseModule):
         logits = self.forward(features)
         present = {name: features[name][0].present() for name in self.modalities}
         experts = {name: sum(logits[name]).float() for name in self.modalities}
+        fused = sum(experts.values())
         scores = self.fuse(logits, present)
         for i, sample in enumerate(data_samples):
             sample.set_pred_score(scores[i])
             sample.set_pred_label(scores[i].argmax(-1, keepdim=True))
             for name, z in experts.items():
                 sample.set_field(z[i], f'{name}_logits')
-            sample.set_field(sum(experts.values())[i], 'fused_logits')
+            sample.set_field(fused[i], 'fused_logits')
         return data_samples
 
     def fuse(self, logits: dict[str, list[Tensor]], present: dict[str, Tensor]) -> Tensor:

@@ -1,6 +1,8 @@
 # asl10: 10 ASL signs, 3 signers, MediaPipe Holistic; leave one signer out.
 #   python tools/data/holistic.py asl10.npz data/asl10
 # Another fold: --cfg-options split's values, see the README; the default tests on signer S1.
+_base_ = 'small_loaders.py'
+
 store = 'data/asl10'
 num_frames = 32  # clips have 30
 
@@ -30,24 +32,6 @@ train_pipeline = [
 ]
 test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=1.0), *pack]
 
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='BodyHandDataset', store=store, split='S1_train', pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='BodyHandDataset',
-        store=store,
-        split='S1_test',
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+train_dataloader = dict(dataset=dict(store=store, split='S1_train', pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(store=store, split='S1_test', pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='BodyHandMetric')
-test_evaluator = val_evaluator

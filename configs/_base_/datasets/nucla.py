@@ -1,5 +1,7 @@
 # Northwestern-UCLA, cross-view: trains on views 1 and 2, tests on view 3. Bodies only.
 #   python tools/data/nucla.py nucla_all_sqe.tgz data/nucla
+_base_ = 'small_loaders.py'
+
 store = 'data/nucla'
 num_frames = 52
 
@@ -20,24 +22,6 @@ train_pipeline = [
 ]
 test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
 
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='BodyHandDataset', store=store, split='xview_train', pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='BodyHandDataset',
-        store=store,
-        split='xview_test',
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+train_dataloader = dict(dataset=dict(store=store, split='xview_train', pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(store=store, split='xview_test', pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='BodyHandMetric')
-test_evaluator = val_evaluator

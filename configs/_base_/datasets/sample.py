@@ -1,5 +1,7 @@
 # The embedded synthetic sample: NTU-like clips, 12 classes (bharnet_mm/datasets/synthetic.py).
 #   python tools/data/sample.py data/sample
+_base_ = 'small_loaders.py'
+
 store = 'data/sample'
 num_frames = 32
 
@@ -26,23 +28,9 @@ train_pipeline = [
 test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
 
 train_dataloader = dict(
-    batch_size=30,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='BodyHandDataset', store=store, split='xsub_train', pipeline=train_pipeline),
+    batch_size=30, dataset=dict(store=store, split='xsub_train', pipeline=train_pipeline)
 )
 val_dataloader = dict(
-    batch_size=60,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='BodyHandDataset',
-        store=store,
-        split='xsub_test',
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    batch_size=60, dataset=dict(store=store, split='xsub_test', pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='BodyHandMetric')
-test_evaluator = val_evaluator
