@@ -361,7 +361,10 @@ def unified_layout(
 
 
 def get_layout(layout: str | dict | SkeletonLayout) -> SkeletonLayout:
-    """A layout from its name, from a dict of ``SkeletonLayout`` arguments, or as it is."""
+    """A layout from its name, from a dict of ``SkeletonLayout`` arguments, or as it is.
+
+    ``'<body>+<hand>'`` is the :func:`unified_layout` of two names.
+    """
     if isinstance(layout, SkeletonLayout):
         return layout
     if isinstance(layout, dict):
@@ -376,6 +379,8 @@ def get_layout(layout: str | dict | SkeletonLayout) -> SkeletonLayout:
             )
         return SkeletonLayout(**layout)
     name = ALIASES.get(layout, layout)
+    if isinstance(name, str) and name.count('+') == 1 and name not in LAYOUTS:
+        return unified_layout(*name.split('+'))
     if not isinstance(name, str) or name not in LAYOUTS:
         raise LayoutError(
             'layout',

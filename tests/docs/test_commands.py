@@ -69,6 +69,7 @@ def parse(script: str, words: list[str], monkeypatch) -> argparse.Namespace:
 
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop)
     monkeypatch.setattr('sys.argv', [script, *words])
+    monkeypatch.syspath_prepend(str((ROOT / script).parent))  # as Python does for a script
     with pytest.raises(Parsed) as caught:
         runpy.run_path(str(ROOT / script), run_name='__main__')
     return caught.value.args[0]

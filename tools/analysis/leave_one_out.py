@@ -15,84 +15,138 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from mmengine.config import Config, DictAction
 
 import bharnet_mm  # noqa: F401  mends the platform before the config is read
 from bharnet_mm.datasets import ClipStore
+from bharnet_mm.errors import ConfigError
 from bharnet_mm.evaluation import load_scores
+from bharnet_mm.features import FEATURES, check_feature
 
 TOOLS = Path(__file__).resolve().parents[1]
 
 
-def base_config(args: argparse.Namespace) -> Config:
-    """The config with the command line's overrides."""
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
-    return cfg
+@dataclass(frozen=True)
+class Entry:
+    """What is cross-validated.
+
+    Args:
+        config: Path of the config.
+        work_dir: Its folds lie there as ``<value>_seed<seed>``.
+        field: What the folds leave out.
+        exclude: Clips left out everywhere, as split rules.
+        cfg_options: Overrides of the config.
+        feature: One of ``bharnet_mm.features.FEATURES``; None keeps the config's.
+        amp: Mixed precision.
+        threads: Threads of a fold; None leaves it to the environment.
+    """
+
+    config: str
+    work_dir: Path
+    field: str = 'subject'
+    exclude: tuple[dict, ...] = ()
+    cfg_options: dict | None = None
+    feature: str | None = None
+    amp: bool = False
+    threads: int | None = None
+
+    def folder(self, value: str, seed: int) -> Path:
+        """Where a fold's files lie."""
+        return self.work_dir / f'{value}_seed{seed}'
+
+    def read(self) -> Config:
+        """The config with the overrides."""
+        cfg = Config.fromfile(self.config)
+        cfg.merge_from_dict(self.cfg_options or {})
+        if self.feature is not None:
+            set_feature(cfg, self.feature)
+        return cfg
 
 
-def fold_config(args: argparse.Namespace, value: str) -> Config:
+def set_feature(cfg: Config, feature: str) -> None:
+    """Has the model see another of the four features.
+
+    Ours make it in the backbone, stock models in the ``MakeFeature`` of their pipelines.
+    """
+    check_feature(feature)
+    if cfg.model.backbone.type == 'BodyHandBackbone':
+        cfg.model.backbone.feature = feature
+        return
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        steps = [s for s in cfg[name].dataset.pipeline if s['type'] == 'MakeFeature']
+        if len(steps) != 1:
+            raise ConfigError(
+                f'{cfg.filename}, {name}',
+                f'{len(steps)} transforms MakeFeature',
+                'one, whose feature is to be changed',
+                "put dict(type='MakeFeature', feature='joint') before FormatKeypoint",
+            )
+        steps[0]['feature'] = feature
+
+
+def folds_of(entry: Entry) -> list[str]:
+    """The values of the field in the store, in order."""
+    store = ClipStore(entry.read().train_dataloader.dataset.store)
+    return sorted({value.decode() for value in store.column(entry.field)})
+
+
+def fold_config(entry: Entry, value: str) -> Config:
     """The config that tests on ``value`` and trains on the rest."""
-    cfg = base_config(args)
-    common = {'exclude': [json.loads(rule) for rule in args.exclude]} if args.exclude else {}
-    cfg.train_dataloader.dataset.split = {args.field: {'not_in': [value]}} | common
+    cfg = entry.read()
+    common = {'exclude': list(entry.exclude)} if entry.exclude else {}
+    cfg.train_dataloader.dataset.split = {entry.field: {'not_in': [value]}} | common
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        loader.dataset.split = {args.field: [value]} | common
+        loader.dataset.split = {entry.field: [value]} | common
     return cfg
 
 
-def run_fold(args: argparse.Namespace, value: str, seed: int) -> Path:
-    """Trains and tests one fold, unless it is done; returns the score file."""
-    folder = args.work_dir / f'{value}_seed{seed}'
+def run_fold(entry: Entry, value: str, seed: int) -> Path:
+    """Trains and tests one fold, unless it is done; returns the score file.
+
+    Beside it lies ``cost.json``: seconds on the clock and of processor time that the training took,
+    null where it was interrupted and resumed.
+    """
+    folder = entry.folder(value, seed)
     scores = folder / 'scores.npz'
     if scores.exists():
         return scores
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / 'fold.py'
-    fold_config(args, value).dump(config)
-    # One thread a job: on few cores several jobs of one thread finish sooner than one of several.
-    env = os.environ | ({'OMP_NUM_THREADS': '1'} if args.jobs > 1 else {})
-    train = [
-        'train.py',
-        str(config),
-        '--work-dir',
-        str(folder),
-        '--seed',
-        str(seed),
-        '--resume',
-        '--no-validate',
-    ]
-    start = time.time()
+    fold_config(entry, value).dump(config)
+    resumed = (folder / 'last_checkpoint').exists()
+    train = [config, '--work-dir', folder, '--seed', seed, '--resume', '--no-validate']
     with open(folder / 'output.log', 'a') as log:
-        subprocess.run(
-            [sys.executable, TOOLS / train[0], *train[1:]],
-            check=True,
-            stdout=log,
-            stderr=log,
-            env=env,
-        )
+        cost = run_tool('train.py', [*train, *(['--amp'] if entry.amp else [])], log, entry.threads)
         checkpoint = (folder / 'last_checkpoint').read_text().strip()
-        test = [
-            'test.py',
-            str(config),
-            checkpoint,
-            '--work-dir',
-            str(folder),
-            '--dump',
-            str(scores),
-        ]
-        subprocess.run(
-            [sys.executable, TOOLS / test[0], *test[1:]],
-            check=True,
-            stdout=log,
-            stderr=log,
-            env=env,
-        )
-    (folder / 'seconds.txt').write_text(f'{time.time() - start:.0f}\n')
+        test = [config, checkpoint, '--work-dir', folder, '--dump', scores]
+        (folder / 'cost.json').write_text(json.dumps(None if resumed else cost) + '\n')
+        run_tool('test.py', test, log, entry.threads)
     return scores
+
+
+def run_tool(name: str, arguments: list, log: TextIO, threads: int | None) -> dict[str, float]:
+    """Runs one of the tools; returns seconds on the clock and of processor time.
+
+    Raises:
+        CalledProcessError: The tool failed; the log says why.
+    """
+    command = [sys.executable, str(TOOLS / name), *map(str, arguments)]
+    env = os.environ | ({'OMP_NUM_THREADS': str(threads)} if threads else {})
+    start = time.time()
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
+    # Unlike the clock, processor time is that of the work even where other programs run or the
+    # process was stopped for a while.
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    cpu = usage.ru_utime + usage.ru_stime
+    return {'seconds': round(time.time() - start, 1), 'cpu_seconds': round(cpu, 1)}
 
 
 def summarise(files: dict[tuple[str, int], Path]) -> dict:
@@ -148,21 +202,33 @@ def main() -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='overrides'
     )
+    parser.add_argument('--feature', choices=FEATURES, help="default: the config's")
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--jobs', type=int, default=1, help='folds at a time')
     args = parser.parse_args()
-    args.work_dir = args.work_dir or Path('work_dirs/leave_one_out') / Path(args.config).stem
-    store = ClipStore(base_config(args).train_dataloader.dataset.store)
-    folds = args.folds or sorted({v.decode() for v in store.column(args.field)})
-    keys = [(value, seed) for seed in args.seeds for value in folds]
+    entry = Entry(
+        config=args.config,
+        work_dir=args.work_dir or Path('work_dirs/leave_one_out') / Path(args.config).stem,
+        field=args.field,
+        exclude=tuple(json.loads(rule) for rule in args.exclude),
+        cfg_options=args.cfg_options,
+        feature=args.feature,
+        amp=args.amp,
+        # On few cores several jobs of one thread finish sooner than one of several.
+        threads=1 if args.jobs > 1 else None,
+    )
+    keys = [(value, seed) for seed in args.seeds for value in args.folds or folds_of(entry)]
     with ThreadPoolExecutor(args.jobs) as pool:
-        files = dict(zip(keys, pool.map(lambda key: run_fold(args, *key), keys), strict=True))
+        files = dict(zip(keys, pool.map(lambda key: run_fold(entry, *key), keys), strict=True))
     summary = {
         'config': args.config,
         'exclude': args.exclude,
+        'feature': args.feature,
+        'amp': args.amp,
         'cfg_options': args.cfg_options,
     } | summarise(files)
-    (args.work_dir / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
-    (args.work_dir / 'summary.md').write_text(to_markdown(summary))
+    (entry.work_dir / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
+    (entry.work_dir / 'summary.md').write_text(to_markdown(summary))
     print(to_markdown(summary))
 
 

@@ -1,27 +1,20 @@
-import importlib.util
 import json
-from argparse import Namespace
+import subprocess
 from pathlib import Path
 
+import leave_one_out as tool
 import numpy as np
 import pytest
 from command import run_tool
 
+from bharnet_mm.errors import ConfigError
 from bharnet_mm.evaluation import save_scores
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT.parent / 'shared' / 'data' / 'asl10.npz'
 
 
-@pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('loo', ROOT / 'tools/analysis/leave_one_out.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_summary_is_the_mean_over_folds_of_each_seed(tool, tmp_path):
+def test_summary_is_the_mean_over_folds_of_each_seed(tmp_path):
     right = {('S1', 0): 4, ('S2', 0): 2, ('S1', 1): 3, ('S2', 1): 2}  # of 4 clips each
     files = {}
     for (fold, seed), count in right.items():
@@ -39,19 +32,45 @@ def test_summary_is_the_mean_over_folds_of_each_seed(tool, tmp_path):
     assert '| body | 0.875 | 0.500 | 0.688 | 0.088 |' in tool.to_markdown(summary)
 
 
-def test_a_fold_trains_on_all_others(tool):
-    args = Namespace(
-        config=str(ROOT / 'configs/bharnet_p_asl10.py'),
-        field='subject',
-        exclude=[json.dumps({'subject': ['S1'], 'label': ['small']})],
-        cfg_options={'model.backbone.feature': 'bone'},
+def test_a_fold_trains_on_all_others(tmp_path):
+    exclude = {'subject': ['S1'], 'label': ['small']}
+    entry = tool.Entry(
+        str(ROOT / 'configs/bharnet_p_asl10.py'),
+        tmp_path,
+        exclude=(exclude,),
+        cfg_options={'model.cls_head.fusion': 'noisy_or'},
+        feature='bone',
     )
-    cfg = tool.fold_config(args, 'S2')
-    exclude = [{'subject': ['S1'], 'label': ['small']}]
-    assert cfg.train_dataloader.dataset.split == {'subject': {'not_in': ['S2']}, 'exclude': exclude}
-    assert cfg.test_dataloader.dataset.split == {'subject': ['S2'], 'exclude': exclude}
-    assert cfg.model.backbone.feature == 'bone'
+    cfg = tool.fold_config(entry, 'S2')
+    assert cfg.train_dataloader.dataset.split == {
+        'subject': {'not_in': ['S2']},
+        'exclude': [exclude],
+    }
+    assert cfg.test_dataloader.dataset.split == {'subject': ['S2'], 'exclude': [exclude]}
+    assert cfg.model.backbone.feature == 'bone' and cfg.model.cls_head.fusion == 'noisy_or'
     compile(cfg.pretty_text, 'config', 'exec')  # what MMEngine dumps has to be Python
+
+
+def test_feature_of_a_stock_model_is_made_in_all_its_pipelines(tmp_path):
+    entry = tool.Entry(str(ROOT / 'configs/unified_aagcn_asl10.py'), tmp_path, feature='bone')
+    cfg = tool.fold_config(entry, 'S1')
+    for name in ('train', 'val', 'test'):
+        steps = cfg[f'{name}_dataloader'].dataset.pipeline
+        assert [s.feature for s in steps if s.type == 'MakeFeature'] == ['bone']
+
+
+def test_a_feature_without_a_place_is_refused(tmp_path):
+    entry = tool.Entry(str(ROOT / 'configs/stock_stgcn_ntu60.py'), tmp_path, feature='bone')
+    with pytest.raises(ConfigError, match='MakeFeature'):
+        entry.read()
+
+
+def test_a_tool_that_fails_says_so_and_processor_time_is_counted(tmp_path):
+    with open(tmp_path / 'log', 'w') as log:
+        cost = tool.run_tool('train.py', ['--help'], log, 1)
+        assert 0 < cost['cpu_seconds'] and 0 < cost['seconds']
+        with pytest.raises(subprocess.CalledProcessError):
+            tool.run_tool('train.py', ['no/such/config.py'], log, 1)
 
 
 @pytest.mark.long
