@@ -35,6 +35,8 @@ REGISTERED = {
     'MODELS': {
         'BHaRNet',
         'BHaRNetHead',
+        'BHaRNetM',
+        'BodyGuidedRGB',
         'BodyHandBackbone',
         'BodyHandPreprocessor',
         'DeGCN',

@@ -8,17 +8,21 @@ from .degcn import DeGCN
 from .head import BHaRNetHead
 from .instances import Instances, pack
 from .plain import use_plain_form
-from .recognizer import BHaRNet
+from .recognizer import BHaRNet, BHaRNetM
+from .rgb import BodyGuidedRGB, RegionFeatures
 
 __all__ = [
     'BHaRNet',
     'BHaRNetHead',
+    'BHaRNetM',
+    'BodyGuidedRGB',
     'BodyHandBackbone',
     'BodyHandPreprocessor',
     'DeGCN',
     'ExpertBranch',
     'Instances',
     'PoolingAttention',
+    'RegionFeatures',
     'pack',
     'use_plain_form',
 ]

@@ -12,11 +12,15 @@ from ..errors import ConfigError
 from .branches import ExpertBranch
 from .instances import Instances
 from .losses import expert_loss, noisy_or_log_prob, noisy_or_loss
+from .rgb import RegionFeatures
+
+Features = dict[str, list[Instances | RegionFeatures]]
 
 #: What a branch may be. `vanilla` and `interactive` carry their modality's own loss; `expertized`
 # learns from the fused losses only.
 BRANCHES = ('vanilla', 'interactive', 'expertized')
-FUSIONS = ('sum', 'mean_prob', 'noisy_or', 'body', 'hand')
+MODALITIES = ('body', 'hand', 'rgb')
+FUSIONS = ('sum', 'mean_prob', 'noisy_or', *MODALITIES)
 
 
 @MODELS.register_module()
@@ -24,32 +28,35 @@ class BHaRNetHead(BaseModule):
     r"""Fuses the experts' logits and trains them together.
 
     .. math::
-        L = L_B + L_H + \lambda_{cpl} \mathrm{CE}(z_B + z_H) + \lambda_{nor} L_{nor}
+        L = \sum_i L_i + \lambda_{cpl} \mathrm{CE}\big(\sum_i z_i\big) + \lambda_{nor} L_{nor},
+        \quad i \in \{B, H\} \text{ and, in M, the pictures}
 
     The variants differ in the branches that sit on each modality's streams: B has ``('vanilla',)``;
     P ``('interactive',)``, whose features are pooled by :class:`PoolingAttention`; E
-    ``('interactive', 'expertized')`` on a two-stream backbone. The logits of a modality are the sum
-    over its branches.
-    ``L_B`` and ``L_H`` are cross entropies of the vanilla or interactive branches alone (and of
-    each stream, where there are two of these, as DeGCN trains its own); the expertized ones are
-    reached by the fused losses only. ``L_nor`` is :func:`noisy_or_loss`.
+    ``('interactive', 'expertized')`` on a two-stream backbone. The pictures of M have one vanilla
+    branch, whatever the others have. The logits of a modality are the sum over its branches.
+    ``L_i`` are cross entropies of the vanilla or interactive branches alone (and of each stream,
+    where there are two of these, as DeGCN trains its own); the expertized ones are reached by the
+    fused losses only. ``L_nor`` is :func:`noisy_or_loss`.
 
     Args:
         num_classes (int): Classes.
-        in_channels (int | dict): Channels of a stream's features, for both or ``dict(body=,
-            hand=)``.
+        in_channels (int | dict): Channels of a stream's features, for all or ``dict(body=,
+            hand=, rgb=)``.
         branches (Sequence[str]): One a stream of the backbone, see above. Defaults to
             ``('vanilla',)``.
         attention (dict, optional): Config of the :class:`PoolingAttention` of the interactive
             branches.
-        modalities (Sequence[str]): Defaults to ``('body', 'hand')``; one alone is a plain expert.
+        modalities (Sequence[str]): Some of body, hand and rgb. Defaults to ``('body', 'hand')``;
+            one alone is a plain expert.
+        coupled (Sequence[str], optional): The modalities in the fused losses. Defaults to all.
         loss_cpl (float): :math:`\lambda_{cpl}`. Defaults to 1.0 (our choice; the papers' value is
             unknown).
         loss_nor (float): :math:`\lambda_{nor}`. Defaults to 0.0.
         label_smoothing (float): Of the cross entropies. Defaults to 0.1, as DeGCN.
         dropout (float): Before each classifier. Defaults to 0.
-        fusion (str): At test time: ``'sum'`` of logits, ``'mean_prob'``, ``'noisy_or'``, ``'body'``
-            or ``'hand'`` alone. Defaults to ``'sum'``.
+        fusion (str): At test time: ``'sum'`` of logits, ``'mean_prob'``, ``'noisy_or'``, or one
+            modality alone. Defaults to ``'sum'``.
         fusion_weights (dict): Weight of each modality in ``sum`` and ``mean_prob``. Defaults to 1
             each.
 
@@ -64,6 +71,7 @@ class BHaRNetHead(BaseModule):
         branches: Sequence[str] = ('vanilla',),
         attention: dict | None = None,
         modalities: Sequence[str] = ('body', 'hand'),
+        coupled: Sequence[str] | None = None,
         loss_cpl: float = 1.0,
         loss_nor: float = 0.0,
         label_smoothing: float = 0.1,
@@ -73,19 +81,22 @@ class BHaRNetHead(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self._check(branches, attention, modalities, fusion)
-        modalities = tuple(name for name in ('body', 'hand') if name in modalities)
+        coupled = modalities if coupled is None else coupled
+        fusion_weights = dict(fusion_weights or {})
+        self._check(branches, attention, modalities, coupled, fusion, fusion_weights)
+        modalities = tuple(name for name in MODALITIES if name in modalities)
         self.num_classes, self.modalities, self.branches = num_classes, modalities, tuple(branches)
+        self.coupled = tuple(name for name in modalities if name in coupled)
         self.loss_cpl, self.loss_nor, self.label_smoothing = loss_cpl, loss_nor, label_smoothing
         self.fusion = fusion
-        self.fusion_weights = {name: 1.0 for name in modalities} | dict(fusion_weights or {})
+        self.fusion_weights = {name: 1.0 for name in modalities} | fusion_weights
         widths = (
             in_channels if isinstance(in_channels, dict) else dict.fromkeys(modalities, in_channels)
         )
         self.classifiers = nn.ModuleDict(
             {
                 name: nn.ModuleList(
-                    ExpertBranch(widths[name], num_classes, dropout) for _ in branches
+                    ExpertBranch(widths[name], num_classes, dropout) for _ in self._of(name)
                 )
                 for name in modalities
             }
@@ -104,7 +115,7 @@ class BHaRNetHead(BaseModule):
         )
 
     @staticmethod
-    def _check(branches, attention, modalities, fusion) -> None:
+    def _check(branches, attention, modalities, coupled, fusion, fusion_weights) -> None:
         where = 'BHaRNetHead'
         if not branches or set(branches) - set(BRANCHES) or set(branches) == {'expertized'}:
             raise ConfigError(
@@ -113,60 +124,77 @@ class BHaRNetHead(BaseModule):
                 f'some of {BRANCHES}, not all expertized',
                 'name one branch for each stream',
             )
-        if not modalities or set(modalities) - {'body', 'hand'}:
+        if not modalities or set(modalities) - set(MODALITIES):
             raise ConfigError(
                 where,
                 f'modalities={tuple(modalities)}',
-                "'body', 'hand' or both",
+                f'some of {MODALITIES}',
                 'correct modalities',
             )
-        if fusion not in FUSIONS or (fusion in ('body', 'hand') and fusion not in modalities):
+        if set(coupled) - set(modalities):
+            raise ConfigError(
+                where, f'coupled={tuple(coupled)}', f'some of {modalities=}', 'correct coupled'
+            )
+        if fusion not in FUSIONS or (fusion in MODALITIES and fusion not in modalities):
             raise ConfigError(
                 where,
                 f'fusion={fusion!r}',
                 f'one of {FUSIONS} that is in modalities',
                 'correct fusion',
             )
-        if 'interactive' in branches and (attention is None or len(modalities) < 2):
+        if set(fusion_weights) - set(MODALITIES):
+            raise ConfigError(
+                where, f'{fusion_weights=}', f'weights of some of {MODALITIES}', 'correct the names'
+            )
+        if 'interactive' in branches and (
+            attention is None or not {'body', 'hand'} <= set(modalities)
+        ):
             raise ConfigError(
                 where,
                 f'an interactive branch with {attention=} and modalities={tuple(modalities)}',
-                'an attention config and both modalities',
+                'an attention config, a body and a hand',
                 "give attention=dict(body_joints=...), or use 'vanilla' branches",
             )
 
-    def forward(self, features: dict[str, list[Instances]]) -> dict[str, list[Tensor]]:
+    def _of(self, name: str) -> tuple[str, ...]:
+        """The branches of a modality."""
+        return ('vanilla',) if name == 'rgb' else self.branches
+
+    def forward(self, features: Features) -> dict[str, list[Tensor]]:
         """Logits of every branch: dict of modality → list of ``(N, K)``, zero for a clip without an
         instance of the modality.
         """
         for name in self.modalities:
-            if len(features[name]) != len(self.branches):
+            if len(features[name]) != len(self._of(name)):
                 raise ConfigError(
                     'BHaRNetHead',
                     f'{len(features[name])} streams of the {name}',
-                    f'{len(self.branches)}, one for each of branches={self.branches}',
+                    f'{len(self._of(name))}, one for each of branches={self._of(name)}',
                     "set the backbone's num_stream to the number of branches",
                 )
-        pooled: dict[str, list[Tensor]] = {name: [] for name in self.modalities}
-        attentions = iter(self.attentions)
-        for i, branch in enumerate(self.branches):
-            if branch == 'interactive':
-                vectors = next(attentions)(features['body'][i], features['hand'][i])
-            else:
-                vectors = [features[name][i].pool() for name in self.modalities]
-            for name, vector in zip(self.modalities, vectors, strict=True):
-                pooled[name].append(vector)
-        return {
-            name: [
-                fc(x, features[name][0].present())
-                for fc, x in zip(self.classifiers[name], pooled[name], strict=True)
-            ]
-            for name in self.modalities
+        interactive = [i for i, branch in enumerate(self.branches) if branch == 'interactive']
+        attended = {
+            i: dict(
+                zip(
+                    ('body', 'hand'),
+                    attention(features['body'][i], features['hand'][i]),
+                    strict=True,
+                )
+            )
+            for i, attention in zip(interactive, self.attentions, strict=True)
         }
+        logits = {}
+        for name in self.modalities:
+            present = features[name][0].present()
+            logits[name] = [
+                fc(attended[i][name] if branch == 'interactive' else stream.pool(), present)
+                for i, (fc, stream, branch) in enumerate(
+                    zip(self.classifiers[name], features[name], self._of(name), strict=True)
+                )
+            ]
+        return logits
 
-    def loss(
-        self, features: dict[str, list[Instances]], data_samples: SampleList, **kwargs
-    ) -> dict[str, Tensor]:
+    def loss(self, features: Features, data_samples: SampleList, **kwargs) -> dict[str, Tensor]:
         """Losses, and the top-1 accuracy of each expert and of their sum on the batch (not
         optimised, logged).
         """
@@ -175,29 +203,27 @@ class BHaRNetHead(BaseModule):
         present = {name: features[name][0].present() for name in self.modalities}
         losses: dict[str, Tensor] = {}
         for name in self.modalities:
-            own, _ = self._by_kind(logits[name])
+            own, _ = self._by_kind(name, logits[name])
             terms = [sum(own)] + (own if len(own) > 1 else [])
             losses[f'loss_{name}'] = sum(
                 expert_loss(z, present[name], target, self.label_smoothing) for z in terms
             )
         experts = {name: sum(logits[name]) for name in self.modalities}
         fused = sum(experts.values())
-        some = torch.stack(list(present.values())).any(0)
-        if len(self.modalities) > 1 or 'expertized' in self.branches:
+        if len(self.coupled) > 1 or 'expertized' in self.branches:
+            some = torch.stack([present[name] for name in self.coupled]).any(0)
             losses['loss_cpl'] = self.loss_cpl * expert_loss(
-                fused, some, target, self.label_smoothing
+                sum(experts[name] for name in self.coupled), some, target, self.label_smoothing
             )
             if self.loss_nor:
-                members, seen = self._members(logits, present)
+                members, seen = self._members(logits, present, self.coupled)
                 losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, seen, target)
         with torch.no_grad():
             for name, z in (*experts.items(), ('fused', fused)):
                 losses[f'top1_{name}'] = (z.argmax(-1) == target).float().mean()
         return losses
 
-    def predict(
-        self, features: dict[str, list[Instances]], data_samples: SampleList, **kwargs
-    ) -> SampleList:
+    def predict(self, features: Features, data_samples: SampleList, **kwargs) -> SampleList:
         """Writes ``pred_score`` (fused probabilities), ``pred_label`` and each expert's logits to
         the data samples.
         """
@@ -226,7 +252,7 @@ class BHaRNetHead(BaseModule):
         if self.fusion == 'noisy_or':
             # Noisy-OR gives each class its own probability; over exclusive classes they are
             # normalised to sum to 1.
-            return noisy_or_log_prob(*self._members(logits, present)).softmax(-1)
+            return noisy_or_log_prob(*self._members(logits, present, self.modalities)).softmax(-1)
         weight = {
             name: self.fusion_weights[name] * present[name].float()[:, None] for name in experts
         }
@@ -236,28 +262,31 @@ class BHaRNetHead(BaseModule):
         )
         return torch.where(total > 0, mean, torch.full_like(mean, 1 / self.num_classes))
 
-    def _by_kind(self, logits: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def _by_kind(self, name: str, logits: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """A modality's logits of the branches with a loss of their own, and of the expertized."""
-        kinds = list(zip(logits, self.branches, strict=True))
+        kinds = list(zip(logits, self._of(name), strict=True))
         return (
             [z for z, branch in kinds if branch != 'expertized'],
             [z for z, branch in kinds if branch == 'expertized'],
         )
 
     def _members(
-        self, logits: dict[str, list[Tensor]], present: dict[str, Tensor]
+        self,
+        logits: dict[str, list[Tensor]],
+        present: dict[str, Tensor],
+        modalities: Sequence[str],
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Who votes in the Noisy-OR: each modality's own branches together, and each expertized
         branch (so four in E).
         """
         members, seen = [], []
-        for name in self.modalities:
-            own, expertized = self._by_kind(logits[name])
+        for name in modalities:
+            own, expertized = self._by_kind(name, logits[name])
             members += [sum(own), *expertized]
             seen += [present[name]] * (1 + len(expertized))
         return members, seen
 
-    def _targets(self, data_samples: SampleList, features: dict[str, list[Instances]]) -> Tensor:
+    def _targets(self, data_samples: SampleList, features: Features) -> Tensor:
         device = features[self.modalities[0]][0].x.device
         target = torch.cat([sample.gt_label.reshape(-1) for sample in data_samples])
         # On the host: a label outside the classes would be a device-side assert on a GPU, without a

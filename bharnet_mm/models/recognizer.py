@@ -1,8 +1,13 @@
-"""The body-hand recognizer."""
+"""The recognizers: bodies and hands, and these with pictures."""
 
 from mmaction.models.recognizers import BaseRecognizer
 from mmaction.registry import MODELS
-from torch import Tensor
+from mmaction.utils import SampleList
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .rgb import RegionFeatures
 
 
 @MODELS.register_module()
@@ -41,3 +46,133 @@ class BHaRNet(BaseRecognizer):
         if mode == 'tensor':
             return self.extract_feat(inputs, stage=kwargs.get('stage', 'head'))[0]
         return super().forward(inputs, data_samples, mode=mode, **kwargs)
+
+
+@MODELS.register_module()
+class BHaRNetM(BHaRNet):
+    """BHaRNet-M: B, P or E with a stream of pictures, guided by the body expert.
+
+    Trained jointly, or in two stages as MMNet is: ``experts`` starts the body and the hand expert
+    from a checkpoint of their own (of B, P or E, whichever ``backbone`` and ``cls_head`` say), and
+    ``freeze_experts`` keeps them: no gradient, no loss, batch statistics as they are.
+
+    Args:
+        backbone (dict): Config of the skeleton experts; its body guides the pictures.
+        rgb (dict): Config of the picture stream; ``type`` defaults to :class:`BodyGuidedRGB` and
+            ``layout`` to the body expert's.
+        cls_head (dict): Config of the head, with ``'rgb'`` among its modalities.
+        data_preprocessor (dict, optional): Defaults to :class:`BodyHandPreprocessor`.
+        experts (str, optional): Checkpoint of the skeleton experts, read before training, not
+            for a test.
+        freeze_experts (bool): Defaults to False.
+
+    Shapes:
+        Those of :class:`BHaRNet`, and ``rgb (N, 3, H, W)``, ``rgb_mask (N, R, F)``. Without these
+        two keys (a pipeline without ``SkeletonROI``) a trained model predicts from the others.
+
+    Raises:
+        ConfigError: For a head without the pictures, a checkpoint without the experts, experts that
+            are frozen but not given, and training without pictures.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        rgb: dict,
+        cls_head: dict,
+        data_preprocessor: dict | None = None,
+        experts: str | None = None,
+        freeze_experts: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(backbone, cls_head, data_preprocessor, **kwargs)
+        if 'rgb' not in self.cls_head.modalities:
+            raise ConfigError(
+                'BHaRNetM',
+                f'modalities={self.cls_head.modalities}',
+                "'rgb' among them",
+                "add 'rgb' to cls_head.modalities, or use BHaRNet",
+            )
+        body = getattr(self.backbone.experts, 'body', None)
+        layout = dict(layout=getattr(body, 'layout', None))
+        self.rgb = MODELS.build(dict(type='BodyGuidedRGB') | layout | rgb)
+        self.experts_checkpoint, self.freeze_experts = experts, freeze_experts
+        if freeze_experts:
+            for module in self.skeleton_modules().values():
+                module.requires_grad_(False)
+
+    def skeleton_modules(self) -> dict[str, nn.Module]:
+        """The parts that make up the skeleton experts, by their names in a checkpoint."""
+        head = self.cls_head
+        parts = {'backbone': self.backbone, 'cls_head.attentions': head.attentions}
+        for name, classifier in head.classifiers.items():
+            if name != 'rgb':
+                parts[f'cls_head.classifiers.{name}'] = classifier
+        return parts
+
+    def init_weights(self) -> None:
+        """Initialises the weights, and then takes the experts' from their checkpoint."""
+        super().init_weights()
+        if self.experts_checkpoint is None:
+            if self.freeze_experts:
+                raise ConfigError(
+                    'BHaRNetM',
+                    'freeze_experts without experts',
+                    'trained experts',
+                    'set model.experts to the checkpoint of a B, P or E',
+                )
+            return
+        checkpoint = CheckpointLoader.load_checkpoint(self.experts_checkpoint, map_location='cpu')
+        state = checkpoint.get('state_dict', checkpoint)
+        for prefix, module in self.skeleton_modules().items():
+            found = {name: state.get(f'{prefix}.{name}') for name in module.state_dict()}
+            wrong = [
+                f'{prefix}.{name}'
+                for name, value in module.state_dict().items()
+                if found[name] is None or found[name].shape != value.shape
+            ]
+            if wrong:
+                raise ConfigError(
+                    f'checkpoint {self.experts_checkpoint}',
+                    f'{len(wrong)} of {len(found)} tensors of {prefix} missing or of another '
+                    f'shape, {wrong[0]} for one',
+                    'the experts that backbone and cls_head describe',
+                    'use a checkpoint that was trained with the same backbone, branches and classes',
+                )
+            module.load_state_dict(found)
+
+    def train(self, mode: bool = True) -> 'BHaRNetM':
+        """Training mode for all but frozen experts."""
+        super().train(mode)
+        if self.freeze_experts:
+            for module in self.skeleton_modules().values():
+                module.eval()
+        return self
+
+    def extract_feat(self, inputs: dict[str, Tensor], stage: str = 'backbone', **kwargs) -> tuple:
+        features = self.backbone(inputs)
+        if 'rgb' in inputs:
+            x = self.rgb(inputs['rgb'], inputs['rgb_mask'], features.get('body'))
+            features['rgb'] = [RegionFeatures(x, inputs['rgb_mask'].flatten(1).any(1))]
+        else:
+            features['rgb'] = [self._no_pictures(len(inputs['body']))]
+        return (self.cls_head(features) if stage == 'head' else features), {}
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: SampleList, **kwargs) -> dict:
+        """Losses of the head; those of frozen experts alone are left out."""
+        losses = super().loss(inputs, data_samples, **kwargs)
+        if self.freeze_experts:
+            losses = {k: v for k, v in losses.items() if k not in ('loss_body', 'loss_hand')}
+        return losses
+
+    def _no_pictures(self, size: int) -> RegionFeatures:
+        if self.training:
+            raise ConfigError(
+                'BHaRNetM',
+                'a training batch without rgb',
+                'region grids',
+                'put SkeletonROI into the training pipeline, or train BHaRNet',
+            )
+        weight = self.cls_head.classifiers['rgb'][0].fc.weight
+        seen = weight.new_zeros(size, dtype=bool)
+        return RegionFeatures(weight.new_zeros(size, weight.size(1), 1, 1), seen)
