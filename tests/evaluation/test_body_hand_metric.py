@@ -1,10 +1,8 @@
-import numpy as np
 import pytest
 import torch
 
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.evaluation import BodyHandMetric, load_scores
-from bharnet_mm.evaluation.body_hand_metric import mean_class_accuracy, top_k
 
 
 def sample(i, label, score, **logits):
@@ -28,33 +26,38 @@ def test_values_and_score_file(tmp_path):
     metric.process(None, SAMPLES[:2])
     metric.process(None, SAMPLES[2:])
     result = metric.evaluate(4)
-    assert result == pytest.approx(
-        {
-            'acc/top1': 3 / 4,
-            'acc/top5': 1.0,
-            'acc/mean1': (1 + 1 / 2 + 1) / 3,
-            'acc/body_top1': 2 / 4,
-            'acc/hand_top1': 2 / 4,
-        }
-    )
+    expected = {
+        'acc/top1': 3 / 4,
+        'acc/top5': 1.0,
+        'acc/mean1': (1 + 1 / 2 + 1) / 3,
+        'acc/ece': (abs(1 - 1.4) + 0.2 + 0.2) / 4,  # .7 .7 in one bin, .8 .8 right in another
+        'acc/body_top1': 2 / 4,
+        'acc/body_mean1': (1 + 0 + 1) / 3,
+        'acc/hand_top1': 2 / 4,
+        'acc/hand_top5': 1.0,
+    }
+    assert {name: result[name] for name in expected} == pytest.approx(expected)
     scores = load_scores(tmp_path / 'scores.npz')
     assert scores.clip_id.tolist() == ['c0', 'c1', 'c2', 'c3'] and scores.classes == ('a', 'b', 'c')
     assert scores.top1('pred') == 3 / 4 and scores.top1('body') == 2 / 4
 
 
-def test_top_k_equals_sorting():
-    rng = np.random.default_rng(0)
-    scores, label = rng.normal(size=(50, 9)), rng.integers(0, 9, 50)
-    for k in (1, 3, 9):
-        expected = np.mean([y in np.argsort(-s)[:k] for s, y in zip(scores, label, strict=True)])
-        assert top_k(scores, label, k) == pytest.approx(expected)
-    # all equal: argmax says class 0
-    assert top_k(np.zeros((3, 4)), np.array([0, 1, 2]), 1) == pytest.approx(1 / 3)
+def test_groups_of_classes_for_every_expert():
+    metric = BodyHandMetric(class_groups={'late': ['b', 'c']})
+    metric.dataset_meta = dict(classes=['a', 'b', 'c'])
+    metric.process(None, SAMPLES)
+    result = metric.evaluate(4)
+    assert result['acc/late_top1'] == pytest.approx(2 / 3)
+    assert result['acc/body_late_top1'] == pytest.approx(1 / 3)
+    assert result['acc/hand_late_top1'] == pytest.approx(2 / 3)
 
 
-def test_mean_class_accuracy_ignores_class_sizes():
-    label = np.array([0] * 9 + [1])
-    assert mean_class_accuracy(np.zeros(10, int), label) == 0.5
+def test_unknown_group_is_refused():
+    metric = BodyHandMetric(class_groups=['ntu_hand_27'])
+    metric.dataset_meta = dict(classes=['a', 'b', 'c'])
+    metric.process(None, SAMPLES)
+    with pytest.raises(ConfigError, match='reading'):
+        metric.evaluate(4)
 
 
 def test_needs_clip_ids():
