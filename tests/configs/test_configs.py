@@ -12,7 +12,13 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from bharnet_mm.datasets import Clip, StoreWriter
-from bharnet_mm.datasets.protocols import leave_one_out, ntu60_splits, ntu120_splits, nucla_splits
+from bharnet_mm.datasets.protocols import (
+    NTU_CLASSES,
+    leave_one_out,
+    ntu60_splits,
+    ntu120_splits,
+    nucla_splits,
+)
 from bharnet_mm.datasets.synthetic import GESTURES, SPLITS
 from bharnet_mm.layouts import get_layout
 
@@ -85,7 +91,7 @@ def stores(tmp_path_factory):
             hand_layout='hand' if data.hands else None,
             body_channels=('x', 'y', 'z'),
             hand_channels=('x', 'y', 'z') if data.hands else None,
-            classes=[f'class {i}' for i in range(data.classes)],
+            classes=NTU_CLASSES[: data.classes],  # for their groups; elsewhere any names do
             splits=rules,
         ) as writer:
             for clip in clips:

@@ -1,8 +1,10 @@
 _base_ = 'ntu.py'
 
-store = 'data/ntu120'  # python tools/data/ntu.py, then extract_hands.py
+store = f'{_base_.data_root}/ntu120'  # python tools/data/ntu.py, then extract_hands.py
 protocol = 'xsub'  # or 'xset'
 
 train_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_train'))
 val_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test'))
 test_dataloader = val_dataloader
+val_evaluator = dict(class_groups=['ntu_hand_11', 'ntu_hand_27'])
+test_evaluator = val_evaluator

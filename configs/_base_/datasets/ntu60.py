@@ -1,8 +1,10 @@
 _base_ = 'ntu.py'
 
-store = 'data/ntu60'  # python tools/data/ntu.py, then extract_hands.py
+store = f'{_base_.data_root}/ntu60'  # python tools/data/ntu.py, then extract_hands.py
 protocol = 'xsub'  # or 'xview'
 
 train_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_train'))
 val_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test'))
 test_dataloader = val_dataloader
+val_evaluator = dict(class_groups=['ntu_hand_11'])
+test_evaluator = val_evaluator
