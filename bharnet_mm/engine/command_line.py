@@ -3,6 +3,7 @@
 import argparse
 import os
 import os.path as osp
+from typing import Any
 
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, ConfigDict, DictAction
@@ -37,18 +38,35 @@ def read_config(args: argparse.Namespace) -> Config:
     """Reads the config and applies launcher, overrides and work dir.
 
     The work dir is the command line's, else the config's, else
-    ``work_dirs/<name of the config file>``.
+    ``work_dirs/<name of the config file>``. An override of ``data_root`` moves every path of the
+    config that lies below its ``data_root``.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
+        # A config file can only be read as a whole: what follows from data_root is in it already.
+        old, new = cfg.get('data_root'), args.cfg_options.get('data_root')
+        if old is not None and new is not None:
+            _move_paths(cfg._cfg_dict, str(old).rstrip('/'), str(new).rstrip('/'))
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     return cfg
+
+
+def _move_paths(value: Any, old: str, new: str) -> Any:
+    """Containers in place, strings as a new one."""
+    if isinstance(value, str):
+        return new + value[len(old) :] if value.startswith(f'{old}/') else value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            value[key] = _move_paths(item, old, new)
+    elif isinstance(value, (list, tuple)):
+        return type(value)(_move_paths(item, old, new) for item in value)
+    return value
 
 
 def use_mixed_precision(cfg: Config) -> None:

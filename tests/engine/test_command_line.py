@@ -40,6 +40,23 @@ def test_overrides_and_launcher(parse):
     assert (cfg.a.b, cfg.a.c, cfg.launcher) == (3, [4, 5], 'pytorch')
 
 
+def test_data_root_moves_what_lies_below_it(parse, tmp_path):
+    (tmp_path / 'data.py').write_text(
+        'data_root = "data"\nstore = "data/ntu120"\n'
+        'loader = dict(pipeline=[dict(type="data", store="data/ntu120_rois"), dict(word="database")])\n'
+    )
+    cfg = parse('data.py', '--cfg-options', 'data_root=/elsewhere/', 'other=data/kept')
+    assert (cfg.data_root, cfg.store, cfg.other) == (
+        '/elsewhere/',
+        '/elsewhere/ntu120',
+        'data/kept',
+    )
+    first, second = cfg.loader.pipeline
+    assert first.type == 'data'
+    assert first.store == '/elsewhere/ntu120_rois' and second.word == 'database'
+    assert parse('data.py').loader.pipeline[0].store == 'data/ntu120_rois'
+
+
 @pytest.mark.parametrize('spelling', ['--local_rank', '--local-rank'])
 def test_local_rank(parse, spelling):
     parse('small.py', spelling, '3')

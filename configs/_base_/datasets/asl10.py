@@ -3,7 +3,7 @@
 # Another fold: --cfg-options split's values, see the README; the default tests on signer S1.
 _base_ = 'small_loaders.py'
 
-store = 'data/asl10'
+store = f'{_base_.data_root}/asl10'
 num_frames = 32  # clips have 30
 
 prepare = [

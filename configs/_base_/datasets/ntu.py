@@ -1,6 +1,7 @@
 # NTU RGB+D: 25-joint bodies in camera metres, hands by tools/data/extract_hands.py (MediaPipe:
 # x, y in image fractions, z relative to the wrist). docs/data.md has the way from the download.
 # ntu60.py and ntu120.py add store and split.
+data_root = 'data'  # all stores lie below it; --cfg-options data_root=... moves them
 num_frames = 64
 
 prepare = [

@@ -2,7 +2,7 @@
 #   python tools/data/nucla.py nucla_all_sqe.tgz data/nucla
 _base_ = 'small_loaders.py'
 
-store = 'data/nucla'
+store = f'{_base_.data_root}/nucla'
 num_frames = 52
 
 prepare = [

@@ -2,7 +2,7 @@
 #   python tools/data/sample.py data/sample
 _base_ = 'small_loaders.py'
 
-store = 'data/sample'
+store = f'{_base_.data_root}/sample'
 num_frames = 32
 
 prepare = [

@@ -1,5 +1,6 @@
 # Loaders and metric of the data sets of some hundred clips, read in the training process; each of
 # them adds store, splits and pipelines.
+data_root = 'data'  # all stores lie below it; --cfg-options data_root=... moves them
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
