@@ -31,6 +31,7 @@ REGISTERED = {
         'SelectChannels',
         'SelectJoints',
         'SelectPersons',
+        'SkeletonROI',
     },
     'MODELS': {
         'BHaRNet',

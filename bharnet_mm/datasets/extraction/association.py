@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ...layouts import SkeletonLayout
+from ..regions import forearm_length
 from .estimators import LEFT, RIGHT, Arm, BodyPose, Estimator, HandPose
 from .geometry import hand_size
 
@@ -17,8 +18,6 @@ from .geometry import hand_size
 MAX_DISTANCE = 0.6
 WRONG_SIDE_COST = 0.15
 SAME_HAND = 0.35
-# Share of a forearm (26 cm) in other lengths of an adult: upper arm, shoulder width, shoulder to hip.
-_FOREARM_SHARE = {'upper_arm': 0.85, 'shoulders': 0.7, 'trunk': 0.5}
 
 
 def find_hands(estimator: Estimator, image: np.ndarray, arms: list[Arm]) -> list[HandPose | None]:
@@ -61,8 +60,7 @@ def _verified(given: list[HandPose | None], arms: Sequence[Arm]) -> list[HandPos
 def find_arms(pixel: np.ndarray, joint_score: np.ndarray, layout: SkeletonLayout) -> list[Arm]:
     """The arms of one body whose wrists are known.
 
-    The size comes from the longest of forearm, upper arm, shoulder width and trunk, each turned into a
-    forearm's length, since any of them may be foreshortened but none looks longer than it is.
+    The size is ``regions.forearm_length``.
 
     Args:
         pixel: Joints of the body, ``(V, 2 or more)``.
@@ -71,30 +69,21 @@ def find_arms(pixel: np.ndarray, joint_score: np.ndarray, layout: SkeletonLayout
         layout: Has ``left_wrist`` and ``right_wrist``, and perhaps elbows, shoulders and hips.
     """
 
-    def at(name: str) -> np.ndarray:
-        if name not in layout.joints:
-            return np.full(2, np.nan)
-        i = layout.index(name)
-        xy = np.asarray(pixel[i, :2], dtype=np.float64)
-        return xy if joint_score[i] > 0 else np.full(2, np.nan)
-
-    def length(a: str, b: str) -> float:
-        return float(np.linalg.norm(at(a) - at(b)))
-
-    lengths = [_FOREARM_SHARE['shoulders'] * length('left_shoulder', 'right_shoulder')]
-    for side in ('left', 'right'):
-        lengths.append(length(f'{side}_elbow', f'{side}_wrist'))
-        lengths.append(_FOREARM_SHARE['upper_arm'] * length(f'{side}_shoulder', f'{side}_elbow'))
-        lengths.append(_FOREARM_SHARE['trunk'] * length(f'{side}_shoulder', f'{side}_hip'))
-    size = max((value for value in lengths if np.isfinite(value)), default=0.0)
+    xy = np.asarray(pixel[:, :2], dtype=np.float64)
+    known = (np.asarray(joint_score) > 0) & np.isfinite(xy).all(axis=1)
+    size = float(forearm_length(xy, known, layout))
     if size <= 0:
         return []
     arms = []
     for number, side in ((LEFT, 'left'), (RIGHT, 'right')):
-        wrist = at(f'{side}_wrist')
-        if np.isfinite(wrist).all():
+        wrist, elbow = (
+            xy[layout.index(name)] if name in layout.joints and known[layout.index(name)] else None
+            for name in (f'{side}_wrist', f'{side}_elbow')
+        )
+        if wrist is not None:
             sure = bool(joint_score[layout.index(f'{side}_wrist')] >= 0.5)
-            arms.append(Arm(wrist, at(f'{side}_elbow'), size, sure, side=number))
+            elbow = np.full(2, np.nan) if elbow is None else elbow
+            arms.append(Arm(wrist, elbow, size, sure, side=number))
     return arms
 
 

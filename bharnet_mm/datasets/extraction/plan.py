@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import ConfigError, SourceError
 from ..sources._convert import Report
 from ..store import ClipStore
-from .video import SUFFIXES
+from .video import SUFFIXES, VideoFolder, list_videos
 
 UNKNOWN = 'unknown'
 
@@ -45,23 +45,6 @@ class Plan:
     @property
     def clip_ids(self) -> list[str]:
         return [clip_id for job in self.jobs for clip_id in job.clip_ids]
-
-
-def list_videos(folder: Path) -> list[str]:
-    """Videos below a folder, as sorted relative paths.
-
-    Raises:
-        SourceError: No such folder, or no video in it.
-    """
-    if not folder.is_dir():
-        raise SourceError(str(folder), 'no folder', 'a folder of videos', 'correct the path')
-    found = (path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
-    names = sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
-    if not names:
-        raise SourceError(
-            str(folder), 'no video', f'files {", ".join(SUFFIXES)}', 'correct the path'
-        )
-    return names
 
 
 def plan_videos(folder: Path, readers: tuple[str, ...], subject: str | None = None) -> Plan:
@@ -131,22 +114,15 @@ def _subject(pattern: str | None, name: str) -> str:
 def plan_store(folder: Path, store: ClipStore, readers: tuple[str, ...], report: Report) -> Plan:
     """The videos of a store's clips, in the order of the store; clips without one are refused.
 
-    A clip's ``video`` is looked for at its place below the folder, then by its name anywhere below it, then by
-    its name with another ending (videos that were compressed again).
+    Videos are found as ``VideoFolder`` says.
     """
-    names = list_videos(folder)
-    places: dict[str, list[str]] = {}
-    for name in names:
-        path = Path(name)
-        for key in (name, path.name, path.stem):
-            places.setdefault(key, []).append(name)
+    videos = VideoFolder(folder)
     by_video: dict[str, list[int]] = {}
     ids = [str(clip_id) for clip_id in store.clip_ids]
     for row, raw in enumerate(store.column('video')):
         wanted = raw.decode()
-        keys = (wanted, Path(wanted).name, Path(wanted).stem) if wanted else (ids[row],)
-        found = next((places[key] for key in keys if key in places), [])
-        if len(set(found)) == 1:
+        found = videos.find(wanted, ids[row])
+        if len(found) == 1:
             by_video.setdefault(found[0], []).append(row)
         else:
             reason = 'several videos of this name' if found else 'no video of this name'

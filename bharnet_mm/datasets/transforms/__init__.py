@@ -17,6 +17,7 @@ from .sample_window import SampleWindow
 from .select_channels import SelectChannels
 from .select_joints import SelectJoints
 from .select_persons import SelectPersons
+from .skeleton_roi import SkeletonROI
 
 __all__ = [
     'BodyHandTransform',
@@ -36,4 +37,5 @@ __all__ = [
     'SelectChannels',
     'SelectJoints',
     'SelectPersons',
+    'SkeletonROI',
 ]

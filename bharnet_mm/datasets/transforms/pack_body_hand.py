@@ -17,13 +17,14 @@ class PackBodyHand(BodyHandTransform):
     """Packs tensors and a data sample into a new dict.
 
     - inputs: dict of tensors; body (M, T, V, C), body_mask (M, T), hand (2M, T, 21, C), hand_mask
-      (2M, T)
+      (2M, T); and rgb (3, H, W) uint8, rgb_mask (R, F) where ``SkeletonROI`` made them
     - data_samples: ``ActionDataSample`` with ``gt_label`` and, in its metainfo, those of
       ``meta_keys`` that the clip has
 
     Required Keys:
 
         - body, body_mask, hand, hand_mask: from ``FormatBodyHand``
+        - rgb, rgb_mask: from ``SkeletonROI`` (optional)
         - label, and those in ``meta_keys`` (optional)
 
     Added Keys:
@@ -35,6 +36,7 @@ class PackBodyHand(BodyHandTransform):
     """
 
     INPUTS = ('body', 'body_mask', 'hand', 'hand_mask')
+    OPTIONAL = ('rgb', 'rgb_mask')
 
     def __init__(self, meta_keys: Sequence[str] = ('clip_id', 'total_frames', 'video')) -> None:
         self.meta_keys = meta_keys
@@ -45,7 +47,8 @@ class PackBodyHand(BodyHandTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        inputs = {k: torch.from_numpy(np.ascontiguousarray(results[k])) for k in self.INPUTS}
+        keys = self.INPUTS + tuple(key for key in self.OPTIONAL if key in results)
+        inputs = {k: torch.from_numpy(np.ascontiguousarray(results[k])) for k in keys}
         metainfo = {key: results[key] for key in self.meta_keys if key in results}
         sample = ActionDataSample(metainfo=metainfo)
         if 'label' in results:

@@ -29,10 +29,12 @@ class RandomMirror(BodyHandTransform):
         - body, body_layout, hand, hand_visible, hand_layout
         - hand_space, mirrored (optional)
         - body_pixel, image_size (optional)
+        - rgb, rgb_mask, rgb_grid (optional): from ``SkeletonROI``
 
     Modified Keys:
 
         - body, hand, hand_visible, body_pixel
+        - rgb, rgb_mask: as ``SkeletonROI`` gives them for the flipped video
 
     Added Keys:
 
@@ -45,6 +47,7 @@ class RandomMirror(BodyHandTransform):
 
     Raises:
         ClipError: The clip has pixels but no image width.
+        ConfigError: The region grid has only one side of a part.
     """
 
     def __init__(self, prob: float = 0.5, axis: float | dict[str, float] = 0.0) -> None:
@@ -92,4 +95,9 @@ class RandomMirror(BodyHandTransform):
             pixel = results['body_pixel'].take(swap, axis=2)
             np.subtract(float(width - 1), pixel[..., 0], out=pixel[..., 0])
             results['body_pixel'] = pixel
+
+        if 'rgb' in results:
+            results['rgb'], results['rgb_mask'] = results['rgb_grid'].mirror(
+                results['rgb'], results['rgb_mask']
+            )
         return results

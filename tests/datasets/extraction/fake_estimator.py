@@ -5,6 +5,7 @@ import time
 
 import cv2
 import numpy as np
+from videos import write_video  # noqa: F401  for the tests that import it from here
 
 from bharnet_mm.datasets.extraction.estimators import LEFT, BodyPose, HandPose
 from bharnet_mm.layouts import get_layout
@@ -47,16 +48,6 @@ def draw(wrists, width=160, height=120):
     for key, xy in wrists.items():
         cv2.circle(image, tuple(int(v) for v in xy), 5, COLORS[key], -1)
     return image
-
-
-def write_video(path, frames, fps=25):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = frames[0].shape[:2]
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), fps, (width, height))
-    assert video.isOpened()
-    for frame in frames:
-        video.write(np.ascontiguousarray(frame[..., ::-1]))
-    video.release()
 
 
 def moving(num=6, seed=0, persons=1, start=0):

@@ -114,7 +114,10 @@ runner.extract(Path({str(videos)!r}), Path({str(tmp_path / 'parts')!r}),
 """
     process = subprocess.Popen(
         [sys.executable, '-c', script],
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(Path(__file__).parent)])},
+        env={
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join(map(str, (ROOT, ROOT / 'tests', Path(__file__).parent))),
+        },
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120

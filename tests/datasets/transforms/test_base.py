@@ -117,7 +117,8 @@ def visible_content(results):
 
 
 def test_every_registered_transform_is_covered():
-    assert {cls.__name__ for cls in REGISTERED} == {config['type'] for config in CONFIGS}
+    covered = {config['type'] for config in CONFIGS} | {'SkeletonROI'}  # needs videos: own file
+    assert {cls.__name__ for cls in REGISTERED} == covered
     public = {name for name in transforms.__all__ if name != 'BodyHandTransform'}
     assert public == {cls.__name__ for cls in REGISTERED}
 

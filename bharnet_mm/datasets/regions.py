@@ -1,0 +1,287 @@
+"""Region grids: squares around some joints at some moments of a clip, side by side in one picture.
+
+A grid has one row of cells per part of the body and one column per moment. Where two people are seen at a
+moment, each cell of its column holds both, in half a cell each, in the order in which they stand in the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..errors import ConfigError
+from ..layouts import SkeletonLayout
+
+PARTS = ('head', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
+# Share of a forearm (26 cm) in other lengths of an adult.
+_FOREARM_SHARE = (
+    (1.0, '{}_elbow', '{}_wrist'),
+    (0.85, '{}_shoulder', '{}_elbow'),
+    (0.5, '{}_shoulder', '{}_hip'),
+    (0.7, 'left_shoulder', 'right_shoulder'),
+)
+
+
+def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
+    """Length of a forearm seen from the side: the size of a person in the picture.
+
+    The longest of forearm, upper arm, trunk and shoulder width, each turned into a forearm's length by an
+    adult's proportions, since any of them may be foreshortened but none looks longer than it is.
+
+    Args:
+        points: Joints in the picture, ``(..., V, 2)``.
+        known: Which of them count, ``(..., V)`` bool.
+        layout: Names the joints; those it lacks do not count. Without any of them, its ``scale`` pair is taken
+            for a trunk.
+
+    Returns:
+        ``(...)``, 0 where nothing is known.
+    """
+    pairs = [
+        (share, a.format(side), b.format(side))
+        for share, a, b in _FOREARM_SHARE
+        for side in ('left', 'right')
+    ]
+    pairs = [pair for pair in pairs if set(pair[1:]) <= set(layout.joints)]
+    pairs = pairs or [(0.5, *layout.scale)]
+    a = [layout.index(first) for _, first, _ in pairs]
+    b = [layout.index(second) for _, _, second in pairs]
+    points = np.where(known[..., None], points, 0)
+    length = np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1)
+    length = length * [share for share, _, _ in pairs]
+    return np.where(known[..., a] & known[..., b], length, 0).max(axis=-1)
+
+
+@dataclass(frozen=True)
+class RegionGrid:
+    """What a region grid is made of.
+
+    Args:
+        parts: Names in the layout's ``parts``; one row of cells each, in this order.
+        num_frames: Moments; one column each.
+        cell: Side of a cell in pixels.
+        size: Side of the square around a joint, in forearm lengths of the person (see
+            ``forearm_length``; the median over the clip). Two people get half its width each.
+        max_persons: 1 or 2; of more persons the first ones are taken.
+        num_offsets: The frames in which somebody is visible are cut into ``num_frames`` equal pieces, and
+            one frame is taken of each. Offset s of S lies ``(s + 1/2) / S`` into its piece. An odd
+            number has a middle one.
+
+    Raises:
+        ConfigError: An argument is wrong.
+    """
+
+    parts: tuple[str, ...] = PARTS
+    num_frames: int = 5
+    cell: int = 48
+    size: float = 1.5
+    max_persons: int = 2
+    num_offsets: int = 3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, 'parts', (self.parts,) if isinstance(self.parts, str) else tuple(self.parts)
+        )
+        named = all(isinstance(part, str) for part in self.parts)
+        self._check(self.parts and named and len(set(self.parts)) == len(self.parts), 'parts',
+                    'names of parts, each once')  # fmt: skip
+        self._check(_is_count(self.num_frames), 'num_frames', 'a whole number of at least 1')
+        even = _is_count(self.cell, 2) and self.cell % 2 == 0
+        self._check(even, 'cell', 'an even number of pixels')
+        number = isinstance(self.size, (int, float)) and not isinstance(self.size, bool)
+        self._check(number and 0 < self.size < np.inf, 'size', 'a number above 0')
+        self._check(self.max_persons in (1, 2), 'max_persons', '1 or 2')
+        odd = _is_count(self.num_offsets) and self.num_offsets % 2 == 1
+        self._check(odd, 'num_offsets', 'an odd number')
+
+    def _check(self, ok: Any, name: str, expected: str) -> None:
+        if not ok:
+            raise ConfigError(
+                f'region grid, {name}', repr(getattr(self, name)), expected, f'correct {name}'
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of a grid in pixels."""
+        return len(self.parts) * self.cell, self.num_frames * self.cell
+
+    @property
+    def middle(self) -> int:
+        """The offset taken where nothing is random."""
+        return self.num_offsets // 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, from which it can be built again."""
+        return asdict(self) | {'parts': list(self.parts)}
+
+    def empty(self) -> tuple[np.ndarray, np.ndarray]:
+        """The grid of a clip without pictures, and its mask."""
+        shape = (3, *self.shape)
+        return np.zeros(shape, np.uint8), np.zeros((len(self.parts), self.num_frames), bool)
+
+    def assemble(
+        self, columns: Iterable[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Columns ``(R cell, cell, 3)`` with masks ``(R,)`` to a grid ``(3, H, W)`` and its mask ``(R, F)``."""
+        pictures, masks = zip(*columns, strict=True)
+        picture = np.concatenate(pictures, axis=1).transpose(2, 0, 1)
+        return np.ascontiguousarray(picture), np.stack(masks, axis=1)
+
+    def mirror(self, rgb: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The grid of the flipped video: each cell flipped, rows of left and right parts exchanged.
+
+        Raises:
+            ConfigError: Only one side of a part is in the grid.
+        """
+        rows = [self._row(_other_side(part)) for part in self.parts]
+        cells = rgb.reshape(3, len(self.parts), self.cell, self.num_frames, self.cell)
+        cells = cells[:, rows][..., ::-1]
+        return np.ascontiguousarray(cells).reshape(rgb.shape), mask[rows]
+
+    def _row(self, part: str) -> int:
+        if part not in self.parts:
+            raise ConfigError(
+                'mirroring a region grid',
+                f'parts {list(self.parts)} without {part!r}',
+                'both sides of each part',
+                'add it to parts, or do not mirror',
+            )
+        return self.parts.index(part)
+
+
+class ClipRegions:
+    """Where the regions of one clip are.
+
+    Args:
+        grid: What is wanted.
+        pixel: Positions of the joints, ``(M, T, V, 2)``. Not finite or (-1, -1) is unknown.
+        visible: ``(M, T)`` bool.
+        layout: Of the body.
+        image_size: (width, height) in which ``pixel`` counts; (0, 0) is that of the video.
+
+    Raises:
+        ConfigError: The layout lacks a part.
+    """
+
+    def __init__(
+        self,
+        grid: RegionGrid,
+        pixel: np.ndarray,
+        visible: np.ndarray,
+        layout: SkeletonLayout,
+        image_size: tuple[int, int] = (0, 0),
+    ) -> None:
+        lacking = [part for part in grid.parts if not layout.parts.get(part)]
+        if lacking:
+            raise ConfigError(
+                f'region grid on layout {layout.name!r}',
+                f'no part {lacking[0]!r} in it',
+                f'some of {sorted(layout.parts)}',
+                'correct parts',
+            )
+        persons = np.flatnonzero(visible.any(axis=1))[: grid.max_persons]
+        self.grid, self.image_size = grid, tuple(image_size)
+        self.visible = visible[persons]
+        pixel = pixel[persons].astype(np.float64)
+        known = np.isfinite(pixel).all(axis=-1) & ~(pixel == -1).all(axis=-1)
+        known &= self.visible[..., None]
+        pixel = np.where(known[..., None], pixel, 0)
+        length = forearm_length(pixel, known, layout)
+        self.sides = np.array([_median(row) for row in length]) * grid.size
+        index = [layout.part_index(part) for part in grid.parts]
+        self.centers = np.stack([pixel[:, :, i].mean(axis=2) for i in index], axis=2)
+        self.known = np.stack([known[:, :, i].all(axis=2) for i in index], axis=2)
+        num = np.maximum(known.sum(axis=(1, 2)), 1)
+        self.order = np.argsort(pixel[..., 0].sum(axis=(1, 2)) / num, kind='stable')
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is visible in any frame."""
+        return not self.visible.any()
+
+    def frames(self, offset: int) -> np.ndarray:
+        """The clip's frames of one offset, one per column, ``(F,)``; not for an empty clip."""
+        seen = np.flatnonzero(self.visible.any(axis=0))
+        grid = self.grid
+        # In whole numbers, so that no rounding decides.
+        odd = 2 * (np.arange(grid.num_frames) * grid.num_offsets + offset) + 1
+        return seen[odd * len(seen) // (2 * grid.num_offsets * grid.num_frames)]
+
+    def column(self, t: int, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of frame t of the clip.
+
+        Args:
+            t: Position in the clip.
+            image: That frame, RGB ``(H, W, 3)`` uint8, of any size.
+
+        Returns:
+            ``(R cell, cell, 3)`` uint8, and ``(R,)`` whether anybody's region is in the picture. What lies
+            beyond the picture's edge is black.
+        """
+        cell, num_parts = self.grid.cell, len(self.grid.parts)
+        out = np.zeros((num_parts * cell, cell, 3), np.uint8)
+        mask = np.zeros(num_parts, bool)
+        height, width = image.shape[:2]
+        scale = np.ones(2)
+        if all(self.image_size) and self.image_size != (width, height):
+            scale = np.array([width, height]) / self.image_size
+        people = [p for p in self.order if self.visible[p, t]]
+        for place, p in enumerate(people):
+            wide, side = cell // len(people), self.sides[p] * np.sqrt(scale.prod())
+            for row in range(num_parts):
+                x, y = (self.centers[p, t, row] + 0.5) * scale
+                inside = 0 <= x < width and 0 <= y < height
+                if not (inside and self.known[p, t, row] and side > 0):
+                    continue
+                mask[row] = True
+                out[row * cell : (row + 1) * cell, place * wide : (place + 1) * wide] = _cut(
+                    image, (x, y), (side * wide / cell, side), (wide, cell)
+                )
+        return out, mask
+
+
+def make_grids(
+    regions: ClipRegions, offsets: Iterable[int], columns: Mapping[int, tuple]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Grids of some offsets from the columns of the clip's frames."""
+    grid = regions.grid
+    return [grid.assemble(columns[int(t)] for t in regions.frames(s)) for s in offsets]
+
+
+def _cut(
+    image: np.ndarray, center: tuple[float, float], size: tuple[float, float], out: tuple[int, int]
+) -> np.ndarray:
+    """A rectangle (width, height) about a place, in whole pixels, brought to ``out``; black beyond the edge."""
+    spans = []
+    for middle, length, limit in zip(center, size, image.shape[1::-1], strict=True):
+        length = max(round(length), 1)
+        low = int(np.floor(middle - length / 2 + 0.5))
+        spans.append((length, low, max(low, 0), min(low + length, limit)))
+    (width, x, x0, x1), (height, y, y0, y1) = spans
+    if x0 > x or y0 > y or x1 < x + width or y1 < y + height:
+        piece = np.zeros((height, width, 3), np.uint8)
+        piece[y0 - y : y1 - y, x0 - x : x1 - x] = image[y0:y1, x0:x1]
+    else:
+        piece = image[y:y1, x:x1]
+    shrinks = width >= out[0] and height >= out[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(piece), out, interpolation=method)
+
+
+def _median(lengths: np.ndarray) -> float:
+    lengths = lengths[lengths > 0]
+    return float(np.median(lengths)) if lengths.size else 0.0
+
+
+def _other_side(part: str) -> str:
+    if part.startswith('left_'):
+        return 'right_' + part.removeprefix('left_')
+    return 'left_' + part.removeprefix('right_') if part.startswith('right_') else part
+
+
+def _is_count(value: Any, low: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low

@@ -1,0 +1,155 @@
+"""Pictures of the body's parts, as one region grid a clip."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from mmaction.registry import TRANSFORMS
+
+from bharnet_mm.errors import SourceError
+
+from ..extraction.video import VideoFolder, available_readers, read_frames
+from ..region_store import RegionStore
+from ..regions import PARTS, ClipRegions, RegionGrid, make_grids
+from .base import BodyHandTransform
+
+
+@TRANSFORMS.register_module()
+class SkeletonROI(BodyHandTransform):
+    """Cuts squares around joints out of the clip's video and lays them out as one picture.
+
+    One row of cells per part and one column per moment (see ``RegionGrid``). Each cell is a square around the
+    part's joints; where two people are visible, both stand side by side in half a cell each, in the
+    order in which they stand in the picture. A region whose joint is unknown or outside the picture is black
+    and masked. The frames are those in which somebody is visible, so the transform belongs before
+    ``SampleWindow``; in front of ``InterpolateMissing`` it takes exactly the frames that
+    ``tools/data/extract_rois.py`` takes.
+
+    The frames come from the video, in one sorted pass, or ready-made from a region store.
+
+    Required Keys:
+
+        - clip_id, video, frame_index, image_size (the last three without ``store`` only)
+        - body_pixel, body_visible, body_layout
+        - mirrored (optional): the video is flipped as well
+
+    Added Keys:
+
+        - rgb: (3, R cell, F cell) uint8
+        - rgb_mask: (R, F) bool; nowhere true: there is no picture
+        - rgb_grid: the ``RegionGrid``
+
+    Args:
+        data_root: Folder of the videos, in which ``VideoFolder`` looks.
+        store: A region store made by ``tools/data/extract_rois.py``, instead.
+        parts: R names of the layout's parts. Defaults to head, both wrists and both ankles.
+        num_frames: F. Defaults to 5.
+        cell: Side of a cell in pixels. Defaults to 48.
+        size: Side of a region in forearm lengths. Defaults to 1.5, 39 cm of an adult.
+        max_persons: 1 or 2. Defaults to 2.
+        num_offsets: Different choices of frames. Defaults to 3.
+        random: Whether to draw one of them, for training; else the middle one is taken.
+        missing: What to do with an absent or broken video, one with too few frames, or a clip that the
+            store lacks: 'error', or 'mask' to go on without a picture. The first such clip of each
+            process is logged, ``num_untreated`` counts them. Defaults to 'error'.
+
+    Raises:
+        ConfigError: Neither or both of ``data_root`` and ``store``; a store of other grids; a part that the
+            layout lacks.
+        ClipError: The clip has no ``body_pixel``.
+        SourceError: See ``missing``.
+    """
+
+    def __init__(
+        self,
+        data_root: str | os.PathLike | None = None,
+        store: str | os.PathLike | RegionStore | None = None,
+        parts: Sequence[str] = PARTS,
+        num_frames: int = 5,
+        cell: int = 48,
+        size: float = 1.5,
+        max_persons: int = 2,
+        num_offsets: int = 3,
+        random: bool = False,
+        missing: str = 'error',
+    ) -> None:
+        self.data_root, self.store = data_root, store
+        self._check(
+            (data_root is None) != (store is None),
+            'data_root',
+            'either data_root, the folder of the videos, or store, a region store',
+        )
+        # Said here, so that missing='mask' cannot hide it.
+        self._check(
+            data_root is None or os.path.isdir(data_root), 'data_root', 'a folder that exists'
+        )
+        self.grid = RegionGrid(parts, num_frames, cell, size, max_persons, num_offsets)
+        self.parts, self.num_frames, self.cell = self.grid.parts, num_frames, cell
+        self.size, self.max_persons, self.num_offsets = size, max_persons, num_offsets
+        self.random = random
+        self.missing = missing
+        self._check(missing in ('error', 'mask'), 'missing', "'error' or 'mask'")
+        self._videos = None if data_root is None else VideoFolder(data_root)
+        self._store = None
+        if store is not None:
+            self._store = store if isinstance(store, RegionStore) else RegionStore(store)
+            self._store.check_grid(self.grid)
+
+    def transform(self, results: dict) -> dict:
+        offset = np.random.randint(self.num_offsets) if self.random else self.grid.middle
+        try:
+            if self._store is not None:
+                rgb, mask = self._from_store(results, offset)
+            else:
+                rgb, mask = self._from_video(results, offset)
+        except SourceError as error:
+            if self.missing == 'error':
+                raise
+            self._count(results, f'no picture ({error})')
+            rgb, mask = self.grid.empty()
+        results['rgb'], results['rgb_mask'], results['rgb_grid'] = rgb, mask, self.grid
+        return results
+
+    def _from_store(self, results: dict, offset: int) -> tuple[np.ndarray, np.ndarray]:
+        rgb, mask = self._store.read(results['clip_id'], offset)
+        return self.grid.mirror(rgb, mask) if results.get('mirrored') else (rgb, mask)
+
+    def _from_video(self, results: dict, offset: int) -> tuple[np.ndarray, np.ndarray]:
+        pixel, size = results['body_pixel'], results['image_size']
+        if pixel is None:
+            raise self._clip_error(
+                results,
+                'no pixel positions of its joints',
+                'body_pixel, which says where the regions are',
+                'convert the data with pixels, or give a region store',
+            )
+        regions = ClipRegions(
+            self.grid, pixel, results['body_visible'], results['body_layout'], size
+        )
+        if regions.empty:
+            return self.grid.empty()
+        frames = regions.frames(offset)
+        where = {int(results['frame_index'][t]): int(t) for t in frames}
+        columns = {}
+        for number, image in read_frames(self._path(results), where, available_readers()):
+            if results.get('mirrored'):
+                image = image[:, ::-1]
+            columns[where[number]] = regions.column(where[number], image)
+        # Frames of a resampled clip may share a frame of the video.
+        for t in frames.tolist():
+            columns.setdefault(t, columns[where[int(results['frame_index'][t])]])
+        return make_grids(regions, [offset], columns)[0]
+
+    def _path(self, results: dict) -> str:
+        found = self._videos.find(results['video'], results['clip_id'])
+        if len(found) != 1:
+            raise SourceError(
+                f'clip {results["clip_id"]!r}',
+                f'{"several videos" if found else "no video"} named {results["video"]!r} below '
+                f'{self.data_root}',
+                'one',
+                "correct data_root, add the video, or set missing='mask'",
+            )
+        return os.path.join(self.data_root, found[0])
