@@ -65,15 +65,17 @@ class RestrictedUnpickler(pickle.Unpickler):
         )
 
 
-def load_pickle(path: str | os.PathLike) -> Any:
-    """Loads a pickle through :class:`RestrictedUnpickler`.
+def load_pickle(
+    path: str | os.PathLike, unpickler: type[RestrictedUnpickler] = RestrictedUnpickler
+) -> Any:
+    """Loads a pickle through :class:`RestrictedUnpickler`, or a subclass that admits more.
 
     Raises:
         SourceError: Not a pickle, damaged, or asking for a class that is not admitted.
     """
     try:
         with open(path, 'rb') as stream:
-            return RestrictedUnpickler(stream, str(path)).load()
+            return unpickler(stream, str(path)).load()
     except SourceError:
         raise
     except OSError as error:
