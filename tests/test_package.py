@@ -18,6 +18,7 @@ REGISTERED = {
         'DropFrames',
         'DropHands',
         'FormatBodyHand',
+        'FormatGrid',
         'FormatKeypoint',
         'InterpolateMissing',
         'MakeFeature',
@@ -34,6 +35,7 @@ REGISTERED = {
         'SkeletonROI',
     },
     'MODELS': {
+        'AttendedBackbone',
         'BHaRNet',
         'BHaRNetHead',
         'BHaRNetM',

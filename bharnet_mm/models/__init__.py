@@ -1,5 +1,6 @@
 """Networks: expert backbones, pooling attention, branches, head and recognizer."""
 
+from .attended import AttendedBackbone
 from .attention import PoolingAttention
 from .backbone import BodyHandBackbone
 from .branches import ExpertBranch
@@ -12,6 +13,7 @@ from .recognizer import BHaRNet, BHaRNetM
 from .rgb import BodyGuidedRGB, RegionFeatures
 
 __all__ = [
+    'AttendedBackbone',
     'BHaRNet',
     'BHaRNetHead',
     'BHaRNetM',

@@ -8,12 +8,10 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..datasets.regions import PARTS
 from ..errors import ConfigError
 from ..layouts import SkeletonLayout, get_layout
 from .instances import Instances
-
-#: Rows of a region grid, from the top; see ``SkeletonROI``.
-PARTS = ('head', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
 
 
 @dataclass

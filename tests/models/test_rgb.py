@@ -4,10 +4,10 @@ import torch
 from mmaction.registry import MODELS
 
 import bharnet_mm  # noqa: F401
+from bharnet_mm.datasets.regions import PARTS
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.layouts import get_layout
 from bharnet_mm.models import pack
-from bharnet_mm.models.rgb import PARTS
 
 NETWORK = dict(
     type='ResNet', depth=18, num_stages=1, out_indices=(0,), strides=(1,), dilations=(1,)

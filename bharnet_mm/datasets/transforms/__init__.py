@@ -4,6 +4,7 @@ from .base import BodyHandTransform
 from .drop_frames import DropFrames
 from .drop_hands import DropHands
 from .format_body_hand import FormatBodyHand
+from .format_grid import FormatGrid
 from .format_keypoint import FormatKeypoint
 from .interpolate_missing import InterpolateMissing
 from .make_feature import MakeFeature
@@ -24,6 +25,7 @@ __all__ = [
     'DropFrames',
     'DropHands',
     'FormatBodyHand',
+    'FormatGrid',
     'FormatKeypoint',
     'InterpolateMissing',
     'MakeFeature',

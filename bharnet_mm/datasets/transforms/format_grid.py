@@ -1,0 +1,28 @@
+"""The array that MMAction2's own 2-D picture models take."""
+
+from __future__ import annotations
+
+from mmaction.registry import TRANSFORMS
+
+from .base import BodyHandTransform
+
+
+@TRANSFORMS.register_module()
+class FormatGrid(BodyHandTransform):
+    """Gives a region grid to a stock ``Recognizer2D`` as the one picture of its clip;
+    ``PackActionInputs`` follows.
+
+    Such models have no masks: what is missing is black.
+
+    Required Keys:
+
+        - rgb: from ``SkeletonROI``
+
+    Added Keys:
+
+        - imgs: (1, 3, H, W) uint8
+    """
+
+    def transform(self, results: dict) -> dict:
+        results['imgs'] = results['rgb'][None]
+        return results

@@ -1,0 +1,29 @@
+# Body and pictures on N-UCLA, which has no hands.
+_base_ = [
+    '_base_/models/bharnet_m.py',
+    '_base_/datasets/nucla.py',
+    '_base_/schedules/cosine_80e.py',
+    '_base_/default_runtime.py',
+]
+
+model = dict(
+    backbone=dict(body=dict(layout='kinect_v1', base_channels=32), hand=None),
+    cls_head=dict(
+        num_classes=10,
+        in_channels=dict(body=128, rgb=512),
+        branches=('vanilla',),
+        attention=None,
+        modalities=('body', 'rgb'),
+        coupled=('body', 'rgb'),
+    ),
+)
+
+# The skeletons that are passed around have no pixel positions: cut the regions at bodies found in
+# the videos (docs/data.md). A clip that is not in the store goes without pictures.
+regions = dict(type='SkeletonROI', store=f'{_base_.store}_rois', max_persons=1, missing='mask')
+
+train_dataloader = dict(
+    dataset=dict(pipeline=[dict(random=True, **regions), *_base_.train_pipeline])
+)
+val_dataloader = dict(dataset=dict(pipeline=[regions, *_base_.test_pipeline]))
+test_dataloader = val_dataloader

@@ -1,0 +1,17 @@
+_base_ = [
+    '_base_/models/bharnet_m.py',
+    '_base_/datasets/pkummd.py',
+    '_base_/schedules/degcn_80e.py',
+    '_base_/default_runtime.py',
+]
+
+model = dict(cls_head=dict(num_classes=51))
+
+# python tools/data/extract_rois.py; a clip that is not in it goes without pictures.
+regions = dict(type='SkeletonROI', store=f'{_base_.store}_rois', missing='mask')
+
+train_dataloader = dict(
+    dataset=dict(pipeline=[dict(random=True, **regions), *_base_.train_pipeline])
+)
+val_dataloader = dict(dataset=dict(pipeline=[regions, *_base_.test_pipeline]))
+test_dataloader = val_dataloader

@@ -1,0 +1,31 @@
+# What `make quickstart` trains: without interaction each stream shows what it can see by itself.
+_base_ = 'bharnet_b_sample.py'
+
+model = dict(
+    type='BHaRNetM',
+    rgb=dict(
+        type='BodyGuidedRGB',
+        # The stem and one stage: enough for the plain pictures of the sample.
+        backbone=dict(
+            type='ResNet',
+            depth=18,
+            num_stages=1,
+            out_indices=(0,),
+            strides=(2,),
+            dilations=(1,),
+        ),
+    ),
+    cls_head=dict(
+        in_channels=dict(_delete_=True, body=64, hand=64, rgb=64),
+        modalities=('body', 'hand', 'rgb'),
+        coupled=('body', 'hand', 'rgb'),
+    ),
+)
+
+regions = dict(type='SkeletonROI', store=f'{_base_.store}_rois', cell=24)
+
+train_dataloader = dict(
+    dataset=dict(pipeline=[dict(random=True, **regions), *_base_.train_pipeline])
+)
+val_dataloader = dict(dataset=dict(pipeline=[regions, *_base_.test_pipeline]))
+test_dataloader = val_dataloader
