@@ -163,7 +163,7 @@ class RegionWriter:
         StoreError: A store of other grids, a damaged one, or another writer at work.
     """
 
-    def __init__(self, path: str | os.PathLike, grid: RegionGrid, quality: int = 95) -> None:
+    def __init__(self, path: str | os.PathLike, grid: RegionGrid, quality: int = 90) -> None:
         self.path, self.grid = Path(path), grid
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.path / LOCK_FILE)
@@ -257,9 +257,11 @@ class RegionWriter:
 
 
 def encode(rgb: np.ndarray, quality: int) -> bytes:
-    """A grid ``(3, H, W)`` uint8 as JPEG."""
+    """A grid ``(3, H, W)`` uint8 as JPEG, colours at full resolution: cells are small, and so are halves of them."""
     image = cv2.cvtColor(np.ascontiguousarray(rgb.transpose(1, 2, 0)), cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode('.jpg', image, options)[1].tobytes()
 
 
 def _checksum(row: np.ndarray, data: np.ndarray) -> int:

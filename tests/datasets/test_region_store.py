@@ -21,7 +21,7 @@ def clip(number):
 
 def add(writer, number):
     pictures, masks = clip(number)
-    writer.add(f'class/clip{number}', [encode(picture, 95) for picture in pictures], masks)
+    writer.add(f'class/clip{number}', [encode(picture, 90) for picture in pictures], masks)
 
 
 def write(path, numbers):

@@ -97,7 +97,7 @@ def test_the_store_gives_the_same_up_to_jpeg(results, folder):
         np.random.set_state(state)
         pictures[offset] = SkeletonROI(folder, random=True)(results)
     with RegionWriter(folder / 'regions', grid) as writer:
-        encoded = [encode(pictures[s]['rgb'], 95) for s in range(3)]
+        encoded = [encode(pictures[s]['rgb'], 90) for s in range(3)]
         masks = np.stack([pictures[s]['rgb_mask'] for s in range(3)])
         writer.add(results['clip_id'], encoded, masks)
     stored, cut = SkeletonROI(store=folder / 'regions'), SkeletonROI(folder)

@@ -1,0 +1,80 @@
+"""Regions around the joints of a store's clips, cut out of their videos once, ahead of training.
+
+  python tools/data/extract_rois.py nturgb+d_rgb data/ntu120 data/ntu120_rois
+      then train with SkeletonROI(store='data/ntu120_rois') in the pipeline
+
+Run it again to continue where it stopped. See docs/data.md.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bharnet_mm.datasets.extraction.rois import extract_regions
+from bharnet_mm.datasets.regions import RegionGrid
+from bharnet_mm.datasets.sources._cli import main
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    grid = RegionGrid()
+    out = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    out.add_argument('videos', metavar='VIDEOS', type=Path, help='folder of videos')
+    out.add_argument('store', metavar='STORE', type=Path, help='clip store of their bodies')
+    out.add_argument('out', metavar='OUT', type=Path, help='region store to write or continue')
+    shape = out.add_argument_group('grids', 'as SkeletonROI is configured for training')
+    shape.add_argument('--parts', nargs='+', default=grid.parts, help='of the layout, a row each')
+    shape.add_argument('--num-frames', type=int, default=grid.num_frames, help='columns (5)')
+    shape.add_argument('--cell', type=int, default=grid.cell, help='pixels of a cell (48)')
+    shape.add_argument(
+        '--size', type=float, default=grid.size, help='side of a region in forearm lengths (1.5)'
+    )
+    shape.add_argument('--max-persons', type=int, default=grid.max_persons, help='1 or 2 (2)')
+    shape.add_argument(
+        '--num-offsets', type=int, default=grid.num_offsets, help='choices of frames (3)'
+    )
+    out.add_argument('--quality', type=int, default=90, help='of the JPEG pictures (90)')
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    out.add_argument('--workers', type=int, default=cores, help='processes (one a core)')
+    out.add_argument(
+        '--timeout',
+        type=float,
+        default=120.0,
+        help='seconds without a frame after which a video is given up (120)',
+    )
+    out.add_argument(
+        '--strict', action='store_true', help='exit non-zero where any clip was refused'
+    )
+    return out
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    """Runs the extraction; returns the exit status."""
+    args = parser().parse_args(argv)
+    grid = RegionGrid(
+        tuple(args.parts),
+        args.num_frames,
+        args.cell,
+        args.size,
+        args.max_persons,
+        args.num_offsets,
+    )
+    report = extract_regions(
+        args.videos,
+        args.store,
+        args.out,
+        grid,
+        quality=args.quality,
+        workers=args.workers,
+        timeout=args.timeout,
+    )
+    print(report)
+    failed = not (report.kept or report.skipped)
+    return 1 if failed or (args.strict and report.num_refused) else 0
+
+
+if __name__ == '__main__':
+    main(command)
