@@ -1,0 +1,363 @@
+"""Accuracy on damaged input: several models side by side, at several levels and seeds.
+
+python tools/analysis/robustness.py --entry P work_dirs/bharnet_p_sample \
+    --entry body work_dirs/body_sample --out work_dirs/robustness
+
+An entry is a name and one or more work folders of tools/train.py or leave_one_out.py (its folds,
+which are averaged). The test clips are damaged as they come out of the store, before anything else
+of the pipeline, and by (seed, clip) alone: every entry sees the same damage. Writes OUT.json,
+OUT.md and OUT.png; cells that OUT.json has already of the
+same checkpoints are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import bharnet_mm  # noqa: F401  mends the platform before anything imports MMAction2
+from bharnet_mm.errors import ConfigError
+
+FUSIONS = ('sum', 'noisy_or')
+
+
+# ---- damage: results → results, on the head of a pipeline
+def drop_one_hand(results: dict, prob: float) -> dict:
+    """With this probability one hand of each person, left or right by chance, is never seen."""
+    visible = results['hand_visible'].copy()
+    for person in visible:
+        lost, side = np.random.random() < prob, np.random.randint(2)
+        person[side] &= not lost
+    return results | {'hand_visible': visible}
+
+
+def swap_hands(results: dict, prob: float) -> dict:
+    """With this probability the hands of a clip are taken for each other."""
+    if np.random.random() >= prob:
+        return results
+    names = ('hand', 'hand_visible')
+    return results | {name: results[name].take((1, 0), axis=1) for name in names}
+
+
+def keep_every(results: dict, step: int) -> dict:
+    """A camera of 1 / step of the frame rate."""
+    axes = {'body': 1, 'body_visible': 1, 'hand': 2, 'hand_visible': 2, 'frame_index': 0}
+    if results.get('body_pixel') is not None:
+        axes['body_pixel'] = 1
+    kept = {
+        name: results[name][(slice(None),) * axis + (slice(None, None, int(step)),)]
+        for name, axis in axes.items()
+    }
+    fps = results['fps'] / step
+    return results | kept | {'total_frames': len(kept['frame_index']), 'fps': fps}
+
+
+def by_transform(kind: str, **arguments) -> Callable[[dict], dict]:
+    """One of our transforms."""
+    from mmaction.registry import TRANSFORMS
+
+    return TRANSFORMS.build(dict(type=kind, **arguments))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A kind of damage.
+
+    Args:
+        title: What the level means.
+        levels: From the weakest; the undamaged clip is level ``clean``.
+        make: Level → damage.
+        fixed: Levels at which nothing is random, so one seed says all.
+        clean: The level without damage.
+    """
+
+    title: str
+    levels: tuple[float, ...]
+    make: Callable[[float], Callable[[dict], dict]]
+    fixed: tuple[float, ...] = ()
+    clean: float = 0.0
+
+
+PROBABILITIES = (0.25, 0.5, 0.75, 1.0)
+CONDITIONS = {
+    'noise': Condition(
+        'noise of all joints / (shoulder width, palm)',
+        (0.02, 0.05, 0.1, 0.2),
+        lambda s: by_transform('RandomNoise', sigma=dict(body=s, hand=s)),
+    ),
+    'hand_noise': Condition(
+        'noise of the hands / palm',
+        (0.05, 0.1, 0.2, 0.4),
+        lambda s: by_transform('RandomNoise', sigma=dict(hand=s)),
+    ),
+    'drop_frames': Condition(
+        'share of frames lost',
+        (0.25, 0.5, 0.75, 0.9),
+        lambda ratio: by_transform('DropFrames', ratio=ratio),
+    ),
+    'hands_missing': Condition(
+        'share of clips without hands',
+        PROBABILITIES,
+        lambda prob: by_transform('DropHands', prob=prob, mode='clip'),
+        fixed=(1.0,),
+    ),
+    'one_hand_missing': Condition(
+        'share of persons with one hand lost',
+        PROBABILITIES,
+        lambda prob: partial(drop_one_hand, prob=prob),
+    ),
+    'hand_swap': Condition(
+        'share of clips with hands exchanged',
+        PROBABILITIES,
+        lambda prob: partial(swap_hands, prob=prob),
+        fixed=(1.0,),
+    ),
+    'frame_rate': Condition(
+        'one frame of so many is kept',
+        (2, 3, 5, 10),
+        lambda step: partial(keep_every, step=step),
+        fixed=(2, 3, 5, 10),
+        clean=1,
+    ),
+    'mirror': Condition(
+        'share of clips mirrored (the other handedness)',
+        (0.5, 1.0),
+        lambda prob: by_transform('RandomMirror', prob=prob),
+        fixed=(1.0,),
+    ),
+}
+
+
+class Damage:
+    """Damages a clip by (seed, clip id), whatever was drawn before."""
+
+    def __init__(self, damage: Callable[[dict], dict], seed: int) -> None:
+        self.damage, self.seed = damage, seed
+
+    def __call__(self, results: dict) -> dict:
+        state = np.random.get_state()
+        np.random.seed(zlib.crc32(f'{self.seed} {results["clip_id"]}'.encode()))
+        try:
+            return self.damage(results)
+        finally:
+            np.random.set_state(state)
+
+
+# ---- models
+def checkpoint_of(folder: Path) -> Path:
+    """The last checkpoint of a work folder, by its name: the folder may have been moved since."""
+    latest = folder / 'last_checkpoint'
+    if not latest.exists():
+        raise ConfigError(
+            f'{folder}', 'no last_checkpoint', 'a work folder of tools/train.py', 'train it first'
+        )
+    return folder / Path(latest.read_text().strip()).name
+
+
+class Run:
+    """A trained model with its test clips, from a work folder."""
+
+    def __init__(self, folder: Path, batch_size: int = 64) -> None:
+        from mmaction.registry import DATASETS, MODELS
+        from mmengine.config import Config
+        from mmengine.registry import init_default_scope
+        from mmengine.runner import load_checkpoint
+
+        configs = sorted(folder.glob('*.py'))
+        if len(configs) != 1:
+            raise ConfigError(
+                f'{folder}',
+                f'{len(configs)} configs',
+                'one config and the checkpoint trained with it',
+                'name a work folder of tools/train.py or of a fold of leave_one_out.py',
+            )
+        self.batch_size = batch_size
+        cfg = Config.fromfile(configs[0])
+        init_default_scope(cfg.default_scope)
+        self.model = MODELS.build(cfg.model).eval()
+        load_checkpoint(self.model, str(checkpoint_of(folder)), map_location='cpu', strict=True)
+        self.dataset = DATASETS.build(cfg.test_dataloader.dataset)
+
+    def top1(self, damage: Callable[[dict], dict] | None = None) -> dict[str, float]:
+        """Top-1 on the test clips by fusion; of a model without experts only ``sum``."""
+        import torch
+        from mmengine.dataset import pseudo_collate
+
+        transforms = self.dataset.pipeline.transforms
+        self.dataset.pipeline.transforms = [*([damage] if damage else []), *transforms]
+        right: dict[str, list] = {}
+        try:
+            for first in range(0, len(self.dataset), self.batch_size):
+                last = min(first + self.batch_size, len(self.dataset))
+                batch = pseudo_collate([self.dataset[i] for i in range(first, last)])
+                label = torch.cat([sample.gt_label for sample in batch['data_samples']])
+                with torch.no_grad():
+                    for name, scores in self.predict(batch).items():
+                        right.setdefault(name, []).append(scores.argmax(-1) == label)
+        finally:
+            self.dataset.pipeline.transforms = transforms
+        return {name: float(torch.cat(parts).float().mean()) for name, parts in right.items()}
+
+    def predict(self, batch: dict) -> dict:
+        """Fusion → probabilities (N, K)."""
+        import torch
+
+        data = self.model.data_preprocessor(batch, training=False)
+        head = self.model.cls_head
+        if len(getattr(head, 'modalities', ())) < 2:
+            samples = self.model(**data, mode='predict')
+            return {'sum': torch.stack([sample.pred_score for sample in samples])}
+        features, _ = self.model.extract_feat(data['inputs'], stage='backbone')
+        logits = head(features)
+        present = {name: features[name][0].present() for name in head.modalities}
+        configured, scores = head.fusion, {}
+        for head.fusion in FUSIONS:
+            scores[head.fusion] = head.fuse(logits, present)
+        head.fusion = configured
+        return scores
+
+
+# ---- table and picture
+def cells_of(conditions: list[str], seeds: list[int]) -> list[tuple[str, float, int]]:
+    """(condition, level, seed) of everything to run; ``('clean', 0, 0)`` first."""
+    cells = [('clean', 0.0, 0)]
+    for name in conditions:
+        for level in CONDITIONS[name].levels:
+            fixed = level in CONDITIONS[name].fixed
+            cells += [(name, level, seed) for seed in (seeds[:1] if fixed else seeds)]
+    return cells
+
+
+def collect(results: dict, entry: str, fusion: str, condition: str) -> list[tuple[float, list]]:
+    """(level, top-1 by seed) of a line of the picture; the first point is the undamaged one."""
+    runs = [run['cells'] for run in results[entry].values()]
+
+    def by_seed(name: str, level: float) -> list[float]:
+        keys = [k for k in runs[0] if k.startswith(f'{name} {level:g} ')]
+        return [float(np.mean([run[key][fusion] for run in runs])) for key in keys]
+
+    points = [(CONDITIONS[condition].clean, by_seed('clean', 0.0))]
+    points += [(level, by_seed(condition, level)) for level in CONDITIONS[condition].levels]
+    return [(level, values) for level, values in points if values]
+
+
+def lines_of(results: dict) -> list[tuple[str, str]]:
+    """(entry, fusion) of all lines."""
+    first = {entry: next(iter(runs.values()))['cells'] for entry, runs in results.items()}
+    return [(entry, fusion) for entry, cells in first.items() for fusion in cells['clean 0 0']]
+
+
+def to_markdown(results: dict, conditions: list[str]) -> str:
+    """One table a condition: mean over the seeds."""
+    parts = []
+    for condition in conditions:
+        levels = [CONDITIONS[condition].clean, *CONDITIONS[condition].levels]
+        heads = ' | '.join(f'{level:g}' for level in levels)
+        parts += [f'{condition}: {CONDITIONS[condition].title}', '', f'| | {heads} |']
+        parts.append('|---' * (len(levels) + 1) + '|')
+        for entry, fusion in lines_of(results):
+            points = dict(collect(results, entry, fusion, condition))
+            cells = [f'{np.mean(points[v]):.3f}' if v in points else 'not run' for v in levels]
+            label = entry if fusion == 'sum' else f'{entry}, {fusion}'
+            parts.append(f'| {label} | {" | ".join(cells)} |')
+        parts.append('')
+    return '\n'.join(parts)
+
+
+def draw(results: dict, conditions: list[str], path: Path) -> None:
+    """One panel a condition, one line an entry and fusion; the band is the range over the seeds."""
+    from bharnet_mm.apis.visualizer import new_figure
+
+    columns = min(4, len(conditions))
+    rows = -(-len(conditions) // columns)
+    figure = new_figure(4.2 * columns, 3.4 * rows + 0.7)
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True, squeeze=False)).ravel()
+    colors = [f'C{i}' for i in range(10)]
+    for ax, condition in zip(axes, conditions, strict=False):
+        for entry, fusion in lines_of(results):
+            points = collect(results, entry, fusion, condition)
+            x = [level for level, _ in points]
+            y = [np.mean(values) for _, values in points]
+            color = colors[list(results).index(entry) % 10]
+            style = dict(color=color, ls='-' if fusion == 'sum' else '--', marker='o', ms=3)
+            ax.plot(x, y, label=entry if fusion == 'sum' else f'{entry}, Noisy-OR', **style)
+            low, high = ([f(values) for _, values in points] for f in (min, max))
+            ax.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+        ax.set_title(condition.replace('_', ' '), fontsize=11)
+        ax.set_xlabel(CONDITIONS[condition].title, fontsize=8)
+        ax.grid(alpha=0.3)
+        ax.set_ylim(0, 1.02)
+    for ax in axes[len(conditions) :]:
+        ax.set_visible(False)
+    axes[0].set_ylabel('top-1')
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='upper center', ncols=min(len(labels), 7), fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / (3.4 * rows + 0.7)))
+    figure.savefig(path, dpi=110)
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--entry', nargs='+', action='append', required=True, metavar=('NAME', 'RUN')
+    )
+    parser.add_argument(
+        '--conditions',
+        nargs='+',
+        choices=CONDITIONS,
+        default=list(CONDITIONS),
+        metavar='NAME',
+        help=f'some of {", ".join(CONDITIONS)}; default: all',
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--out', type=Path, required=True, help='OUT.json, OUT.md, OUT.png')
+    args = parser.parse_args()
+    if any(len(entry) < 2 for entry in args.entry):
+        parser.error('--entry takes a name and at least one work folder')
+    return args
+
+
+def main() -> None:
+    """Runs what is missing and writes table and picture."""
+    args = parse_args()
+    file = args.out.with_suffix('.json')
+    results = json.loads(file.read_text()) if file.exists() else {}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for name, *folders in args.entry:
+        done = results.setdefault(name, {})
+        for folder in list(done):
+            if folder not in folders:
+                del done[folder]  # another set of runs under this name
+        for folder in folders:
+            digest = f'{zlib.crc32(checkpoint_of(Path(folder)).read_bytes()):08x}'
+            if done.get(folder, {}).get('checkpoint') != digest:
+                done[folder] = {'checkpoint': digest, 'cells': {}}
+            cells, run = done[folder]['cells'], None
+            for condition, level, seed in cells_of(args.conditions, args.seeds):
+                key = f'{condition} {level:g} {seed}'
+                if key in cells:
+                    continue
+                run = run or Run(Path(folder))
+                damage = None
+                if condition != 'clean':
+                    damage = Damage(CONDITIONS[condition].make(level), seed)
+                cells[key] = {k: round(v, 4) for k, v in run.top1(damage).items()}
+                file.write_text(json.dumps(results, indent=1) + '\n')
+    table = to_markdown(results, args.conditions)
+    args.out.with_suffix('.md').write_text(table)
+    draw(results, args.conditions, args.out.with_suffix('.png'))
+    print(table)
+
+
+if __name__ == '__main__':
+    main()
