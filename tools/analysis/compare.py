@@ -243,6 +243,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--ensembles', nargs='+', help='which of them get all four features')
     parser.add_argument('--out', type=Path, required=True, help='where runs and scores are kept')
     parser.add_argument('--field', default='subject', help='what the folds leave out')
+    parser.add_argument('--folds', nargs='+', help='values of the field; default: all in the store')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0])
     rules = dict(nargs='+', type=json.loads, default=[], metavar='RULE')
     parser.add_argument(
@@ -269,7 +270,7 @@ def main() -> None:
     args = parse_args()
     settings = keep_settings(args)
     found = entries(args)
-    folds = folds_of(next(iter(found.values())))
+    folds = args.folds or folds_of(next(iter(found.values())))
     failures = []
     if not args.no_train:
         with open(args.out / 'lock', 'w') as lock:
