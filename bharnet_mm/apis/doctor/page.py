@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from html import escape
-from pathlib import Path
 from typing import Any
 
+from ..html_page import picture, save_page, table
 from .diagnosis import Diagnosis
 from .summary import overview, quiet_checks
 from .survey import share_text
 
 #: Splits with a column of their own in the table of classes; more would not be readable.
 MAX_COLUMNS = 6
-
-_STYLE = """
-:root { --ink: #1d2430; --dim: #667085; --line: #e3e7ee; --bar: #4c78a8; --miss: #d98b3a; }
-* { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif;
-  color: var(--ink); max-width: 1240px; margin: 0 auto; padding: 24px; background: #fff; }
-h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 34px 0 10px; }
-p { margin: 4px 0; } .dim { color: var(--dim); }
-.verdict { margin: 16px 0; padding: 12px 16px; border-radius: 8px; font-weight: 600; }
-.bad { background: #fdecea; color: #9b1c1c; } .good { background: #e8f5ec; color: #14653a; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; }
-th { text-align: left; color: var(--dim); font-weight: 600; border-bottom: 2px solid var(--line); }
-th, td { padding: 5px 10px 5px 0; vertical-align: top; }
-td { border-bottom: 1px solid var(--line); }
-.wrap { overflow-wrap: anywhere; min-width: 280px; }
-.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.chip { white-space: nowrap; padding: 1px 8px; border-radius: 9px; color: #fff; font-size: 12px; }
-.error { background: #c62828; } .warning { background: #b26a00; } .note { background: #5a6b86; }
-code { white-space: nowrap; font-size: 12.5px; color: #38445a; }
-.bar { display: inline-block; height: 9px; border-radius: 2px; background: var(--bar);
-  vertical-align: middle; margin-right: 6px; }
-.bar.miss { background: var(--miss); }
-.count { white-space: nowrap; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; } img { max-width: 100%; }
-svg text { font: 11px system-ui, 'DejaVu Sans', sans-serif; fill: var(--dim); }
-"""
 
 
 def write_page(path: str | os.PathLike, diagnosis: Diagnosis) -> None:
@@ -50,21 +22,15 @@ def write_page(path: str | os.PathLike, diagnosis: Diagnosis) -> None:
         path: HTML file.
         diagnosis: What to show. One clip is drawn, where there is one.
     """
-    title = f'{diagnosis.name}: data report'
     parts = [
-        '<!DOCTYPE html>',
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<title>{escape(title)}</title><style>{_STYLE}</style></head><body>',
         *_head(diagnosis),
         *_findings(diagnosis),
         *_splits(diagnosis),
         *_classes(diagnosis),
         *_lengths(diagnosis),
         *_strip(diagnosis),
-        '</body></html>',
     ]
-    Path(path).write_text('\n'.join(parts) + '\n', encoding='utf-8')
+    save_page(path, f'{diagnosis.name}: data report', parts)
 
 
 def _head(diagnosis: Diagnosis) -> list[str]:
@@ -92,7 +58,7 @@ def _findings(diagnosis: Diagnosis) -> list[str]:
     ]
     parts = ['<h2>Findings</h2>']
     if rows:
-        parts += _table(['', 'check', '#count', 'what was found, and what to do', 'examples'], rows)
+        parts += table(['', 'check', '#count', 'what was found, and what to do', 'examples'], rows)
     if quiet := quiet_checks(diagnosis):
         parts.append(f'<p class="dim">Nothing found by: {escape(", ".join(quiet))}.</p>')
     return parts
@@ -114,7 +80,7 @@ def _splits(diagnosis: Diagnosis) -> list[str]:
         for row in diagnosis.splits
     ]
     names = ['split', 'clips', '#classes', '#subjects', '#frames without person', '#without hand']
-    return ['<h2>Splits</h2>', *_table(names, rows)]
+    return ['<h2>Splits</h2>', *table(names, rows)]
 
 
 def _classes(diagnosis: Diagnosis) -> list[str]:
@@ -135,7 +101,7 @@ def _classes(diagnosis: Diagnosis) -> list[str]:
         rows.append(cells)
     names = ['#', 'class', 'clips', *shown]
     names += ['no left hand', 'no right hand', 'no hand'] if hands else []
-    parts = ['<h2>Classes</h2>', *_table([*names, 'no person'], rows)]
+    parts = ['<h2>Classes</h2>', *table([*names, 'no person'], rows)]
     parts.append(
         '<p class="dim">The last columns are shares of frames in which the part is missing.</p>'
     )
@@ -186,34 +152,10 @@ def _strip(diagnosis: Diagnosis) -> list[str]:
     clip = collection.clip(diagnosis.example)
     label = clip.label
     name = collection.classes[label] if 0 <= label < len(collection.classes) else f'label {label}'
-    picture = io.BytesIO()
     figure = draw_clip(
         clip, collection.body_layout, collection.hand_layout, 7, f'{name} ({clip.clip_id})'
     )
-    figure.savefig(picture, format='png', dpi=80)
-    data = base64.b64encode(picture.getvalue()).decode('ascii')
-    text = escape(f'clip {clip.clip_id}, {name}', quote=True)
-    return [
-        '<h2>One clip</h2>',
-        f'<img alt="{text}" src="data:image/png;base64,{data}">',
-    ]
-
-
-def _table(names: list[str], rows: list[list[str]]) -> list[str]:
-    """A table; the name of a column of numbers begins with ``#``."""
-    heads = [
-        f'<th class="num">{escape(name[1:])}</th>'
-        if name[:1] == '#'
-        else f'<th>{escape(name)}</th>'
-        for name in names
-    ]
-    body = [f'<tr>{"".join(row)}</tr>' for row in rows]
-    return [
-        '<div class="scroll"><table>',
-        f'<thead><tr>{"".join(heads)}</tr></thead><tbody>',
-        *body,
-        '</tbody></table></div>',
-    ]
+    return ['<h2>One clip</h2>', picture(figure, f'clip {clip.clip_id}, {name}')]
 
 
 def _bar(value: int, most: int, width: int = 60) -> str:
