@@ -23,9 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import bharnet_mm  # noqa: F401  mends the platform before anything imports MMAction2
-from bharnet_mm.errors import ConfigError
-
-FUSIONS = ('sum', 'noisy_or')
+from bharnet_mm.apis.trained_run import TrainedRun, checkpoint_of
 
 
 # ---- damage: results → results, on the head of a pipeline
@@ -150,80 +148,6 @@ class Damage:
             np.random.set_state(state)
 
 
-# ---- models
-def checkpoint_of(folder: Path) -> Path:
-    """The last checkpoint of a work folder, by its name: the folder may have been moved since."""
-    latest = folder / 'last_checkpoint'
-    if not latest.exists():
-        raise ConfigError(
-            f'{folder}', 'no last_checkpoint', 'a work folder of tools/train.py', 'train it first'
-        )
-    return folder / Path(latest.read_text().strip()).name
-
-
-class Run:
-    """A trained model with its test clips, from a work folder."""
-
-    def __init__(self, folder: Path, batch_size: int = 64) -> None:
-        from mmaction.registry import DATASETS, MODELS
-        from mmengine.config import Config
-        from mmengine.registry import init_default_scope
-        from mmengine.runner import load_checkpoint
-
-        configs = sorted(folder.glob('*.py'))
-        if len(configs) != 1:
-            raise ConfigError(
-                f'{folder}',
-                f'{len(configs)} configs',
-                'one config and the checkpoint trained with it',
-                'name a work folder of tools/train.py or of a fold of leave_one_out.py',
-            )
-        self.batch_size = batch_size
-        cfg = Config.fromfile(configs[0])
-        init_default_scope(cfg.default_scope)
-        self.model = MODELS.build(cfg.model).eval()
-        load_checkpoint(self.model, str(checkpoint_of(folder)), map_location='cpu', strict=True)
-        self.dataset = DATASETS.build(cfg.test_dataloader.dataset)
-
-    def top1(self, damage: Callable[[dict], dict] | None = None) -> dict[str, float]:
-        """Top-1 on the test clips by fusion; of a model without experts only ``sum``."""
-        import torch
-        from mmengine.dataset import pseudo_collate
-
-        transforms = self.dataset.pipeline.transforms
-        self.dataset.pipeline.transforms = [*([damage] if damage else []), *transforms]
-        right: dict[str, list] = {}
-        try:
-            for first in range(0, len(self.dataset), self.batch_size):
-                last = min(first + self.batch_size, len(self.dataset))
-                batch = pseudo_collate([self.dataset[i] for i in range(first, last)])
-                label = torch.cat([sample.gt_label for sample in batch['data_samples']])
-                with torch.no_grad():
-                    for name, scores in self.predict(batch).items():
-                        right.setdefault(name, []).append(scores.argmax(-1) == label)
-        finally:
-            self.dataset.pipeline.transforms = transforms
-        return {name: float(torch.cat(parts).float().mean()) for name, parts in right.items()}
-
-    def predict(self, batch: dict) -> dict:
-        """Fusion → probabilities (N, K)."""
-        import torch
-
-        data = self.model.data_preprocessor(batch, training=False)
-        head = self.model.cls_head
-        if len(getattr(head, 'modalities', ())) < 2:
-            samples = self.model(**data, mode='predict')
-            return {'sum': torch.stack([sample.pred_score for sample in samples])}
-        features, _ = self.model.extract_feat(data['inputs'], stage='backbone')
-        logits = head(features)
-        present = {name: features[name][0].present() for name in head.modalities}
-        configured, scores = head.fusion, {}
-        for head.fusion in FUSIONS:
-            scores[head.fusion] = head.fuse(logits, present)
-        head.fusion = configured
-        return scores
-
-
 # ---- table and picture
 def cells_of(conditions: list[str], seeds: list[int]) -> list[tuple[str, float, int]]:
     """(condition, level, seed) of everything to run; ``('clean', 0, 0)`` first."""
@@ -339,7 +263,7 @@ def main() -> None:
             if folder not in folders:
                 del done[folder]  # another set of runs under this name
         for folder in folders:
-            digest = f'{zlib.crc32(checkpoint_of(Path(folder)).read_bytes()):08x}'
+            digest = f'{zlib.crc32(checkpoint_of(folder).read_bytes()):08x}'
             if done.get(folder, {}).get('checkpoint') != digest:
                 done[folder] = {'checkpoint': digest, 'cells': {}}
             cells, run = done[folder]['cells'], None
@@ -347,7 +271,7 @@ def main() -> None:
                 key = f'{condition} {level:g} {seed}'
                 if key in cells:
                     continue
-                run = run or Run(Path(folder))
+                run = run or TrainedRun(folder)
                 damage = None
                 if condition != 'clean':
                     damage = Damage(CONDITIONS[condition].make(level), seed)

@@ -6,8 +6,6 @@ import robustness as tool
 from command import run_tool
 from tiny_sample import write_tiny_sample
 
-from bharnet_mm.errors import ConfigError
-
 
 def test_same_damage_for_every_entry_and_another_for_every_seed(make_results):
     noise = tool.CONDITIONS['noise'].make(0.1)
@@ -84,11 +82,6 @@ def test_a_line_is_the_mean_over_runs_for_each_seed():
     assert points[0][1] == pytest.approx([0.9]) and points[1][1] == pytest.approx([0.5, 0.6])
     table = tool.to_markdown(results, ['hands_missing'])
     assert '| P | 0.900 | not run | 0.550 | not run | not run |' in table
-
-
-def test_folder_without_training_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match='last_checkpoint'):
-        tool.checkpoint_of(tmp_path)
 
 
 def test_trained_model_from_its_work_folder(tmp_path):

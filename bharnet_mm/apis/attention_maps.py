@@ -1,0 +1,108 @@
+"""What the pooling attention looks at: frames, joints and instances of the other expert."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.attention import CrossAttention, PoolingAttention
+
+
+@dataclass
+class AttentionMap:
+    """Of one direction and axis, over all clips in which the other expert sees something.
+
+    Attributes:
+        focus: (L',) mean over clips, heads and queries of a token's attention times the number of
+            visible tokens: 1 is as much as any other gets. NaN for a token that is never visible.
+        change: Mean length of what the attention adds, relative to the token it is added to.
+        clips: Number of clips.
+    """
+
+    focus: np.ndarray
+    change: float
+    clips: int
+
+
+class AttentionRecorder:
+    """Collects attention maps while a model predicts.
+
+    Args:
+        model: With :class:`PoolingAttention` in it; without, there is nothing to collect.
+
+    Example:
+        ``with recorder.listening(): model(...)``, then ``recorder.maps()``.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules: dict[CrossAttention, tuple[str, str]] = {}
+        for module in model.modules():
+            if isinstance(module, PoolingAttention):
+                for looking in ('body', 'hand'):
+                    for axis, attention in getattr(module, looking).items():
+                        self.modules[attention] = (looking, axis)
+        self._sums: dict[tuple[str, str], dict] = {}
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within this context the model's attentions are recorded."""
+        handles = [
+            module.register_forward_hook(self._record, with_kwargs=False) for module in self.modules
+        ]
+        original, self._weights = F.scaled_dot_product_attention, None
+
+        def attention(query, key, value, attn_mask=None, **kwargs):
+            z = query.float() @ key.float().transpose(-1, -2) / math.sqrt(query.size(-1))
+            if attn_mask is not None:
+                z = z.masked_fill(~attn_mask, -math.inf)
+            self._weights = z.softmax(-1).mean((1, 2))  # over heads and queries: (N, L')
+            return original(query, key, value, attn_mask=attn_mask, **kwargs)
+
+        # The fused kernel does not give its weights away.
+        F.scaled_dot_product_attention = attention
+        try:
+            yield
+        finally:
+            F.scaled_dot_product_attention = original
+            for handle in handles:
+                handle.remove()
+
+    def _record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        x, _, other_weight = inputs
+        visible = other_weight > 0
+        some = visible.any(-1)
+        visible = visible[some].double()
+        # Attention times the number of tokens it is shared among.
+        relative = self._weights[some].double() * visible.sum(-1, keepdim=True)
+        lengths = x[some].double().norm(dim=-1)
+        added = (output - x)[some].double().norm(dim=-1)
+        there = lengths > 0  # tokens of absent instances and frames are zero
+        new = dict(
+            focus=(relative * visible).sum(0),
+            seen=visible.sum(0),
+            added=(added[there] / lengths[there]).sum(),
+            tokens=there.sum(),
+            clips=some.sum(),
+        )
+        old = self._sums.get(self.modules[module])
+        self._sums[self.modules[module]] = (
+            {name: old[name] + value for name, value in new.items()} if old else new
+        )
+
+    def maps(self) -> dict[tuple[str, str], AttentionMap]:
+        """(who looks, axis) → what it looks at of the other; empty where nothing was recorded."""
+        return {
+            key: AttentionMap(
+                focus=torch.where(s['seen'] > 0, s['focus'] / s['seen'], torch.nan).numpy(),
+                change=float(s['added'] / s['tokens'].clamp(min=1)),
+                clips=int(s['clips']),
+            )
+            for key, s in self._sums.items()
+        }

@@ -1,0 +1,137 @@
+"""A trained model with its test clips, from the work folder of its training."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmaction.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..evaluation import Scores
+
+FUSIONS = ('sum', 'noisy_or')
+
+
+def checkpoint_of(folder: str | os.PathLike) -> Path:
+    """The last checkpoint of a work folder, by its name: the folder may have been moved since."""
+    latest = Path(folder) / 'last_checkpoint'
+    if not latest.exists():
+        raise ConfigError(
+            f'{folder}', 'no last_checkpoint', 'a work folder of tools/train.py', 'train it first'
+        )
+    return Path(folder) / Path(latest.read_text().strip()).name
+
+
+class TrainedRun:
+    """A trained model with its test clips.
+
+    Args:
+        folder: Work folder of ``tools/train.py``, or of a fold of ``leave_one_out.py``.
+        batch_size: Clips at a time.
+
+    Raises:
+        ConfigError: The folder has not one config and a checkpoint.
+    """
+
+    def __init__(self, folder: str | os.PathLike, batch_size: int = 64) -> None:
+        configs = sorted(Path(folder).glob('*.py'))
+        if len(configs) != 1:
+            raise ConfigError(
+                f'{folder}',
+                f'{len(configs)} configs',
+                'one config and the checkpoint trained with it',
+                'name a work folder of tools/train.py or of a fold of leave_one_out.py',
+            )
+        self.folder, self.batch_size = Path(folder), batch_size
+        self.checkpoint = checkpoint_of(folder)
+        self.cfg = Config.fromfile(configs[0])
+        init_default_scope(self.cfg.get('default_scope') or 'mmaction')
+        self.model = MODELS.build(self.cfg.model).eval()
+        load_checkpoint(self.model, str(self.checkpoint), map_location='cpu', strict=True)
+        self.dataset = DATASETS.build(self.cfg.test_dataloader.dataset)
+
+    def batches(self, damage: Callable[[dict], dict] | None = None) -> Iterator[dict]:
+        """The test clips as the model's data preprocessor leaves them.
+
+        Args:
+            damage: Applied to each clip before anything else of the pipeline.
+        """
+        with self._damaged(damage):
+            for first in range(0, len(self.dataset), self.batch_size):
+                last = min(first + self.batch_size, len(self.dataset))
+                batch = pseudo_collate([self.dataset[i] for i in range(first, last)])
+                yield self.model.data_preprocessor(batch, training=False)
+
+    @contextlib.contextmanager
+    def _damaged(self, damage: Callable[[dict], dict] | None) -> Iterator[None]:
+        pipeline = self.dataset.pipeline
+        transforms = pipeline.transforms
+        pipeline.transforms = [*([damage] if damage else []), *transforms]
+        try:
+            yield
+        finally:
+            pipeline.transforms = transforms
+
+    @torch.no_grad()
+    def by_fusion(self, data: dict) -> dict[str, Tensor]:
+        """Probabilities (N, K) of a batch by fusion; only ``sum`` of a model without experts."""
+        head = self.model.cls_head
+        if len(getattr(head, 'modalities', ())) < 2:
+            samples = self.model(**data, mode='predict')
+            return {'sum': torch.stack([sample.pred_score for sample in samples])}
+        features, _ = self.model.extract_feat(data['inputs'], stage='backbone')
+        logits = head(features)
+        present = {name: features[name][0].present() for name in head.modalities}
+        configured, scores = head.fusion, {}
+        try:
+            for head.fusion in FUSIONS:
+                scores[head.fusion] = head.fuse(logits, present)
+        finally:
+            head.fusion = configured
+        return scores
+
+    def top1(self, damage: Callable[[dict], dict] | None = None) -> dict[str, float]:
+        """Top-1 on the test clips by fusion."""
+        right: dict[str, list[Tensor]] = {}
+        for data in self.batches(damage):
+            label = torch.cat([sample.gt_label for sample in data['data_samples']])
+            for name, scores in self.by_fusion(data).items():
+                right.setdefault(name, []).append(scores.argmax(-1) == label)
+        return {name: float(torch.cat(parts).float().mean()) for name, parts in right.items()}
+
+    @torch.no_grad()
+    def scores(self, watch: Callable[[dict], None] | None = None) -> Scores:
+        """Logits of every expert, and ``pred``, the log of the fused probabilities.
+
+        Args:
+            watch: Called with each batch before the model sees it.
+        """
+        ids, labels, logits = [], [], {}
+        for data in self.batches():
+            if watch is not None:
+                watch(data)
+            for sample in self.model(**data, mode='predict'):
+                ids.append(str(sample.clip_id))
+                labels.append(int(sample.gt_label))
+                score = sample.pred_score.clamp(min=torch.finfo(torch.float32).tiny)
+                logits.setdefault('pred', []).append(score.log().numpy())
+                for name in sample.all_keys():
+                    if name.endswith('_logits'):
+                        value = sample.get(name).float().numpy()
+                        logits.setdefault(name.removesuffix('_logits'), []).append(value)
+        return Scores(
+            np.array(ids, dtype=np.str_),
+            np.array(labels, dtype=np.int64),
+            {name: np.stack(values) for name, values in logits.items()},
+            tuple(self.dataset.metainfo['classes']),
+        )
