@@ -24,13 +24,19 @@ def free_port() -> int:
 
 
 def make_model():
-    """A small BHaRNet-E in which every path is in use, batch norms frozen."""
+    """A small BHaRNet-E with pictures in which every path is in use, batch norms frozen."""
     init_default_scope('mmaction')
     cfg = Config.fromfile(ROOT / 'configs/bharnet_e_sample.py').model
     for part in ('body', 'hand'):
         cfg.backbone[part].update(num_blocks=3, widen_at=(2,), stride_at=(3,), split_at=1)
     cfg.backbone.hand.in_channels = 3
-    cfg.cls_head.update(in_channels=32, loss_nor=0.1)
+    cfg.update(type='BHaRNetM', rgb=Config.fromfile(ROOT / 'configs/bharnet_m_sample.py').model.rgb)
+    cfg.rgb.detach = False
+    cfg.cls_head.update(
+        in_channels=dict(body=32, hand=32, rgb=64),
+        modalities=('body', 'hand', 'rgb'),
+        loss_nor=0.1,
+    )
     torch.manual_seed(3)
     model = MODELS.build(cfg).double().train()
     for module in model.modules():
@@ -44,7 +50,9 @@ def make_model():
 
 
 def make_batch():
-    """Four clips; the last two show no hand, the first and the last no second person."""
+    """Four clips; the last two show no hand, the first and the last no second person, the first
+    two no region.
+    """
     random = torch.Generator().manual_seed(5)
 
     def part(instances, joints):
@@ -55,10 +63,14 @@ def make_batch():
     hand, hand_mask = part(2 * PERSONS, 21)
     body_mask[[0, 3], 1] = False
     hand_mask[CLIPS // 2 :] = False
+    rgb = torch.randint(256, (CLIPS, 3, 60, 36), generator=random).byte()
+    rgb_mask = torch.rand(CLIPS, 5, 3, generator=random) > 0.2
+    rgb_mask[: CLIPS // 2] = False
     samples = []
     for i in range(CLIPS):
         samples.append(ActionDataSample(metainfo=dict(clip_id=f'clip{i}')).set_gt_label(2 * i))
     inputs = dict(body=body, body_mask=body_mask, hand=hand, hand_mask=hand_mask)
+    inputs |= dict(rgb=rgb, rgb_mask=rgb_mask)
     return inputs, samples
 
 
