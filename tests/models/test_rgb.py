@@ -218,3 +218,29 @@ def test_a_grid_that_does_not_fit_is_named():
         branch()(torch.zeros(5, 3, 61, 36), mask)
     with pytest.raises(ConfigError, match="4 rows.*5, one for each of parts=.'head'"):
         branch()(rgb[:, :, : 4 * CELL], mask[:, :4])
+
+
+def test_weights_of_torchvision_are_loaded_where_a_config_names_them(tmp_path):
+    """By the names of its files: conv1, bn1, layer2.0.downsample.0 and so on; fc is left over."""
+    plain = MODELS.build(dict(type='ResNet', depth=18))
+    given = {'fc.weight': torch.zeros(1000, 512), 'fc.bias': torch.zeros(1000)}
+    for name, value in plain.state_dict().items():
+        for place in ('conv1', 'conv2', 'downsample'):
+            conv, norm = (
+                ('downsample.0', 'downsample.1')
+                if place == 'downsample'
+                else (place, place.replace('conv', 'bn'))
+            )
+            name = name.replace(f'{place}.conv.', f'{conv}.').replace(f'{place}.bn.', f'{norm}.')
+        given[name] = torch.randn_like(value) if value.is_floating_point() else value
+    assert {'bn1.running_var', 'layer2.0.downsample.0.weight', 'layer4.1.bn2.bias'} <= set(given)
+    path = tmp_path / 'resnet18.pth'
+    torch.save(given, path)
+    module = branch(backbone=dict(type='ResNet', depth=18, pretrained=str(path)))
+    module.init_weights()
+    loaded = module.backbone.state_dict()
+    assert torch.equal(
+        loaded['layer2.0.downsample.conv.weight'], given['layer2.0.downsample.0.weight']
+    )
+    wanted = sorted(float(v.sum()) for k, v in given.items() if 'fc' not in k)
+    assert sorted(float(v.sum()) for v in loaded.values()) == wanted
