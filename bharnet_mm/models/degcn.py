@@ -1,5 +1,7 @@
 """DeGCN: the expert backbone for a body or a hand."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -9,9 +11,11 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layouts import SkeletonLayout, get_layout
+from .folded import FoldedBlock
 from .graph import CTRGraphConv, LearnedGraphConv
 from .instances import Instances, pack
 from .layers import Residual, activation
+from .norm import folds, norm_act
 from .temporal import DeformableTemporalConv, MultiBranchTemporal, refresh_taps
 
 
@@ -52,8 +56,51 @@ class DeGCNBlock(nn.Module):
             self.residual = Residual(in_channels, out_channels, stride, groups)
         self.tcn = MultiBranchTemporal(out_channels, stride, num_samples)
         self.act = activation()
+        self._folded: tuple[FoldedBlock, list, list] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        if folds(self):
+            return self._folded_block(x)(x)
+        y, shortcut = self.gcn.aggregate(x), None
+        if self.gcn_residual is not None:
+            y = norm_act(self.gcn.norm, y, self.gcn_residual(x))
+            shortcut = self.residual(x)
+        else:
+            y = norm_act(self.gcn.norm, y)
+        return norm_act(self.tcn.norm, self.tcn.branches(y), shortcut)
+
+    def _folded_block(self, x: Tensor) -> FoldedBlock:
+        """The block's folded form, built anew only when a parameter or statistic has changed."""
+        dtype = (
+            torch.get_autocast_dtype(x.device.type)
+            if torch.is_autocast_enabled(x.device.type)
+            else x.dtype
+        )
+        if torch.compiler.is_compiling():
+            return FoldedBlock(self, dtype)
+        if self._folded is not None:
+            kept, state, tensors = self._folded
+            if kept.dtype == dtype and state == [(t._version, t.data_ptr()) for t in tensors]:
+                return kept
+        tensors = [*self.parameters(), *self.buffers()]
+        state = [(t._version, t.data_ptr()) for t in tensors]
+        self._folded = FoldedBlock(self, dtype), state, tensors
+        return self._folded[0]
+
+    def train(self, mode: bool = True) -> DeGCNBlock:
+        # Writing through `.data`, as EMA does between epochs, leaves no trace in a version.
+        self._folded = None
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs) -> DeGCNBlock:
+        self._folded = None
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | dict(_folded=None)
+
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Operator by operator, as the equations read. For tests and benchmarks."""
         y = self.gcn(x)
         if self.gcn_residual is not None:
             y = y + self.gcn_residual(x)

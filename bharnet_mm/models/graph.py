@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .layers import Pointwise
+from .layers import Pointwise, pointwise
+from .refined_graph import RefinedGraphConv
 
 
 class LearnedGraphConv(nn.Module):
@@ -35,58 +36,41 @@ class LearnedGraphConv(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        size, _, joints, frames = x.shape
-        value = self.value(x).view(size * self.out_channels, self.num_subsets * joints, frames)
-        # (V, K·V): all subsets in one product.
-        mix = (
-            self.adjacency.permute(1, 0, 2)
-            .reshape(joints, self.num_subsets * joints)
-            .to(value.dtype)
-        )
-        y = torch.bmm(mix.expand(value.size(0), -1, -1), value)
-        return self.norm(y.view(size, self.out_channels, joints, frames))
+        return self.norm(self.aggregate(x))
 
+    def aggregate(self, x: Tensor) -> Tensor:
+        """The sum over subsets and senders, before the batch norm.
 
-class _RefinedAggregation(torch.autograd.Function):
-    """``y = (W R)^T v``: builds the refined topology ``W R`` and aggregates with it.
+        Aggregates first and projects after, which is the same and a tenth of the work where ``C`` is
+        small.
+        """
+        return self.mix(x, *self.operands())
 
-    The topology is several times the size of the features. It is not kept for the backward pass but
-    built again there (a product of small depth), and its gradient is written in the layout in which
-    it is read next: autograd alone would store the one and copy the other.
+    def operands(
+        self, scale: Tensor | None = None, shift: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Adjacency ``(K·V, V)``, weight ``(1, O, C·K)`` and bias ``(O, V)``; with ``scale`` and
+        ``shift`` ``(O,)``, those of the output folded in.
+        """
+        weight = self.value.weight.view(self.out_channels, self.num_subsets, -1)
+        weight = weight.transpose(1, 2).flatten(1)
+        bias = self.value.bias.view(self.out_channels, -1) @ self.adjacency.sum(-1)
+        if scale is not None:
+            weight, bias = weight * scale[:, None], bias * scale[:, None] + shift[:, None]
+        return self.adjacency.flatten(0, 1), weight[None], bias
 
-    Shapes:
-        weight ``W (G, O/G·S, R)``, relation ``(P, G, R, V·V)``, value ``(P, O, S·V, T)`` →
-        ``(P, O, V, T)``.
-    """
+    def mix(self, x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Products with :meth:`operands`."""
+        size, channels, joints, frames = x.shape
+        adjacency = adjacency.to(x.dtype).expand(size * channels, -1, -1)
+        gathered = torch.bmm(adjacency, x.flatten(0, 1))
+        gathered = gathered.view(size, channels * self.num_subsets, joints, frames)
+        return pointwise(gathered, weight).add_(bias[..., None])
 
-    @staticmethod
-    def forward(ctx, weight: Tensor, relation: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, relation, value)
-        topology = _RefinedAggregation.topology(weight, relation, value)
-        y = torch.bmm(topology.transpose(1, 2), value.flatten(0, 1))
-        return y.view(*value.shape[:2], *y.shape[1:])
-
-    @staticmethod
-    def topology(weight: Tensor, relation: Tensor, value: Tensor) -> Tensor:
-        """``(P·O, S·V, V)``."""
-        size, channels, rows, _ = value.shape
-        joints = rows * channels // weight.shape[:2].numel()
-        refined = torch.bmm(weight.repeat(size, 1, 1), relation.flatten(0, 1))
-        return refined.view(size * channels, rows, joints)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weight, relation, value = ctx.saved_tensors
-        size, groups = relation.shape[:2]
-        grad = grad.contiguous().flatten(0, 1)
-        topology = _RefinedAggregation.topology(weight, relation, value)
-        grad_value = torch.bmm(topology, grad).view_as(value)
-        grad_topology = torch.bmm(value.flatten(0, 1), grad.transpose(1, 2))
-        grad_topology = grad_topology.view(size * groups, weight.size(1), relation.size(3))
-        flat = relation.flatten(0, 1)
-        grad_relation = torch.bmm(weight.transpose(1, 2).repeat(size, 1, 1), grad_topology)
-        grad_weight = torch.bmm(grad_topology, flat.transpose(1, 2)).view(size, *weight.shape)
-        return grad_weight.sum(0), grad_relation.view_as(relation), grad_value
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """The same result in the order of the equation. For tests and benchmarks."""
+        value = self.value(x).unflatten(1, (self.out_channels, self.num_subsets))
+        return self.norm(torch.einsum('kuv,pokvt->pout', self.adjacency, value))
 
 
 class CTRGraphConv(nn.Module):
@@ -106,8 +90,8 @@ class CTRGraphConv(nn.Module):
 
     Three identities make it fast, with unchanged results: the mean over time is taken *before* the
     (linear) projection; ``alpha``, ``b`` and
-    ``A`` enter as extra rows of the product that builds ``w``, so the largest tensor is written
-    once and never touched again; and the subsets are summed inside one product of depth ``S·V``.
+    ``A`` enter as extra rows of the product that builds ``w``; and the subsets are summed inside
+    one product of depth ``S·V``.
 
     Args:
         in_channels (int): ``C``.
@@ -151,38 +135,40 @@ class CTRGraphConv(nn.Module):
         )
         self.norm = nn.BatchNorm2d(out_channels)
 
-    def _topology(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The refined adjacency as two factors, ``W (G, O/G·S, R')`` and ``(P, G, R', V·V)``.
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.aggregate(x))
 
-        Rows of their product: channel and subset; columns: sender ``v`` and receiver ``u``.
+    def aggregate(self, x: Tensor) -> Tensor:
+        """The sum over subsets and senders, before the batch norm."""
+        x = x.contiguous()
+        weights = self.operands()
+        query, key = self.relate(x, *weights[3:])
+        x, *weights = (t.to(query.dtype) for t in (x, *weights[:3]))
+        return RefinedGraphConv.apply(x, *weights, query, key, self.adjacency.to(x.dtype))
+
+    def relate(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys ``(P, G, D, V)`` by one product with the mean over time."""
+        both = pointwise(x.mean(-1), weight, bias)
+        depth = both.size(1) // (2 * self.groups)
+        return both.view(x.size(0), self.groups, 2, depth, x.size(2)).unbind(2)
+
+    def operands(self) -> tuple[Tensor, ...]:
+        """Value ``U``, bias ``b`` and weight ``W`` of :class:`RefinedGraphConv`, and the joined
+        weight and bias of query and key. Functions of the parameters alone.
         """
-        size, _, joints, _ = x.shape
         groups, subsets = self.groups, self.num_subsets
-        depth = subsets * self.relation // groups
-        mean = x.mean(-1)
-        # Channels of query and key are ordered (group, subset, relation).
-        query = self.query(mean).view(size, groups, depth, 1, joints)
-        key = self.key(mean).view(size, groups, depth, joints, 1)
-        relation = torch.tanh(query - key).flatten(3)
-        # Rows that carry alpha·b and A: ones, and one row a subset.
-        ones = self.adjacency.new_ones(1, joints, joints)
-        constant = torch.cat((ones, self.adjacency.transpose(1, 2))).flatten(1)
-        constant = constant.to(relation.dtype).expand(size, groups, -1, -1)
-        relation = torch.cat((relation, constant), dim=2)
-
-        eye = torch.eye(subsets, device=x.device, dtype=self.refine_weight.dtype)
+        eye = torch.eye(subsets, device=self.alpha.device, dtype=self.alpha.dtype)
         # Block-diagonal over subsets: output (o, s) reads relation channels of its own subset only.
         weight = torch.einsum('gosr,st->gostr', self.alpha * self.refine_weight, eye)
-        weight = weight.reshape(groups, -1, depth)
+        weight = weight.reshape(groups, self.refine_bias[0].numel(), -1)
         bias = (self.alpha * self.refine_bias).reshape(groups, -1, 1)
         own = eye.repeat(self.out_channels // groups, 1).expand(groups, -1, -1)
-        return torch.cat((weight, bias, own), dim=2).to(relation.dtype), relation
-
-    def forward(self, x: Tensor) -> Tensor:
-        size, _, joints, frames = x.shape
-        weight, relation = self._topology(x)
-        value = self.value(x).view(size, self.out_channels, self.num_subsets * joints, frames)
-        return self.norm(_RefinedAggregation.apply(weight, relation.to(value.dtype), value))
+        relate = (torch.cat((self.query.weight, self.key.weight), dim=1),)
+        relate += (
+            torch.stack([m.bias.view(groups, -1) for m in (self.query, self.key)], 1).flatten(),
+        )
+        refine = torch.cat((weight, bias, own), dim=2)
+        return self.value.weight, self.value.bias.view(groups, -1), refine, *relate
 
     def plain_forward(self, x: Tensor) -> Tensor:
         """The same result the way the equation reads: project, then average; build ``w`` subset by

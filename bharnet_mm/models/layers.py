@@ -10,15 +10,35 @@ between.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Slope of every LeakyReLU in DeGCN.
-NEGATIVE_SLOPE = 0.1
+from .norm import NEGATIVE_SLOPE, norm_act
 
 
 def activation() -> nn.Module:
     """DeGCN's non-linearity, LeakyReLU with slope 0.1."""
     return nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Grouped 1x1 convolution as one batched product: ``(P, C, *)``, weight ``(G, O/G, C/G)``, bias
+    ``(O,)`` → ``(P, O, *)``.
+    """
+    size, trailing = x.size(0), x.shape[2:]
+    groups, rows, depth = weight.shape
+    # torch's batched product takes no broadcast batch, but for one that is expanded whole.
+    weight = weight.repeat(size, 1, 1) if groups > 1 else weight.expand(size, -1, -1)
+    y = torch.bmm(weight, x.reshape(size * groups, depth, math.prod(trailing)))
+    y = y.view(size, groups * rows, *trailing)
+    # Added in place: as the operand of a product it would be copied to the full size first.
+    return y if bias is None else y.add_(bias.to(y.dtype).view(-1, *[1] * len(trailing)))
+
+
+def plain_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """:func:`pointwise` by the framework's convolution. For tests and benchmarks."""
+    y = F.conv1d(x.flatten(2), weight.flatten(0, 1)[..., None], bias, groups=weight.size(0))
+    return y.view(*y.shape[:2], *x.shape[2:])
 
 
 class Pointwise(nn.Module):
@@ -57,18 +77,10 @@ class Pointwise(nn.Module):
         nn.init.normal_(self.weight, std=gain / math.sqrt(self.weight.size(1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        size, trailing = x.size(0), x.shape[2:]
-        length = math.prod(trailing)
-        x = x.reshape(size * self.groups, self.in_channels // self.groups, length)
-        weight = (
-            self.weight.repeat(size, 1, 1) if self.groups > 1 else self.weight.expand(size, -1, -1)
-        )
-        if self.bias is None:
-            y = torch.bmm(weight, x)
-        else:
-            bias = self.bias.view(self.groups, -1, 1).repeat(size, 1, 1)
-            y = torch.baddbmm(bias, weight, x)
-        return y.view(size, self.out_channels, *trailing)
+        return pointwise(x, self.weight, self.bias)
+
+    def plain_forward(self, x: Tensor) -> Tensor:
+        return plain_pointwise(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         bias = self.bias is not None
@@ -103,4 +115,5 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.project is None:
             return x
-        return self.project(x[..., :: self.stride])
+        x, (project, norm) = x[..., :: self.stride], self.project
+        return norm_act(norm, project(x), act=False)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Pointwise, activation
+from .layers import Pointwise, activation, plain_pointwise, pointwise
+from .norm import norm_act
 
 
 class DeformableTemporalConv(nn.Module):
@@ -73,8 +74,11 @@ class DeformableTemporalConv(nn.Module):
         return (self.weight @ spread).unsqueeze(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.kernel()
-        return F.conv2d(self._pad(x, *self.taps()), kernel.to(x.dtype), stride=(1, self.stride))
+        return self.convolve(x, self.kernel().to(x.dtype))
+
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Convolution with a composed kernel."""
+        return F.conv2d(self._pad(x, *self.taps()), kernel, bias, stride=(1, self.stride))
 
     def _pad(self, x: Tensor, first: int, last: int) -> Tensor:
         """Frames ``first .. stride·(T'-1) + last`` of ``x`` with its ends repeated."""
@@ -163,43 +167,73 @@ class MultiBranchTemporal(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden, direct = self._reduce(x)
-        near, far, pool = self.act(self.reduce_norm(hidden)).split(self.quarter, dim=1)
-        y = torch.cat(
-            (
-                self.near(near),
-                self.far(far),
-                _max_of_three(pool, self.stride),
-                direct,
-            ),
-            dim=1,
+        return norm_act(self.norm, self.branches(x), act=False)
+
+    def branches(self, x: Tensor) -> Tensor:
+        """The four branches, concatenated, before their last batch norm."""
+        weight = (
+            self.reduce.weight[:, : 3 * self.quarter],
+            self.reduce.weight[:, 3 * self.quarter :],
         )
-        return self.norm(y)
+        hidden = norm_act(self.reduce_norm, pointwise(x, weight[0]))
+        near, far, pool = hidden.split(self.quarter, dim=1)
+        direct = pointwise(x[..., :: self.stride], weight[1])
+        pool = MaxOfThree.apply(pool, self.stride)
+        return torch.cat((self.near(near), self.far(far), pool, direct), dim=1)
 
-    def _reduce(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The 1x1 of the three branches that look along time, and that of the fourth, at its
-        stride.
-        """
-        if self.stride == 1:
-            return self.reduce(x).split((3 * self.quarter, self.quarter), dim=1)
-        weight = self.reduce.weight[0]
-        hidden, direct = (
-            torch.bmm(w.expand(x.size(0), -1, -1), part.flatten(2)).view(
-                x.size(0), w.size(0), *part.shape[2:]
-            )
-            for w, part in (
-                (weight[: 3 * self.quarter], x),
-                (weight[3 * self.quarter :], x[..., :: self.stride]),
-            )
-        )
-        return hidden, direct
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Branch by branch, by the framework's operators. For tests and benchmarks."""
+        q = self.quarter
+        hidden = plain_pointwise(x, self.reduce.weight[:, : 3 * q])
+        near, far, pool = self.act(self.reduce_norm(hidden)).split(q, dim=1)
+        pool = F.max_pool2d(pool, (1, 3), (1, self.stride), (0, 1))
+        direct = plain_pointwise(x[..., :: self.stride], self.reduce.weight[:, 3 * q :])
+        return self.norm(torch.cat((self.near(near), self.far(far), pool, direct), dim=1))
 
 
-def _max_of_three(x: Tensor, stride: int) -> Tensor:
-    """Maximum over each frame and its neighbours: what ``max_pool2d`` gives, in a fifth of its
-    time on a CPU, where pooling along one axis of an image is not vectorised.
+def max_of_three(x: Tensor, stride: int) -> Tensor:
+    """Maximum over each frame and its neighbours at every ``stride``-th frame, ``(*, T)`` → ``(*,
+    ceil(T / stride))``: what ``max_pool2d`` gives, in a tenth of its time on a CPU, where pooling along
+    one axis of an image is not vectorised.
     """
-    padded = torch.cat((x[..., :1], x, x[..., -1:]), dim=-1)
-    end = x.size(-1)
-    before, here, after = (padded[..., i : i + end : stride] for i in range(3))
-    return torch.maximum(torch.maximum(before, here), after)
+    y = x.clone(memory_format=torch.contiguous_format)
+    torch.maximum(y[..., 1:], x[..., :-1], out=y[..., 1:])
+    torch.maximum(y[..., :-1], x[..., 1:], out=y[..., :-1])
+    return y[..., ::stride].contiguous()
+
+
+class MaxOfThree(torch.autograd.Function):
+    """:func:`max_of_three` with a gradient: to the frame itself if it is the largest, else to the one
+    before, else to the one after.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, stride: int) -> Tensor:
+        y = max_of_three(x, stride)
+        ctx.stride = stride
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, y = ctx.saved_tensors
+        if ctx.stride > 1:  # as if the frames between had been left out after stride 1
+            full = torch.full_like(x, float('inf'))
+            full[..., :: ctx.stride] = y
+            dense = torch.zeros_like(x)
+            dense[..., :: ctx.stride] = grad
+            y, grad = full, dense
+
+        # threshold_backward passes its gradient where a value is above the threshold: one pass,
+        # where a mask takes several.
+        def where_equal(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
+            return torch.ops.aten.threshold_backward(g, a - b, -torch.finfo(a.dtype).tiny)
+
+        grad_x = where_equal(grad, x, y)
+        rest = grad - grad_x
+        before = where_equal(rest[..., 1:], x[..., :-1], y[..., 1:])
+        grad_x[..., :-1] += before
+        rest[..., 1:] -= before
+        grad_x[..., 1:] += rest[..., :-1]
+        return grad_x, None

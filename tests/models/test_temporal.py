@@ -3,7 +3,12 @@ import functools
 import pytest
 import torch
 
-from bharnet_mm.models.temporal import DeformableTemporalConv, MultiBranchTemporal, refresh_taps
+from bharnet_mm.models.temporal import (
+    DeformableTemporalConv,
+    MaxOfThree,
+    MultiBranchTemporal,
+    refresh_taps,
+)
 
 OFFSETS = {
     'initial': [-2.0, -2 / 3, 2 / 3, 2.0],
@@ -113,3 +118,23 @@ def test_module_branches(stride):
         1,
     )
     torch.testing.assert_close(module(x), module.norm(branches))
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('frames', [1, 2, 3, 7, 8])
+def test_max_of_three_is_max_pooling_with_its_gradient(stride, frames):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 5, frames, dtype=torch.double)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y = MaxOfThree.apply(mine, stride)
+    expected = torch.nn.functional.max_pool2d(theirs, (1, 3), (1, stride), (0, 1))
+    assert torch.equal(y, expected)
+    for z in (y, expected):
+        (z * torch.arange(z.numel(), dtype=z.dtype).view(z.shape).cos()).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def test_max_of_three_passes_each_gradient_on_once_at_ties():
+    x = torch.ones(1, 1, 1, 6, requires_grad=True)
+    MaxOfThree.apply(x, 1).sum().backward()
+    assert x.grad.sum() == 6
