@@ -181,7 +181,9 @@ def test_trains_and_validates(path, stores, tmp_path):
     assert gradients.keys() == before.keys()
     assert all(grad.isfinite().all() for grad in gradients.values())
     some = [name for name, grad in gradients.items() if grad.any()]
-    assert len(some) > len(before) / 2
+    # One clip has hands; where these may be dropped the hand expert may get nothing.
+    dropped = any(s['type'] == 'DropHands' for s in cfg.train_dataloader.dataset.pipeline)
+    assert len(some) > len(before) / (4 if dropped else 2)
     after = dict(runner.model.named_parameters())
     assert all(after[name].isfinite().all() for name in after)
     assert any(not torch.equal(after[name], before[name]) for name in some)
