@@ -21,7 +21,6 @@ class FoldedBlock:
         dtype (torch.dtype): Of the products.
     """
 
-    @torch.no_grad()
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
         self.gcn, self.tcn, self.dtype = block.gcn, block.tcn, dtype
         scale, shift = folded(block.gcn.norm)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import Pointwise, pointwise
-from .refined_graph import RefinedGraphConv
+from .refined_graph import refined_graph_conv
 
 
 class LearnedGraphConv(nn.Module):
@@ -144,7 +144,7 @@ class CTRGraphConv(nn.Module):
         weights = self.operands()
         query, key = self.relate(x, *weights[3:])
         x, *weights = (t.to(query.dtype) for t in (x, *weights[:3]))
-        return RefinedGraphConv.apply(x, *weights, query, key, self.adjacency.to(x.dtype))
+        return refined_graph_conv(x, *weights, query, key, self.adjacency.to(x.dtype))
 
     def relate(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys ``(P, G, D, V)`` by one product with the mean over time."""
@@ -153,7 +153,7 @@ class CTRGraphConv(nn.Module):
         return both.view(x.size(0), self.groups, 2, depth, x.size(2)).unbind(2)
 
     def operands(self) -> tuple[Tensor, ...]:
-        """Value ``U``, bias ``b`` and weight ``W`` of :class:`RefinedGraphConv`, and the joined
+        """Value ``U``, bias ``b`` and weight ``W`` of :func:`refined_graph_conv`, and the joined
         weight and bias of query and key. Functions of the parameters alone.
         """
         groups, subsets = self.groups, self.num_subsets

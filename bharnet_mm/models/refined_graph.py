@@ -21,8 +21,25 @@ from torch import Tensor
 CHUNK_BYTES = 4 * 2**20
 
 
+def refined_graph_conv(x: Tensor, *operands: Tensor) -> Tensor:
+    """``y (P, O, V, T)`` of the operands x, value, bias, weight, query, key, adjacency."""
+    if not torch.compiler.is_compiling():
+        return RefinedGraphConv.apply(x, *operands)
+    # A compiler plans buffers and recomputation itself, and cannot trace writes into slices.
+    value, bias, weight, query, key, adjacency = operands
+    size, _, joints, frames = x.shape
+    groups, rows = value.shape[:2]
+    constant = torch.cat((adjacency.new_ones(1, joints, joints), adjacency.transpose(1, 2)))
+    relation = torch.tanh(query[:, :, :, None] - key[..., None])
+    relation = torch.cat((relation, constant.expand(size, groups, -1, -1, -1)), dim=2).flatten(3)
+    values = value @ x.view(size, groups, -1, joints * frames) + bias[..., None]
+    topology = (weight @ relation).view(size, -1, len(adjacency) * joints, joints)
+    values = values.view(*topology.shape[:3], frames)
+    return topology.transpose(2, 3) @ values
+
+
 class RefinedGraphConv(torch.autograd.Function):
-    """``y (P, O, V, T)`` of the operands x, value, bias, weight, query, key, adjacency.
+    """:func:`refined_graph_conv` with its gradient.
 
     Topology, relation and projected values together are seven times the size of the features. On a
     CPU a few instances are worked on at a time, so that they do not leave the cache; and nothing but
@@ -84,6 +101,8 @@ class RefinedGraphConv(torch.autograd.Function):
 
 def aggregate_(y: Tensor, x: Tensor, *operands: Tensor, add: bool = True) -> Tensor:
     """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place; with ``add=False`` writes it there."""
+    if torch.compiler.is_compiling():
+        return y + refined_graph_conv(x, *operands)
     for part, _, values, topology in _chunks(x, *operands):
         out = y[part].flatten(0, 1)
         values = values.view(*topology.shape[:2], -1)
@@ -110,7 +129,7 @@ def _chunks(
     groups, rows = value.shape[:2]
     depth, subsets = query.size(2), len(adjacency)
     step = size
-    if x.device.type == 'cpu' and not torch.compiler.is_compiling():
+    if x.device.type == 'cpu':
         instance = groups * rows * joints * (joints + frames) * x.element_size()
         step = max(1, min(size, CHUNK_BYTES // instance))
     value, weight = _repeat(value, step), _repeat(weight, step)

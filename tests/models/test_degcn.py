@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -5,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.models import DeGCN, pack, use_plain_form
+from bharnet_mm.models.temporal import refresh_taps
 
 
 def count(model: nn.Module) -> int:
@@ -112,3 +115,21 @@ def test_an_empty_batch_of_instances_gives_zero_gradients_and_unharmed_statistic
 def test_bad_input(make):
     with pytest.raises(ConfigError, match='Fix'):
         make()
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_compiles_without_a_graph_break(training):
+    torch.manual_seed(0)
+    model = DeGCN('hand', base_channels=16, num_blocks=5).double().train(training)
+    x = torch.randn(3, 3, 21, 8, dtype=torch.double)
+    other = copy.deepcopy(model)
+    refresh_taps([*model._temporal, *other._temporal])
+    compiled = torch.compile(model.forward_features, fullgraph=True, backend='eager')
+    with torch.set_grad_enabled(training):
+        one, two = compiled(x)[0], other.forward_features(x)[0]
+    torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-9)
+    if training:
+        one.pow(2).sum().backward()
+        two.pow(2).sum().backward()
+        for a, b in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-9)
