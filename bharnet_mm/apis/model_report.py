@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 #: More classes than this are not written into a picture one by one.
 MAX_NAMED = 40
-_COLORS = {'body': '#3b7dd8', 'hand': '#e8853a', 'pred': '#3f9e57', 'without': '#8a93a3'}
+_COLORS = {'body': '#3b7dd8', 'hand': '#e8853a', 'rgb': '#9467bd', 'pred': '#3f9e57'}
+_COLORS['without'] = '#8a93a3'
 _NAMES = {'pred': 'fused', 'without': 'body-only model'}
 
 
@@ -101,8 +102,8 @@ def draw_attention(
         poses: 'body' and 'hand' → mean pose (V, 2 or 3).
         layouts: 'body' and 'hand' → layout.
     """
-    figure = new_figure(13, 7)
-    axes = figure.subplots(2, 4, width_ratios=[1.2, 1.2, 0.9, 0.9])
+    figure = new_figure(14, 8)
+    axes = figure.subplots(2, 4, width_ratios=[1.1, 1.4, 1, 0.8])
     for row, (looking, other) in zip(axes, (('body', 'hand'), ('hand', 'body')), strict=True):
         color = _COLORS[looking]
         if (looking, 'frame') in maps:
@@ -113,13 +114,13 @@ def draw_attention(
             focus = maps[looking, 'joint'].focus
             _skeleton(row[1], poses[other], layouts[other], focus)
             best = [layouts[other].joints[i] for i in np.argsort(-focus)[:3]]
-            row[1].set_title(f'joints of the {other}; most: {", ".join(best)}', fontsize=8)
+            row[1].set_title(f'joints of the {other}\n{", ".join(best)}', fontsize=9)
         if (looking, 'instance') in maps:
             _bars(row[2], maps[looking, 'instance'].focus, color)
-            row[2].set_title(f'{other} instances', fontsize=10)
+            row[2].set_title(f'{other} instances (by person)', fontsize=10)
             slots = len(maps[looking, 'instance'].focus)
             names = [
-                f'person {i // 2}\n{("left", "right")[i % 2]}' if other == 'hand' else f'person {i}'
+                f'{i // 2}\n{("left", "right")[i % 2]}' if other == 'hand' else f'{i}'
                 for i in range(slots)
             ]
             row[2].set_xticks(range(slots), names, fontsize=8)
@@ -153,12 +154,14 @@ def _skeleton(ax: Axes, pose: np.ndarray, layout: SkeletonLayout, focus: np.ndar
         zorder=2,
         edgecolors='0.4',
         linewidths=0.4,
+        clip_on=False,
     )
     ax.figure.colorbar(dots, ax=ax, shrink=0.8)
     ax.set_aspect('equal')
     if y_points_down(pose[None], layout):
         ax.invert_yaxis()
     ax.axis('off')
+    ax.margins(0.1)
 
 
 def draw_curves(curves: Mapping[str, TrainingCurve]) -> Figure:
@@ -207,14 +210,14 @@ def write_report(
     Args:
         path: HTML file.
         title: Heading.
-        scores: Of the test clips; ``pred`` and perhaps ``body`` and ``hand``.
+        scores: Of the test clips; ``pred`` and perhaps ``body``, ``hand`` and ``rgb``.
         without: Of a body-only model on the same clips in the same order.
         maps: Of the attention, where there is one, with ``poses`` and ``layouts``.
         curves: Name of a run → its training curve.
         facts: A line about the runs.
     """
     parts = [f'<h1>{escape(title)}</h1>', f'<p class="dim">{escape(facts)}</p>']
-    experts = [name for name in ('body', 'hand', 'pred') if name in scores.logits]
+    experts = [name for name in ('body', 'hand', 'rgb', 'pred') if name in scores.logits]
     rows = {_NAMES.get(name, name): (scores, name) for name in experts}
     if without is not None:
         rows = {_NAMES['without']: (without, 'pred')} | rows

@@ -86,12 +86,12 @@ class Condition:
 PROBABILITIES = (0.25, 0.5, 0.75, 1.0)
 CONDITIONS = {
     'noise': Condition(
-        'noise of all joints / (shoulder width, palm)',
+        'noise of all joints, share of body scale and palm',
         (0.02, 0.05, 0.1, 0.2),
         lambda s: by_transform('RandomNoise', sigma=dict(body=s, hand=s)),
     ),
     'hand_noise': Condition(
-        'noise of the hands / palm',
+        'noise of the hands, share of the palm',
         (0.05, 0.1, 0.2, 0.4),
         lambda s: by_transform('RandomNoise', sigma=dict(hand=s)),
     ),
@@ -218,6 +218,7 @@ def draw(results: dict, conditions: list[str], path: Path) -> None:
         ax.set_xlabel(CONDITIONS[condition].title, fontsize=8)
         ax.grid(alpha=0.3)
         ax.set_ylim(0, 1.02)
+        ax.locator_params(axis='x', nbins=5)
     for ax in axes[len(conditions) :]:
         ax.set_visible(False)
     axes[0].set_ylabel('top-1')
