@@ -193,7 +193,7 @@ def to_markdown(rows: list[dict]) -> str:
     folds = list(rows[0]['folds'])
     without = 'without' in rows[0]
     head = ['config', 'feature', *folds, 'mean', 'std over seeds', 'seeds']
-    head += (['mean without'] if without else []) + ['params (M)', 'GMACs', 'CPU min']
+    head += (['mean without'] if without else []) + ['params (M)', 'MMACs', 'CPU min']
     lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
 
     def number(value: float | None, digits: int = 3, otherwise: str = MISSING) -> str:
@@ -210,7 +210,7 @@ def to_markdown(rows: list[dict]) -> str:
         cells.append(' '.join(map(str, row['seeds'])))
         if without:
             cells.append(number(row['without']['mean']))
-        cells += [number(row['parameters'] / 1e6, 2), number(row['gmacs'], 2)]
+        cells += [number(row['parameters'] / 1e6, 2), number(row['gmacs'] * 1e3, 0)]
         cells.append(number(row['cpu_minutes'], 1, ''))
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines) + '\n'

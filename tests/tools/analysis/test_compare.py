@@ -82,7 +82,7 @@ def test_missing_cells_say_so():
     row = dict(config='configs/p.py', features=['joint'], folds={'A': {'0': 0.5}, 'B': {}})
     row |= dict(seeds=[], mean=None, std=None, parameters=2e6, gmacs=0.123, cpu_minutes=None)
     table = tool.to_markdown([row])
-    assert '| `p` | joint | .500 | not run yet | not run yet |  |  | 2.00 | 0.12 |  |' in table
+    assert '| `p` | joint | .500 | not run yet | not run yet |  |  | 2.00 | 123 |  |' in table
 
 
 def test_table_goes_between_its_markers(tmp_path):
