@@ -72,6 +72,31 @@ def _numbered(a: Scores, b: Scores) -> bool:
     return len(a.classes) == len(b.classes) and numbers in (a.classes, b.classes)
 
 
+def concatenate(parts: Sequence[Scores]) -> Scores:
+    """Scores of different clips, such as the folds of a cross-validation, as one.
+
+    Only what all parts have of the experts is kept.
+
+    Raises:
+        ConfigError: Other classes, or a clip in two parts.
+    """
+    for part in parts[1:]:
+        if part.classes != parts[0].classes:
+            raise ConfigError(
+                'scores to be put together',
+                f'classes {list(part.classes[:5])} ...',
+                f'{list(parts[0].classes[:5])} ...',
+                'put scores of one data set together',
+            )
+    experts = [name for name in parts[0].logits if all(name in part.logits for part in parts)]
+    return Scores(
+        np.concatenate([part.clip_id for part in parts]),
+        np.concatenate([part.label for part in parts]),
+        {name: np.concatenate([part.logits[name] for part in parts]) for name in experts},
+        parts[0].classes,
+    )
+
+
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
     """Log softmax over the last axis, in float64."""
     z = logits.astype(np.float64)

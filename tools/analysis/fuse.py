@@ -5,14 +5,16 @@ python tools/analysis/fuse.py joint.npz bone.npz --search val_joint.npz val_bone
 
 Files: ours (``tools/test.py --dump scores.npz``), MMAction2's dumps and pyskl's results (``.pkl``,
 read without running code; files without clip ids need ``--annotations`` and ``--split``).
-``FILE:EXPERT`` takes another expert than ``pred``, such as ``scores.npz:body``. Files of other
-clips than the first are refused. Weights are given, equal, or searched on ``--search``, the same
-members' scores of clips held out of *training*; test clips among them are refused.
+``FILE:EXPERT`` takes another expert than ``pred``, such as ``scores.npz:body``; ``FILE,FILE`` puts
+files of different clips together, such as folds. Members of other clips than the first are refused.
+Weights are given, equal, or searched on ``--search``, the same members' scores of clips held out of
+*training*; test clips among them are refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from bharnet_mm.evaluation.fusion import (
     METHODS,
     align,
     bootstrap_interval,
+    concatenate,
     fuse,
     mcnemar,
     search_weights,
@@ -39,9 +42,11 @@ def read_members(
     """Name → scores of the same clips in one order, their ``pred`` the expert that was asked for."""
     members = {}
     for name in files:
-        path, _, expert = name.rpartition(':') if _has_expert(name) else (name, '', 'pred')
-        scores = read_scores(path, annotations, split)
-        scores.correct(expert)  # says which experts there are
+        paths, _, expert = name.rpartition(':') if _has_expert(name) else (name, '', 'pred')
+        parts = [read_scores(path, annotations, split) for path in paths.split(',')]
+        for part in parts:
+            part.correct(expert)  # says which experts there are
+        scores = concatenate(parts)
         if name in members:
             raise ConfigError('score files', f'{name!r} twice', 'each once', 'remove one')
         members[name] = Scores(
@@ -75,36 +80,36 @@ def evaluate(logits: np.ndarray, label: np.ndarray, rounds: int) -> dict:
     return result | {'top1_interval': [low, high]}
 
 
-def compare(a: np.ndarray, b: np.ndarray, rounds: int) -> dict:
-    """Paired comparison of two entries by which clips they get right: (N,) bool each."""
-    low, high = bootstrap_interval(a.astype(float) - b, rounds=rounds)
-    difference = float(a.mean() - b.mean())
-    return {'difference': difference, 'interval': [low, high]} | mcnemar(a, b)
+def compare(right: dict[str, np.ndarray], rounds: int) -> list[dict]:
+    """Every two entries, by which clips they get right: name → (N,) bool."""
+    pairs = []
+    for (a, right_a), (b, right_b) in itertools.combinations(right.items(), 2):
+        low, high = bootstrap_interval(right_a.astype(float) - right_b, rounds=rounds)
+        row = {'a': a, 'b': b, 'difference': float(right_a.mean() - right_b.mean())}
+        pairs.append(row | {'interval': [low, high]} | mcnemar(right_a, right_b))
+    return pairs
 
 
 def to_markdown(result: dict) -> str:
-    """Members, the fusion, and each member against it."""
-    lines = [
-        '| | weight | top-1 | 95 % | top-5 | mean class | ECE | fused - this | p (McNemar) |',
-        '|---' * 9 + '|',
-    ]
+    """The entries, then every two of them against each other."""
+    lines = ['| | weight | top-1 | 95 % | top-5 | mean class | ECE |', '|---' * 7 + '|']
 
-    def interval(pair: list[float]) -> str:
-        return f'{pair[0]:.3f} to {pair[1]:.3f}'
+    def interval(pair: list[float], sign: str = '') -> str:
+        return f'{pair[0]:{sign}.3f} to {pair[1]:{sign}.3f}'
 
     for name, row in result['entries'].items():
         weight = result['weights'].get(name)
-        paired = result['against_fused'].get(name)
         lines.append(
             f'| {name} | {"" if weight is None else f"{weight:g}"} | {row["top1"]:.4f} | '
             f'{interval(row["top1_interval"])} | {row["top5"]:.4f} | {row["mean1"]:.4f} | '
-            f'{row["ece"]:.3f} | '
-            + (
-                f'{paired["difference"]:+.4f} ({interval(paired["interval"])}) | '
-                f'{paired["p_value"]:.3g} |'
-                if paired
-                else ' | |'
-            )
+            f'{row["ece"]:.3f} |'
+        )
+    lines += ['', '| a | b | a - b | 95 % | only a | only b | p (McNemar) |', '|---' * 7 + '|']
+    for row in result['pairs']:
+        lines.append(
+            f'| {row["a"]} | {row["b"]} | {row["difference"]:+.4f} | '
+            f'{interval(row["interval"], "+")} | {row["only_a"]} | {row["only_b"]} | '
+            f'{row["p_value"]:.3g} |'
         )
     return '\n'.join(lines) + '\n'
 
@@ -114,7 +119,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('files', nargs='+', metavar='FILE[:EXPERT]')
+    parser.add_argument('files', nargs='+', metavar='FILE[,FILE][:EXPERT]')
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument('--weights', nargs='+', type=float, help='one a file; default: 1 each')
     weights.add_argument(
@@ -154,20 +159,18 @@ def main() -> None:
     logits = {name: scores.logits['pred'] for name, scores in members.items()}
     entries = {name: fuse([value]) for name, value in logits.items()}
     fused = fuse(list(logits.values()), weights, args.method)
-    right = fused.argmax(1) == first.label
+    if len(entries) > 1:
+        entries['fused'] = fused
+    right = {name: value.argmax(1) == first.label for name, value in entries.items()}
     result = {
         'method': args.method,
         'weights': dict(zip(members, weights, strict=True)),
         'searched': searched,
         'clips': len(first),
         'entries': {
-            name: evaluate(value, first.label, args.rounds)
-            for name, value in (entries | {'fused': fused}).items()
+            name: evaluate(value, first.label, args.rounds) for name, value in entries.items()
         },
-        'against_fused': {
-            name: compare(right, value.argmax(1) == first.label, args.rounds)
-            for name, value in entries.items()
-        },
+        'pairs': compare(right, args.rounds),
     }
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -20,19 +20,8 @@ from bharnet_mm.apis.attention_maps import AttentionMap, AttentionRecorder
 from bharnet_mm.apis.model_report import write_report
 from bharnet_mm.apis.trained_run import TrainedRun
 from bharnet_mm.apis.training_curve import read_training_curve
-from bharnet_mm.evaluation import Scores
-from bharnet_mm.evaluation.fusion import align
+from bharnet_mm.evaluation.fusion import align, concatenate
 from bharnet_mm.layouts import get_layout
-
-
-def join(parts: list[Scores]) -> Scores:
-    """Score files of different clips as one."""
-    return Scores(
-        np.concatenate([part.clip_id for part in parts]),
-        np.concatenate([part.label for part in parts]),
-        {name: np.concatenate([part.logits[name] for part in parts]) for name in parts[0].logits},
-        parts[0].classes,
-    )
 
 
 def mean_map(maps: list[AttentionMap]) -> AttentionMap:
@@ -86,9 +75,9 @@ def main() -> None:
         with recorder.listening():
             scores.append(run.scores(pose))
         recorded.append(recorder.maps())
-    members = {'scores': join(scores)}
+    members = {'scores': concatenate(scores)}
     if args.against:
-        members['against'] = join([TrainedRun(folder).scores() for folder in args.against])
+        members['against'] = concatenate([TrainedRun(folder).scores() for folder in args.against])
         members = align(members)
     maps = {key: mean_map([maps[key] for maps in recorded]) for key in recorded[0]}
     layouts = {}

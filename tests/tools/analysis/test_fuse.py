@@ -32,9 +32,11 @@ def test_fuses_by_id_tests_in_pairs_and_writes(files, tmp_path):
     printed = run_tool('analysis/fuse.py', *files, '--json', out, '--dump', tmp_path / 'fused.npz')
     result = json.loads(out.read_text())
     assert result['clips'] == 60 and result['entries']['fused']['top1'] == 1
-    weak = result['against_fused'][files[2]]
-    assert weak['only_b'] == 0 and weak['p_value'] < 0.01 and weak['interval'][0] > 0
-    assert result['against_fused'][files[0]]['p_value'] == 1
+    pairs = {(row['a'], row['b']): row for row in result['pairs']}
+    assert len(pairs) == 6
+    weak = pairs[files[2], 'fused']
+    assert weak['only_a'] == 0 and weak['p_value'] < 0.01 and weak['interval'][1] < 0
+    assert pairs[files[0], files[1]]['p_value'] == 1
     assert load_scores(tmp_path / 'fused.npz').top1('pred') == 1
     assert 'McNemar' in printed
     low, high = result['entries'][files[2]]['top1_interval']
@@ -53,6 +55,18 @@ def test_other_clips_are_refused_by_name(files, tmp_path):
     other = write(tmp_path / 'other.npz', np.arange(50))
     said = run_tool('analysis/fuse.py', files[0], other, status=1)
     assert '10 clips missing' in said and 'other.npz against' in said
+
+
+def test_folds_are_put_together(files, tmp_path):
+    halves = [
+        write(tmp_path / 'first.npz', np.arange(30)),
+        write(tmp_path / 'second.npz', np.arange(30, 60)),
+    ]
+    out = tmp_path / 'r.json'
+    run_tool('analysis/fuse.py', ','.join(halves), files[1], '--json', out)
+    assert json.loads(out.read_text())['entries']['fused']['top1'] == 1
+    said = run_tool('analysis/fuse.py', ','.join([halves[0], files[0]]), status=1)
+    assert 'more than once' in said
 
 
 def test_weights_are_searched_on_held_out_clips_only(files, tmp_path):
