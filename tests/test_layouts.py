@@ -154,6 +154,7 @@ def test_select_by_name():
 def test_unified_layout_joins_at_the_wrists():
     body, hand = get_layout('kinect_v2'), get_layout('hand')
     both = unified_layout(body, hand)
+    assert get_layout(f'{body.name}+{hand.name}') == both
     assert both.joints[:25] == body.joints and both.joints[25] == 'left_hand.wrist'
     edges = {frozenset(edge) for edge in both.edge_index.tolist()}
     assert {frozenset((6, 25)), frozenset((10, 46))} <= edges
