@@ -10,6 +10,6 @@ _base_ = [
 small = dict(base_channels=16, num_blocks=6, widen_at=(3, 5), stride_at=(3, 5))
 model = dict(
     backbone=dict(body=small, hand=dict(in_channels=2, **small)),
-    cls_head=dict(num_classes=12, in_channels=64, attention=dict(num_frames=8)),
+    cls_head=dict(num_classes=16, in_channels=64, attention=dict(num_frames=8)),
 )
 train_cfg = dict(val_interval=5)

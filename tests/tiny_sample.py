@@ -22,7 +22,7 @@ default_hooks = dict(logger=dict(interval=1))
 
 
 def write_tiny_sample(folder: Path, epochs: int = 2, variant: str = 'p') -> Path:
-    """Writes 96 clips, 60 of them for training, and a config; returns the config's path."""
+    """Writes 128 clips, 80 of them for training, and a config; returns the config's path."""
     store = folder / 'store'
     write_sample(store, clips_per_class=8)
     config = folder / 'tiny.py'

@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..datasets.ceilings import body_ceiling, fused_ceiling, hand_ceiling
+from ..datasets.gestures import find_gestures
 from ..datasets.store import ClipStore
-from ..datasets.synthetic import (
-    NAME,
-    body_ceiling,
-    find_gestures,
-    fused_ceiling,
-    hand_ceiling,
-)
+from ..datasets.synthetic import NAME
 from ..evaluation.scores import Scores
 from .visualizer import draw_clip, new_figure
 
@@ -24,8 +20,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.table import Table
 
-_EXPERTS = {'body': 'body expert', 'hand': 'hand expert', 'fused': 'both'}
-_COLORS = {'body': '#3b7dd8', 'hand': '#e8853a', 'fused': '#3f9e57'}
+_SKELETON = {'body': 'body expert', 'hand': 'hand expert', 'fused': 'both'}
+_PICTURE = {
+    'body': 'body expert',
+    'hand': 'hand expert',
+    'skeleton': 'body + hands',
+    'rgb': 'picture expert',
+    'fused': 'all three',
+}
+_COLORS = {
+    'body': '#3b7dd8',
+    'hand': '#e8853a',
+    'skeleton': '#8d7fa8',
+    'rgb': '#c2455f',
+    'fused': '#3f9e57',
+}
 
 
 class Curve(NamedTuple):
@@ -47,30 +56,48 @@ class Group(NamedTuple):
         return 1 / len(self.classes)
 
 
-def ceilings(classes: Sequence[str]) -> dict[str, float]:
+def experts(scores: Scores) -> dict[str, str]:
+    """What there is to show, by name: with a picture expert also what body and hands reach without it."""
+    return _PICTURE if 'rgb' in scores.logits else _SKELETON
+
+
+def correct(scores: Scores, expert: str) -> np.ndarray:
+    """Which clips an expert gets right, (N,) bool; `skeleton` is the sum of body and hands."""
+    if expert != 'skeleton':
+        return scores.correct(expert)
+    return (scores.logits['body'] + scores.logits['hand']).argmax(axis=1) == scores.label
+
+
+def ceilings(scores: Scores) -> dict[str, float]:
     """Known best top-1 of each expert on the sample."""
-    return {
+    classes, picture = scores.classes, 'rgb' in scores.logits
+    known = {
         'body': body_ceiling(classes),
         'hand': hand_ceiling(classes),
-        'fused': fused_ceiling(classes),
+        'skeleton': fused_ceiling(classes),
+        'rgb': 1.0,
+        'fused': fused_ceiling(classes, picture=picture),
     }
+    return {expert: known[expert] for expert in experts(scores)}
 
 
-def groups(classes: Sequence[str]) -> tuple[list[Group], list[Group]]:
-    """Classes with the same arm motion, and classes with the same hand action and persons."""
+def groups(classes: Sequence[str]) -> tuple[list[Group], list[Group], list[Group]]:
+    """Classes that look alike: same arm motion; same hand action and persons; same motion and action."""
     arms: dict[str, list[int]] = {}
     hands: dict[str, list[int]] = {}
+    both: dict[str, list[int]] = {}
     for i, gesture in enumerate(find_gestures(classes)):
         arms.setdefault(gesture.arm, []).append(i)
         persons = '' if gesture.persons == 1 else f',\n{gesture.persons} persons'
         hands.setdefault(gesture.hand + persons, []).append(i)
-    return [Group(*item) for item in arms.items()], [Group(*item) for item in hands.items()]
+        both.setdefault(f'{gesture.arm} +\n{gesture.hand}', []).append(i)
+    return tuple([Group(*item) for item in found.items()] for found in (arms, hands, both))
 
 
 def accuracy(scores: Scores, expert: str, classes: Sequence[int]) -> float:
     """Top-1 of an expert on the clips of some classes; NaN where there are none."""
     chosen = np.isin(scores.label, classes)
-    return float(scores.correct(expert)[chosen].mean()) if chosen.any() else float('nan')
+    return float(correct(scores, expert)[chosen].mean()) if chosen.any() else float('nan')
 
 
 def make_table(scores: Scores) -> Table:
@@ -80,15 +107,15 @@ def make_table(scores: Scores) -> Table:
     table = Table(title=f'{NAME}: top-1 on {len(scores)} test clips, {len(scores.classes)} classes')
     for column in ('', 'reached', 'known ceiling', 'one s.d. of chance'):
         table.add_column(column, justify='right' if column else 'left')
-    for expert, ceiling in ceilings(scores.classes).items():
+    names = experts(scores)
+    for expert, ceiling in ceilings(scores).items():
         # The ceiling is an expectation: so many clips, each right with that probability.
         chance = np.sqrt(ceiling * (1 - ceiling) / len(scores))
-        table.add_row(
-            _EXPERTS[expert], f'{scores.top1(expert):.3f}', f'{ceiling:.3f}', f'± {chance:.3f}'
-        )
+        reached = correct(scores, expert).mean()
+        table.add_row(names[expert], f'{reached:.3f}', f'{ceiling:.3f}', f'± {chance:.3f}')
     table.caption = (
-        'Classes are made of arm motions and hand actions that several classes share, so neither '
-        'expert alone can pass its ceiling. Synthetic data: no claim about real actions.'
+        'Classes are made of arm motions, hand actions and objects held that several classes share, '
+        'so no expert can pass its ceiling. Synthetic data: no claim about real actions.'
     )
     return table
 
@@ -127,15 +154,21 @@ def draw_report(
     parts = figure.subfigures(1 if store is None else 2, 1, squeeze=False, height_ratios=heights)
     top = parts[0, 0]
     top.suptitle(f'{NAME} (no real data): top-1 on {len(scores)} test clips', fontsize=13)
+    below = ['held', 'held', 'all', 'all', 'curve', 'curve']
+    if 'rgb' not in scores.logits:
+        below = ['all'] * 3 + ['curve'] * 3
     axes = top.subplot_mosaic(
-        [['arm', 'arm', 'hand', 'hand'], ['all', 'all', 'curve', 'curve']],
+        [['arm'] * 3 + ['hand'] * 3, below],
         gridspec_kw=dict(left=0.05, right=0.94, bottom=0.07, top=0.86, hspace=0.45, wspace=0.4),
     )
-    arms, hands = groups(scores.classes)
+    arms, hands, both = groups(scores.classes)
     _bars(axes['arm'], scores, arms, 'body')
     axes['arm'].set_title('by arm motion: bodies of a group look alike', fontsize=10, pad=22)
     _bars(axes['hand'], scores, hands, 'hand')
     axes['hand'].set_title('by hand action: hands of a group look alike', fontsize=10, pad=22)
+    if 'held' in axes:
+        _bars(axes['held'], scores, [g for g in both if len(g.classes) > 1], 'skeleton')
+        axes['held'].set_title('by object held: bodies and hands look alike', fontsize=10, pad=22)
     _overall(axes['all'], scores)
     _curves(axes['curve'], curve)
     if store is not None:
@@ -146,28 +179,37 @@ def draw_report(
 
 
 def _bars(ax: Axes, scores: Scores, shown: list[Group], limited: str) -> None:
-    place = np.arange(len(shown))
-    for i, expert in enumerate(_EXPERTS):
+    place, names = np.arange(len(shown)), experts(scores)
+    step = 0.81 / len(names)
+    for i, (expert, name) in enumerate(names.items()):
         heights = [accuracy(scores, expert, group.classes) for group in shown]
-        ax.bar(place + 0.27 * (i - 1), heights, 0.25, color=_COLORS[expert], label=_EXPERTS[expert])
+        left = place + step * (i - (len(names) - 1) / 2)
+        ax.bar(left, heights, 0.92 * step, color=_COLORS[expert], label=name)
     for i, group in enumerate(shown):
-        label = f'ceiling of the {_EXPERTS[limited]}' if i == 0 else None
+        label = f'ceiling of {names[limited]}' if i == 0 else None
         ax.hlines(group.ceiling, i - 0.45, i + 0.45, color='black', ls='--', lw=1.3, label=label)
-    names = [f'{g.name}\n{len(g.classes)} class{"es" * (len(g.classes) > 1)}' for g in shown]
-    ax.set_xticks(place, names, fontsize=7.5)
+    below = [f'{g.name}\n{len(g.classes)} class{"es" * (len(g.classes) > 1)}' for g in shown]
+    ax.set_xticks(place, below, fontsize=7.5)
     _percent(ax)
-    ax.legend(fontsize=8, ncols=4, loc='lower center', bbox_to_anchor=(0.5, 1.0), frameon=False)
+    ax.legend(
+        fontsize=7,
+        ncols=4 if len(shown) > 3 else 3,
+        loc='lower center',
+        bbox_to_anchor=(0.5, 1.0),
+        frameon=False,
+    )
 
 
 def _overall(ax: Axes, scores: Scores) -> None:
-    for i, (expert, ceiling) in enumerate(ceilings(scores.classes).items()):
-        reached = scores.top1(expert)
+    names = experts(scores)
+    for i, (expert, ceiling) in enumerate(ceilings(scores).items()):
+        reached = correct(scores, expert).mean()
         ax.bar(i, reached, 0.6, color=_COLORS[expert])
         ax.text(i, reached / 2, f'{reached:.1%}', ha='center', va='center', color='white')
         ax.hlines(ceiling, i - 0.42, i + 0.42, color='black', ls='--', lw=1.5)
         ax.text(i + 0.44, ceiling, f'{ceiling:.1%}', va='center', fontsize=8)
-    ax.set_xticks(range(len(_EXPERTS)), _EXPERTS.values())
-    ax.set_xlim(-0.6, len(_EXPERTS) - 0.2)
+    ax.set_xticks(range(len(names)), [name.replace(' ', '\n') for name in names.values()])
+    ax.set_xlim(-0.6, len(names) - 0.2)
     ax.set_title('all classes: reached, and the known ceiling (dashed)', fontsize=10)
     _percent(ax)
 
@@ -184,7 +226,7 @@ def _curves(ax: Axes, curve: Curve | None) -> None:
     if len(curve.accuracy):
         right = ax.twinx()
         right.plot(*curve.accuracy.T, color=_COLORS['fused'], marker='.')
-        right.set_ylabel('top-1 of both on the test split (green)')
+        right.set_ylabel('top-1 of all together on the test split (green)')
         right.set_ylim(0, 1)
 
 
@@ -196,7 +238,8 @@ def _percent(ax: Axes) -> None:
 
 
 def _example(scores: Scores) -> str:
-    """A clip that both together get right, and neither expert alone, as far as there is one."""
-    right = {expert: scores.correct(expert) for expert in _EXPERTS}
-    value = 2 * right['fused'] - 0.5 * right['body'] - 0.5 * right['hand']
+    """A clip that all together get right, and no expert alone, as far as there is one."""
+    names = [expert for expert in experts(scores) if expert != 'fused']
+    value = 2.0 * scores.correct('fused')
+    value -= np.mean([correct(scores, expert) for expert in names], axis=0)
     return str(scores.clip_id[value.argmax()])

@@ -1,4 +1,4 @@
-"""The arm motions and hand actions of the synthetic sample, and the classes made of them."""
+"""The arm motions, hand actions and held objects of the synthetic sample, and the classes made of them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,28 @@ REST_WRIST = (0.14, -0.97, -0.1)
 
 @dataclass(frozen=True)
 class Gesture:
-    """One class: an arm motion done with a hand action."""
+    """One class: an arm motion done with a hand action, empty-handed or with an object."""
 
     arm: str
     hand: str
+    held: str = ''
 
     @property
     def name(self) -> str:
-        return f'{self.arm} + {self.hand}'
+        return ' + '.join(filter(None, (self.arm, self.hand, self.held)))
 
     @property
     def persons(self) -> int:
         return ARM_MOTIONS[self.arm].persons
+
+
+@dataclass(frozen=True)
+class HeldObject:
+    """What only the picture shows: a `ball` or a `stick`, its colour and its width or length in metres."""
+
+    shape: str
+    color: tuple[int, int, int]
+    size: float
 
 
 @dataclass(frozen=True)
@@ -192,6 +202,14 @@ HAND_ACTIONS = {
     'count': HandAction(_count),
 }
 
+OBJECTS = {
+    'red ball': HeldObject('ball', (220, 30, 30), 0.11),
+    'blue ball': HeldObject('ball', (30, 70, 230), 0.11),
+    'yellow ball': HeldObject('ball', (240, 210, 20), 0.11),
+    'yellow stick': HeldObject('stick', (240, 210, 20), 0.4),
+}
+
+#: Body and hands of the last four are those of a class before: they differ in what is held, its shape or its colour.
 GESTURES = tuple(
     Gesture(arm, hand)
     for arm, hands in {
@@ -203,6 +221,11 @@ GESTURES = tuple(
         'reach to another': ('pinch', 'fist'),
     }.items()
     for hand in hands
+) + (
+    Gesture('mouth', 'pinch', 'red ball'),
+    Gesture('mouth', 'pinch', 'blue ball'),
+    Gesture('raise', 'fist', 'yellow stick'),
+    Gesture('raise', 'fist', 'yellow ball'),
 )
 
 

@@ -1,10 +1,11 @@
-"""The embedded sample: synthetic clips of bodies and hands whose experts have known ceilings.
+"""The embedded sample: synthetic clips of bodies, hands and pictures whose experts have known ceilings.
 
-Every class is an arm motion done with a hand action (`Gesture`). Body and hands are drawn from
-separate random streams: the body's generator is told the arm motion only, the hands' generator the
-hand action only. Several classes share an arm motion, others share a hand action. So, whatever the
-network, no body expert can pass `body_ceiling`, no hand expert `hand_ceiling`, while both together
-can pass either; `fused_ceiling` is below 1 only for clips whose acting hand was never seen.
+Every class is an arm motion done with a hand action, with or without an object held (`Gesture`).
+Body and hands are drawn from separate random streams: the body's generator is told the arm motion
+only, the hands' generator the hand action only, and neither the object. Several classes share an
+arm motion, others a hand action, others both, and then only the picture (`rendering`) tells
+them apart. So, whatever the network, no body expert can pass `body_ceiling`, no hand expert
+`hand_ceiling`, both together not `fused_ceiling` (`ceilings`), while all three can pass any.
 
 Bodies are 25 Kinect v2 joints in camera metres. Hands are 21 joints as MediaPipe gives them for a
 square crop around the hand: x and y in fractions of the crop (y down), z relative to the wrist in
@@ -21,11 +22,14 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..layouts import get_layout
+from .camera import CAMERAS, IMAGE_SIZE, project, to_camera
+from .ceilings import NEVER_SEEN
 from .clip import Clip
 from .gestures import (
     ARM_MOTIONS,
     GESTURES,
     HAND_ACTIONS,
+    OBJECTS,
     PALM_FRONT,
     REST_WRIST,
     Gesture,
@@ -33,27 +37,22 @@ from .gestures import (
     relaxed,
 )
 from .kinematics import BodySize, body_pose, hand_pose, rotate, rotation
+from .rendering import Scene
 from .store import StoreWriter
 
 NAME = 'synthetic sample'
 FPS = 30.0
 FRAMES = (30, 90)
-IMAGE_SIZE = (1920, 1080)
-FOCAL = 1060.0  # pixels, about that of a Kinect v2's colour camera
 CROP = 0.32  # metres, the side of a hand's crop
 WRIST_IN_CROP = (0.5, 0.75)
 NUM_SUBJECTS = 8
 LEFT_HANDED = ('3', '7')
-#: Camera: degrees around the person, metres away, metres above the floor.
-CAMERAS = {'1': (45.0, 3.2, 1.3), '2': (0.0, 2.9, 1.5), '3': (-45.0, 3.5, 1.1)}
 SPLITS = {
     'xsub_train': {'subject': ['1', '2', '3', '4', '5']},
     'xsub_test': {'subject': ['6', '7', '8']},
     'xview_train': {'camera': ['2', '3']},
     'xview_test': {'camera': ['1']},
 }
-#: Share of clips in which a hand is never found: the acting hand, any other hand.
-NEVER_SEEN = (0.04, 0.15)
 #: Metres of sensor noise; a Kinect's hand tips and thumbs jump about, the trunk does not.
 BODY_NOISE = {
     'wrist': 0.012,
@@ -67,35 +66,7 @@ BODY_NOISE_ELSEWHERE = 0.006
 HAND_NOISE = (0.008, 0.008, 0.016)  # fractions of the crop
 
 # One random stream each, so that nothing of one can show in another.
-_TIMING, _BODY, _HAND, _BODY_SENSOR, _HAND_SENSOR, _SUBJECT, _PARTNER = range(7)
-
-
-def body_ceiling(classes: Sequence[str | Gesture] = GESTURES) -> float:
-    """Best top-1 of bodies alone, classes being balanced: distinct arm motions / classes."""
-    gestures = find_gestures(classes)
-    return len({gesture.arm for gesture in gestures}) / len(gestures)
-
-
-def hand_ceiling(
-    classes: Sequence[str | Gesture] = GESTURES, never_seen: float = NEVER_SEEN[0]
-) -> float:
-    """Best top-1 that hands alone allow.
-
-    Hands show the hand action and how many persons there are. Where the acting hand is never seen
-    (share q), at most the number of persons is left:
-    `(1 - q) distinct (action, persons) / classes + q distinct persons / classes`.
-    """
-    gestures = find_gestures(classes)
-    shown = len({(gesture.hand, gesture.persons) for gesture in gestures})
-    left = len({gesture.persons for gesture in gestures})
-    return ((1 - never_seen) * shown + never_seen * left) / len(gestures)
-
-
-def fused_ceiling(
-    classes: Sequence[str | Gesture] = GESTURES, never_seen: float = NEVER_SEEN[0]
-) -> float:
-    """Best top-1 of both: 1, but the body's ceiling where the acting hand is never seen."""
-    return (1 - never_seen) + never_seen * body_ceiling(classes)
+_TIMING, _BODY, _HAND, _BODY_SENSOR, _HAND_SENSOR, _SUBJECT, _PARTNER, _LOOKS = range(8)
 
 
 class SyntheticSample:
@@ -103,12 +74,12 @@ class SyntheticSample:
 
     Args:
         seed (int): Of everything random.
-        clips_per_class (int): Default 40.
+        clips_per_class (int): Default 32.
         classes (Sequence[str | Gesture]): Gestures or their names. Default: all.
     """
 
     def __init__(
-        self, seed: int = 0, clips_per_class: int = 40, classes: Sequence[str | Gesture] = GESTURES
+        self, seed: int = 0, clips_per_class: int = 32, classes: Sequence[str | Gesture] = GESTURES
     ) -> None:
         if clips_per_class < 1:
             raise ConfigError(
@@ -132,16 +103,9 @@ class SyntheticSample:
 
     def clip(self, label: int, repeat: int) -> Clip:
         """One performance of one class, seen by one camera."""
-        gesture = self.gestures[label]
         number = label * self.clips_per_class + repeat
-        # Subjects and cameras go round, so that every class has the same pairs of them.
-        subject = str(repeat % NUM_SUBJECTS + 1)
-        camera = str((repeat // NUM_SUBJECTS + repeat % NUM_SUBJECTS) % len(CAMERAS) + 1)
-        timing = self._stream(number, _TIMING)
-        frames = int(timing.integers(FRAMES[0], FRAMES[1] + 1))
-        envelope = action_envelope(timing, frames)
-        view = CAMERAS[camera][0] + timing.normal(0, 3)
-
+        subject, camera, envelope, view = self._setting(number, repeat)
+        gesture, frames = self.gestures[label], len(envelope)
         body = self.make_bodies(gesture.arm, number, subject, envelope)
         # The store's order: who moves most comes first.
         order = np.argsort(-body.var(axis=1).sum(axis=(1, 2)), kind='stable')
@@ -162,9 +126,38 @@ class SyntheticSample:
             subject=subject,
             camera=camera,
             source='synthetic',
+            video=self.video(label, repeat),
             image_size=IMAGE_SIZE,
             fps=FPS,
         )
+
+    def video(self, label: int, repeat: int) -> str:
+        """Name of its video, which `sample_videos.write_videos` makes."""
+        return f'synthetic{label * self.clips_per_class + repeat:05d}.mp4'
+
+    def scene(self, label: int, repeat: int) -> Scene:
+        """The same performance for the eye: where everything truly is, and what is held."""
+        number = label * self.clips_per_class + repeat
+        subject, camera, envelope, view = self._setting(number, repeat)
+        gesture = self.gestures[label]
+        body = self.make_bodies(gesture.arm, number, subject, envelope)
+        return Scene(
+            body=to_camera(body, view, *CAMERAS[camera][1:]),
+            hand=self.pose_hands(gesture.hand, gesture.persons, number, subject, envelope, view),
+            held=OBJECTS[gesture.held] if gesture.held else None,
+            side=0 if self.subjects[subject][2] else 1,
+            rng=self._stream(number, _LOOKS),
+        )
+
+    def _setting(self, number: int, repeat: int) -> tuple[str, str, np.ndarray, float]:
+        """Subject, camera, action envelope (T,) and degrees around the person."""
+        # Subjects and cameras go round, so that every class has the same pairs of them.
+        subject = str(repeat % NUM_SUBJECTS + 1)
+        camera = str((repeat // NUM_SUBJECTS + repeat % NUM_SUBJECTS) % len(CAMERAS) + 1)
+        timing = self._stream(number, _TIMING)
+        frames = int(timing.integers(FRAMES[0], FRAMES[1] + 1))
+        envelope = action_envelope(timing, frames)
+        return subject, camera, envelope, CAMERAS[camera][0] + timing.normal(0, 3)
 
     def make_bodies(self, arm: str, number: int, subject: str, envelope: np.ndarray) -> np.ndarray:
         """Bodies on the spot, before any sensor; told the arm motion, never the hand action.
@@ -213,12 +206,32 @@ class SyntheticSample:
             tuple[np.ndarray, np.ndarray]: hand (M, 2, T, 21, 3) crop fractions, missing ones 0,
             and score (M, 2, T).
         """
-        count = len(envelope)
-        hands, scores = np.zeros((persons, 2, count, 21, 3)), np.zeros((persons, 2, count))
-        rng, sensor = self._stream(number, _HAND), self._stream(number, _HAND_SENSOR)
+        poses = self.pose_hands(action, persons, number, subject, envelope, view)
+        hands, scores = np.zeros_like(poses), np.zeros(poses.shape[:3])
+        sensor = self._stream(number, _HAND_SENSOR)
+        acting = 0 if self.subjects[subject][2] else 1
+        for person, side in np.ndindex(persons, 2):
+            never_seen = NEVER_SEEN[0 if (person, side) == (0, acting) else 1]
+            hands[person, side], scores[person, side] = _sense_hand(
+                sensor, poses[person, side], never_seen
+            )
+        return hands, scores
+
+    def pose_hands(
+        self,
+        action: str,
+        persons: int,
+        number: int,
+        subject: str,
+        envelope: np.ndarray,
+        view: float,
+    ) -> np.ndarray:
+        """Hands before any sensor: metres from the wrist, camera axes, (M, 2, T, 21, 3)."""
+        hands = np.zeros((persons, 2, len(envelope), 21, 3))
+        rng = self._stream(number, _HAND)
         for person in range(persons):
             size, speed, left = self.subjects[subject] if person == 0 else self._partner(number)
-            time = np.arange(count) / FPS * speed
+            time = np.arange(len(envelope)) / FPS * speed
             for side in range(2):
                 acting = person == 0 and side == (0 if left else 1)
                 angles = relaxed(rng, time)
@@ -232,12 +245,8 @@ class SyntheticSample:
                 pose = rotate(_euler(wobble), pose)
                 if side == 0:
                     pose = pose * (-1, 1, 1)  # a left hand is a right hand's mirror image
-                hands[person, side], scores[person, side] = _sense_hand(
-                    sensor,
-                    rotate(rotation('y', view), pose),
-                    NEVER_SEEN[0] if acting else NEVER_SEEN[1],
-                )
-        return hands, scores
+                hands[person, side] = rotate(rotation('y', view), pose)
+        return hands
 
     def _sense_bodies(
         self, body: np.ndarray, number: int
@@ -270,7 +279,7 @@ class SyntheticSample:
         return *_person(rng), bool(rng.random() < 0.2)
 
 
-def write_sample(path: str | Path, seed: int = 0, clips_per_class: int = 40) -> SyntheticSample:
+def write_sample(path: str | Path, seed: int = 0, clips_per_class: int = 32) -> SyntheticSample:
     """Makes a store of the sample at `path`."""
     sample = SyntheticSample(seed, clips_per_class)
     with StoreWriter(
@@ -287,22 +296,6 @@ def write_sample(path: str | Path, seed: int = 0, clips_per_class: int = 40) -> 
         for clip in sample:
             writer.add(clip)
     return sample
-
-
-def to_camera(points: np.ndarray, view: float, distance: float, height: float) -> np.ndarray:
-    """World (floor at y = 0) to a level Kinect.
-
-    It stands `distance` metres away, `view` degrees around the person, `height` metres above the
-    floor.
-    """
-    turned = np.einsum('ij,...j->...i', rotation('y', view), points)
-    return turned + np.array([0.0, -height, distance])
-
-
-def project(points: np.ndarray) -> np.ndarray:
-    """Camera metres (..., 3) to pixels (..., 2) of the 1920 x 1080 picture, x right and y down."""
-    x, y, z = np.moveaxis(points, -1, 0)
-    return np.stack([IMAGE_SIZE[0] / 2 + FOCAL * x / z, IMAGE_SIZE[1] / 2 - FOCAL * y / z], axis=-1)
 
 
 def action_envelope(rng: np.random.Generator, frames: int) -> np.ndarray:

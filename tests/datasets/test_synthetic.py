@@ -3,6 +3,8 @@ import inspect
 import numpy as np
 import pytest
 
+from bharnet_mm.datasets.camera import project
+from bharnet_mm.datasets.ceilings import NEVER_SEEN, body_ceiling, fused_ceiling, hand_ceiling
 from bharnet_mm.datasets.gestures import GESTURES, HAND_ACTIONS, Gesture, find_gestures
 from bharnet_mm.datasets.kinematics import hand_pose
 from bharnet_mm.datasets.store import ClipStore
@@ -10,14 +12,9 @@ from bharnet_mm.datasets.synthetic import (
     CROP,
     FRAMES,
     LEFT_HANDED,
-    NEVER_SEEN,
     SPLITS,
     SyntheticSample,
     action_envelope,
-    body_ceiling,
-    fused_ceiling,
-    hand_ceiling,
-    project,
     write_sample,
 )
 from bharnet_mm.errors import ConfigError
@@ -37,13 +34,17 @@ def only(name, repeat=0, **options):
 
 
 def test_ceilings_by_hand():
-    assert len(GESTURES) == 12
-    assert body_ceiling() == 6 / 12
+    assert len(GESTURES) == 16
+    assert body_ceiling() == 6 / 16
     # Six hand actions; pinch and fist also with two persons.
-    assert hand_ceiling(never_seen=0) == 8 / 12
-    assert hand_ceiling(never_seen=0.25) == pytest.approx(0.75 * 8 / 12 + 0.25 * 2 / 12)
-    assert fused_ceiling(never_seen=0) == 1
-    assert fused_ceiling(never_seen=0.25) == pytest.approx(0.75 + 0.25 / 2)
+    assert hand_ceiling(never_seen=0) == 8 / 16
+    assert hand_ceiling(never_seen=0.25) == pytest.approx(0.75 * 8 / 16 + 0.25 * 2 / 16)
+    # Four classes have arms and fingers of another one and differ from it in what is held.
+    assert fused_ceiling(never_seen=0) == 12 / 16
+    assert fused_ceiling(never_seen=0.25) == pytest.approx(0.75 * 12 / 16 + 0.25 * 6 / 16)
+    assert fused_ceiling(never_seen=0.25, picture=True) == 1
+    pair = ['raise + fist', 'raise + fist + yellow stick']
+    assert body_ceiling(pair) == hand_ceiling(pair) == fused_ceiling(pair) == 0.5
     pair = ['raise + point', 'raise + fist']
     assert body_ceiling(pair) == 0.5 and hand_ceiling(pair, never_seen=0) == 1
     pair = ['raise + fist', 'push + fist']
@@ -51,7 +52,9 @@ def test_ceilings_by_hand():
 
 
 def test_classes_differ_as_pairs_and_names():
-    assert len({(g.arm, g.hand) for g in GESTURES}) == len({g.name for g in GESTURES}) == 12
+    assert len({(g.arm, g.hand) for g in GESTURES}) == 12
+    assert len({(g.arm, g.hand, g.held) for g in GESTURES}) == 16
+    assert len({g.name for g in GESTURES}) == 16
     assert {g.persons for g in GESTURES} == {1, 2}
     assert find_gestures([g.name for g in GESTURES]) == list(GESTURES)
     with pytest.raises(ConfigError, match='somersault'):
@@ -85,6 +88,13 @@ def test_the_hand_does_not_know_the_body():
             assert np.abs(first.body - second.body).max() > 0.2
 
 
+def test_neither_body_nor_hand_knows_the_object():
+    for repeat in range(4):
+        first, second = (only(f'raise + fist{held}', repeat) for held in ('', ' + yellow stick'))
+        for field in ('body', 'body_score', 'body_pixel', 'hand', 'hand_score', 'frame_index'):
+            np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
+
+
 def test_any_pair_of_motion_and_action_has_these_properties():
     fist, point = Gesture('wave', 'fist'), Gesture('wave', 'point')
     np.testing.assert_array_equal(only(fist).body, only(point).body)
@@ -107,11 +117,11 @@ def test_no_two_clips_share_a_body(clips):
 
 def test_clips_are_valid_and_varied(clips):
     for clip in clips:
-        clip.validate(BODY, HAND, 12)
+        clip.validate(BODY, HAND, 16)
         assert FRAMES[0] <= clip.body.shape[1] <= FRAMES[1]
         assert len(clip.body) == GESTURES[clip.label].persons
     assert len({clip.body.shape[1] for clip in clips}) > 20
-    assert len({(c.label, c.subject) for c in clips}) == 12 * 8
+    assert len({(c.label, c.subject) for c in clips}) == 16 * 8
     assert {c.camera for c in clips} == {'1', '2', '3'}
 
 
@@ -262,16 +272,16 @@ def test_envelope():
 def test_store_is_labelled_synthetic_and_its_splits_are_clean(tmp_path):
     sample = write_sample(tmp_path / 'sample', clips_per_class=8)
     store = ClipStore(tmp_path / 'sample')
-    assert store.meta['name'] == 'synthetic sample' and len(store) == len(sample) == 96
+    assert store.meta['name'] == 'synthetic sample' and len(store) == len(sample) == 128
     assert store.classes == [g.name for g in GESTURES] and set(store.splits) == set(SPLITS)
     assert store.verify() == []
     for protocol, field in (('xsub', 'subject'), ('xview', 'camera')):
         train, test = (store.select(f'{protocol}_{part}') for part in ('train', 'test'))
-        assert len(train) + len(test) == 96 and not set(train) & set(test)
+        assert len(train) + len(test) == 128 and not set(train) & set(test)
         values = store.column(field)
         assert not set(values[train]) & set(values[test])
-        assert set(store.labels[train]) == set(store.labels[test]) == set(range(12))
-    for i in (0, 41, 95):
+        assert set(store.labels[train]) == set(store.labels[test]) == set(range(16))
+    for i in (0, 41, 127):
         expected = sample.clip(*divmod(i, 8))
         np.testing.assert_array_equal(store[i].body, expected.body)
         np.testing.assert_array_equal(store[i].hand, expected.hand)

@@ -155,7 +155,7 @@ SAMPLE = """
 <!-- run -->
 ```bash
 python tools/data/sample.py \\
-    data/sample --clips-per-class 1  # 12 clips
+    data/sample --clips-per-class 1  # 16 clips
 ls data/sample && GPUS=2 echo done | cat
 ```
 
@@ -179,7 +179,7 @@ def test_blocks_are_found_and_run(tmp_path):
         ['cat'],
     ]
     (printed,) = run_marked(blocks, tmp_path / 'copy')
-    assert '12 synthetic clips' in printed and 'store.json' in printed and 'done' in printed
+    assert '16 synthetic clips' in printed and 'store.json' in printed and 'done' in printed
     assert (tmp_path / 'copy/data/sample/store.json').exists()
 
 

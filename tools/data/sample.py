@@ -1,24 +1,31 @@
-"""Makes the embedded, synthetic sample: a clip store whose experts have known ceilings."""
+"""Makes the embedded, synthetic sample: a clip store whose experts have known ceilings, and its videos."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from bharnet_mm.datasets.synthetic import body_ceiling, fused_ceiling, hand_ceiling, write_sample
+from bharnet_mm.datasets.ceilings import body_ceiling, fused_ceiling, hand_ceiling
+from bharnet_mm.datasets.sample_videos import write_videos
+from bharnet_mm.datasets.synthetic import write_sample
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', help='folder of the new clip store')
+    parser.add_argument('--videos', metavar='DIR', help='render the clips to video files there')
     parser.add_argument('--seed', type=int, default=0, help='of everything random')
-    parser.add_argument('--clips-per-class', type=int, default=40)
+    parser.add_argument('--clips-per-class', type=int, default=32)
+    parser.add_argument('--workers', type=int, help='processes that render (one a core)')
     args = parser.parse_args(argv)
     sample = write_sample(args.out, args.seed, args.clips_per_class)
+    if args.videos:
+        write_videos(args.videos, sample, args.workers)
     print(
         f'{args.out}: {len(sample)} synthetic clips of {len(sample.classes)} classes. Ceilings: '
-        f'body {body_ceiling():.3f}, hand {hand_ceiling():.3f}, both {fused_ceiling():.3f}.'
+        f'body {body_ceiling():.3f}, hand {hand_ceiling():.3f}, both {fused_ceiling():.3f}, '
+        f'with the picture {fused_ceiling(picture=True):.3f}.'
     )
 
 

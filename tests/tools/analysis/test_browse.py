@@ -26,9 +26,9 @@ def store(tmp_path_factory):
 
 def test_draws_some_clips(store, tmp_path, capsys):
     tool('data/sample.py')(tmp_path / 'again', '--clips-per-class', 1)
-    assert '12 synthetic clips of 12 classes' in capsys.readouterr().out
+    assert '16 synthetic clips of 16 classes' in capsys.readouterr().out
     written = tool('analysis/browse.py')(store, '--n', 2, '--frames', 2, '--out', tmp_path / 'png')
-    assert [path.name for path in written] == ['synthetic00000.png', 'synthetic00011.png']
+    assert [path.name for path in written] == ['synthetic00000.png', 'synthetic00015.png']
     assert all(path.read_bytes().startswith(b'\x89PNG') for path in written)
 
 

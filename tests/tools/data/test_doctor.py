@@ -77,16 +77,16 @@ def test_the_page_stands_alone(store, tmp_path, capsys):
     head, data = picture.split(',')
     assert head == 'data:image/png;base64' and base64.b64decode(data).startswith(b'\x89PNG')
     assert page.tags.count('svg') == 1 and '<script>alert("&")</script>' in page.text
-    for word in ('a & b', 'Fit for training', 'xview_test', 'no left hand', '96 clips'):
+    for word in ('a & b', 'Fit for training', 'xview_test', 'no left hand', '128 clips'):
         assert word in page.text
     printed = capsys.readouterr().out
     assert 'fit for training: 0 errors' in printed and 'xsub_train' in printed
 
     content = json.loads((tmp_path / 'p.json').read_text(encoding='utf-8'))
-    assert content['exit_status'] == 0 and content['totals']['clips'] == 96
-    assert sum(content['lengths']['counts']) == 96
+    assert content['exit_status'] == 0 and content['totals']['clips'] == 128
+    assert sum(content['lengths']['counts']) == 128
     assert len(content['lengths']['edges']) == len(content['lengths']['counts']) + 1
-    assert [row['clips'] for row in content['classes']] == [8] * 12
+    assert [row['clips'] for row in content['classes']] == [8] * 16
     assert content['classes'][1]['splits']['xsub_test'] == 3
 
 
