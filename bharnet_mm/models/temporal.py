@@ -227,13 +227,17 @@ class MaxOfThree(torch.autograd.Function):
 
         # threshold_backward passes its gradient where a value is above the threshold: one pass,
         # where a mask takes several.
-        def where_equal(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
-            return torch.ops.aten.threshold_backward(g, a - b, -torch.finfo(a.dtype).tiny)
-
-        grad_x = where_equal(grad, x, y)
+        never = -torch.finfo(x.dtype).tiny
+        x, y, grad = x.contiguous(), y.contiguous(), grad.contiguous()
+        grad_x = torch.ops.aten.threshold_backward(grad, x - y, never)
         rest = grad - grad_x
-        before = where_equal(rest[..., 1:], x[..., :-1], y[..., 1:])
-        grad_x[..., :-1] += before
-        rest[..., 1:] -= before
-        grad_x[..., 1:] += rest[..., :-1]
+        # The neighbours, in the flattened tensors, since slices of the last axis are slow; the first
+        # frame of a row has none before.
+        flat_x, flat_rest, flat_grad = x.view(-1), rest.view(-1), grad_x.view(-1)
+        below = flat_x[:-1] - y.view(-1)[1:]
+        below[x.size(-1) - 1 :: x.size(-1)] = -1
+        before = torch.ops.aten.threshold_backward(flat_rest[1:], below, never)
+        flat_grad[:-1] += before
+        flat_rest[1:] -= before
+        flat_grad[1:] += flat_rest[:-1]
         return grad_x, None
