@@ -14,6 +14,7 @@ import pickle
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def our_pipeline(parts: str) -> list[dict]:
 
 
 def peer_pipeline() -> Callable[[dict], dict]:
-    """MMAction2's pipeline of its graph networks, body only."""
+    """MMAction2's pipeline of its graph networks."""
     import mmaction.datasets.transforms  # noqa: F401
     from mmaction.registry import TRANSFORMS
 
@@ -96,23 +97,23 @@ def main() -> None:
         )
         loaded = {i: pickle.loads(path.read_bytes()) for i, path in pickles.items()}
 
-        def peer_clip(i: int) -> None:
+        def peer_clip(i: int, parts: str) -> None:
             clip = loaded[i]
-            frames = clip['body'].shape[1]
+            keypoint = clip['body'].copy()
+            if parts == 'both':  # hands as further joints of their person, as unified graphs have them
+                hands = clip['hand'].transpose(0, 2, 1, 3, 4)
+                keypoint = np.concatenate((keypoint, hands.reshape(*keypoint.shape[:2], 42, 3)), 2)
+            frames = keypoint.shape[1]
             info = dict(frame_dir=clip['frame_dir'], label=clip['label'], total_frames=frames)
-            peer(
-                info
-                | dict(
-                    keypoint=clip['body'].copy(), start_index=0, modality='Pose', test_mode=False
-                )
-            )
+            peer(info | dict(keypoint=keypoint, start_index=0, modality='Pose', test_mode=False))
 
         contenders = {
             'read: store': lambda i: touch(store[i]),
             'read: one pickle a clip': lambda i: pickle.loads(pickles[i].read_bytes()),
             'pipeline: ours, body and hands': both.__getitem__,
             'pipeline: ours, body only': body.__getitem__,
-            'pipeline: MMAction2, body only': peer_clip,
+            'pipeline: MMAction2, body and hands': partial(peer_clip, parts='both'),
+            'pipeline: MMAction2, body only': partial(peer_clip, parts='body'),
         }
         rates: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(args.rounds + 1):
