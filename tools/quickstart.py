@@ -1,6 +1,7 @@
-"""Makes the synthetic sample, trains BHaRNet-B on it, tests the checkpoint and shows the result.
+"""Makes the synthetic sample and its videos, trains BHaRNet-M on it, tests the checkpoint and shows the result.
 
-What `make quickstart` runs after installing. It writes `data/sample` and `work_dirs/quickstart`.
+What `make quickstart` runs after installing. It writes `data/sample`, `data/sample_videos`, `data/sample_rois` and
+`work_dirs/quickstart`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/bharnet_b_sample.py'
+CONFIG = 'configs/bharnet_m_sample.py'
+STORE, VIDEOS, REGIONS = 'data/sample', 'data/sample_videos', 'data/sample_rois'
 
 
 def run(*command: str) -> None:
@@ -43,12 +45,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
-    store, work_dir = ROOT / 'data/sample', ROOT / 'work_dirs/quickstart'
-    # Both belong to the quickstart alone; what an earlier run left must not pass for this one's.
-    for folder in (store, work_dir):
+    work_dir = ROOT / 'work_dirs/quickstart'
+    # All belong to the quickstart alone; what an earlier run left must not pass for this one's.
+    for folder in (ROOT / STORE, ROOT / VIDEOS, ROOT / REGIONS, work_dir):
         shutil.rmtree(folder, ignore_errors=True)
 
-    run('tools/data/sample.py', 'data/sample')
+    run('tools/data/sample.py', STORE, '--videos', VIDEOS)
+    run('tools/data/extract_rois.py', VIDEOS, STORE, REGIONS, '--cell', '24')  # as in the config
     run('tools/train.py', CONFIG, '--work-dir', 'work_dirs/quickstart', *options)
     checkpoint = str(last_checkpoint(work_dir))
     dump = ['--dump', 'work_dirs/quickstart/scores.npz']
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     scores = load_scores(work_dir / 'scores.npz')
     picture = work_dir / 'quickstart.png'
-    draw_report(picture, scores, read_curve(work_dir), ClipStore(store))
+    draw_report(picture, scores, read_curve(work_dir), ClipStore(ROOT / STORE))
     Console().print(make_table(scores))
     print(f'Picture: {picture.relative_to(ROOT)}')
 

@@ -34,7 +34,7 @@ def test_what_is_held_is_seen_at_the_acting_hand_and_nowhere_else(name):
         if not clip.body_score[0, t]:
             continue
         x, y = clip.body_pixel[0, t, BODY.index(f'{side}_hand')] / 4
-        box = slice(max(int(y) - 26, 0), int(y) + 26), slice(max(int(x) - 26, 0), int(x) + 26)
+        box = slice(max(int(y) - 32, 0), int(y) + 32), slice(max(int(x) - 32, 0), int(x) + 32)
         seen = near(image, OBJECTS[name].color)
         assert seen > 15 and near(image[box], OBJECTS[name].color) == seen
 
