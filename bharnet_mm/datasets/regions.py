@@ -222,26 +222,53 @@ class ClipRegions:
             ``(R cell, cell, 3)`` uint8, and ``(R,)`` whether anybody's region is in the picture. What lies
             beyond the picture's edge is black.
         """
-        cell, num_parts = self.grid.cell, len(self.grid.parts)
-        out = np.zeros((num_parts * cell, cell, 3), np.uint8)
-        mask = np.zeros(num_parts, bool)
-        height, width = image.shape[:2]
-        scale = np.ones(2)
-        if all(self.image_size) and self.image_size != (width, height):
-            scale = np.array([width, height]) / self.image_size
-        people = [p for p in self.order if self.visible[p, t]]
-        for place, p in enumerate(people):
-            wide, side = cell // len(people), self.sides[p] * np.sqrt(scale.prod())
-            for row in range(num_parts):
-                x, y = (self.centers[p, t, row] + 0.5) * scale
-                inside = 0 <= x < width and 0 <= y < height
-                if not (inside and self.known[p, t, row] and side > 0):
-                    continue
-                mask[row] = True
-                out[row * cell : (row + 1) * cell, place * wide : (place + 1) * wide] = _cut(
-                    image, (x, y), (side * wide / cell, side), (wide, cell)
-                )
+        cell = self.grid.cell
+        out = np.zeros((len(self.grid.parts) * cell, cell, 3), np.uint8)
+        mask = np.zeros(len(self.grid.parts), bool)
+        for box in self.boxes(t, image.shape[1::-1]):
+            mask[box.row] = True
+            wide = cell // box.of
+            rows, columns = (
+                slice(box.row * cell, (box.row + 1) * cell),
+                slice(box.place * wide, None),
+            )
+            piece = _cut(image, box.center, box.size, (wide, cell))
+            out[rows, columns][:, :wide] = piece
         return out, mask
+
+    def boxes(self, t: int, size: tuple[int, int]) -> list[RegionBox]:
+        """What frame t of the clip shows of the regions, in a picture of ``size`` (width, height)."""
+        scale = np.ones(2)
+        if all(self.image_size) and self.image_size != tuple(size):
+            scale = np.array(size) / self.image_size
+        people = [p for p in self.order if self.visible[p, t]]
+        out = []
+        for place, p in enumerate(people):
+            side = float(self.sides[p] * np.sqrt(scale.prod()))
+            for row in range(len(self.grid.parts)):
+                x, y = ((self.centers[p, t, row] + 0.5) * scale).tolist()
+                inside = 0 <= x < size[0] and 0 <= y < size[1]
+                if inside and self.known[p, t, row] and side > 0:
+                    wide = side / len(people)
+                    out.append(RegionBox(row, place, len(people), (x, y), (wide, side)))
+        return out
+
+
+@dataclass(frozen=True)
+class RegionBox:
+    """One region in one frame.
+
+    Args:
+        row: Of the grid.
+        place, of: Which of how many people in the cell.
+        center, size: In pixels, (x, y) and (width, height); the middle of the first pixel is (0.5, 0.5).
+    """
+
+    row: int
+    place: int
+    of: int
+    center: tuple[float, float]
+    size: tuple[float, float]
 
 
 def make_grids(

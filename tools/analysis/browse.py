@@ -2,6 +2,10 @@
 
 python tools/analysis/browse.py data/sample --n 5 --out work_dirs/browse
 python tools/analysis/browse.py data/sample --clip synthetic00041 --out work_dirs/browse
+
+With --videos: frames of the video with the regions that M looks at, above the grid that they make.
+
+python tools/analysis/browse.py data/sample --n 5 --videos data/sample_videos --out work_dirs/regions
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bharnet_mm.apis.region_picture import save_regions
 from bharnet_mm.apis.visualizer import save_clip
 from bharnet_mm.datasets import ClipStore
 
@@ -26,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     which.add_argument('--clip', nargs='+', help='clip ids')
     which.add_argument('--n', type=int, help='this many clips, evenly spread over the store')
     parser.add_argument('--frames', type=int, default=6, help='frames a clip')
+    parser.add_argument('--videos', type=Path, help='folder of the videos: draw regions')
     parser.add_argument('--out', type=Path, required=True, help='folder for the PNG files')
     args = parser.parse_args(argv)
 
@@ -39,13 +45,19 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     for i in numbers:
         clip = store[int(i)]
         path = args.out / (clip.clip_id.replace('/', '_') + '.png')
+        title = f'{store.name}: {store.classes[clip.label]} ({clip.clip_id})'
+        if args.videos:
+            save_regions(path, clip, store.body_layout, args.videos, title=title)
+            print(path)
+            written.append(path)
+            continue
         save_clip(
             path,
             clip,
             store.body_layout,
             store.hand_layout if store.has_hands else None,
             num_frames=args.frames,
-            title=f'{store.name}: {store.classes[clip.label]} ({clip.clip_id})',
+            title=title,
         )
         print(path)
         written.append(path)

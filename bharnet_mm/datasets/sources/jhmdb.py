@@ -1,0 +1,79 @@
+"""JHMDB: the official splits. Its videos are read by the extraction."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from ...errors import SourceError
+
+_FILE = re.compile(r'(.+)_test_split([123])\.txt')
+_SIDES = {'1': 'train', '2': 'test', 'train': 'train', 'test': 'test'}
+
+
+def read_splits(path: Path) -> dict[str, list[str]]:
+    """The three official splits as lists of clip ids, `<class>/<video without .avi>`.
+
+    Args:
+        path: The folder `splits` of the data set, with files `<class>_test_split<k>.txt` whose lines are
+            `<video>.avi 1` (train) or `... 2` (test); or one CSV file with columns `path`, `split1`,
+            `split2`, `split3` whose values are `train` or `test`.
+
+    Returns:
+        `jhmdb1_train`, `jhmdb1_test` to `jhmdb3_test`.
+
+    Raises:
+        SourceError: Neither, or a line of another form.
+    """
+    rows = _from_csv(path) if path.is_file() else _from_folder(path)
+    splits: dict[str, list[str]] = {}
+    for number in '123':
+        for side in ('train', 'test'):
+            ids = [name for name, k, value in rows if (k, _SIDES[value]) == (number, side)]
+            splits[f'jhmdb{number}_{side}'] = [name.removesuffix('.avi') for name in ids]
+    if not all(splits.values()):
+        empty = [name for name, ids in splits.items() if not ids]
+        raise SourceError(str(path), f'no clip of {empty}', 'three splits', 'give all of the files')
+    return splits
+
+
+def _from_csv(path: Path) -> list[tuple[str, str, str]]:
+    with open(path, encoding='utf-8', newline='') as stream:
+        rows = list(csv.DictReader(stream))
+    columns = {'path', 'split1', 'split2', 'split3'}
+    for number, row in enumerate(rows, 2):
+        if not columns <= set(row) or any(row[f'split{k}'] not in _SIDES for k in '123'):
+            raise SourceError(
+                f'{path}, line {number}',
+                repr(row),
+                'path and, in split1 to split3, train or test',
+                'give the folder splits of the data set instead',
+            )
+    return [(row['path'], k, row[f'split{k}']) for row in rows for k in '123']
+
+
+def _from_folder(path: Path) -> list[tuple[str, str, str]]:
+    rows = []
+    for file in sorted(path.glob('*_test_split?.txt')):
+        match = _FILE.fullmatch(file.name)
+        for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+            words = line.split()
+            if not words:
+                continue
+            if match is None or len(words) != 2 or words[1] not in ('1', '2'):
+                raise SourceError(
+                    f'{file}, line {number}',
+                    repr(line),
+                    '<video>.avi and 1 (train) or 2 (test)',
+                    'take the file from the data set again',
+                )
+            rows.append((f'{match[1]}/{words[0]}', match[2], words[1]))
+    if not rows:
+        raise SourceError(
+            str(path),
+            'no split files',
+            '<class>_test_split1.txt and so on, or a CSV file',
+            'correct the path',
+        )
+    return rows

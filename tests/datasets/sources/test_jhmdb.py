@@ -1,0 +1,60 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bharnet_mm.datasets.sources.jhmdb import read_splits
+from bharnet_mm.errors import SourceError
+
+REAL = Path(__file__).resolve().parents[3].parent / 'shared/data/jhmdb_splits.csv'
+CSV = """path,label_name,split1,split2,split3
+wave/a.avi,wave,train,test,train
+wave/b.avi,wave,test,train,train
+run/c.avi,run,train,train,test
+"""
+LISTS = {
+    'wave_test_split1.txt': 'a.avi 1\nb.avi 2\n\n',
+    'wave_test_split2.txt': 'a.avi 2\nb.avi 1\n',
+    'wave_test_split3.txt': 'a.avi 1\nb.avi 1\n',
+    'run_test_split1.txt': 'c.avi 1\n',
+    'run_test_split2.txt': 'c.avi 1\n',
+    'run_test_split3.txt': 'c.avi 2\n',
+}
+
+
+def write_lists(folder, **changed):
+    folder.mkdir()
+    for name, text in (LISTS | changed).items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_both_forms_say_the_same(tmp_path):
+    (tmp_path / 'splits.csv').write_text(CSV)
+    table, lists = read_splits(tmp_path / 'splits.csv'), read_splits(write_lists(tmp_path / 'l'))
+    assert {k: sorted(v) for k, v in table.items()} == {k: sorted(v) for k, v in lists.items()}
+    assert table['jhmdb1_train'] == ['wave/a', 'run/c'] and table['jhmdb1_test'] == ['wave/b']
+    assert table['jhmdb3_test'] == ['run/c'] and len(table) == 6
+
+
+def test_what_is_wrong_is_said(tmp_path):
+    with pytest.raises(SourceError, match='no split files'):
+        read_splits(tmp_path)
+    with pytest.raises(SourceError, match='line 1.*b.avi 3'):
+        read_splits(write_lists(tmp_path / 'a', **{'wave_test_split2.txt': 'b.avi 3\n'}))
+    (tmp_path / 'x.csv').write_text(CSV.replace('run,train,train', 'run,train,maybe'))
+    with pytest.raises(SourceError, match='line 4'):
+        read_splits(tmp_path / 'x.csv')
+    (tmp_path / 'y.csv').write_text(CSV.replace('test', 'train'))
+    with pytest.raises(SourceError, match="no clip of .*'jhmdb1_test'"):
+        read_splits(tmp_path / 'y.csv')
+
+
+@pytest.mark.skipif(not REAL.exists(), reason='shared/data/jhmdb_splits.csv is not here')
+def test_the_real_splits():
+    splits = read_splits(REAL)
+    sizes = Counter({name: len(ids) for name, ids in splits.items()})
+    assert [sizes[f'jhmdb{k}_train'] for k in (1, 2, 3)] == [660, 658, 663]
+    for k in (1, 2, 3):
+        train, test = set(splits[f'jhmdb{k}_train']), set(splits[f'jhmdb{k}_test'])
+        assert not train & test and len(train | test) == 928

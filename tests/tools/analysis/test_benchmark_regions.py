@@ -1,0 +1,39 @@
+import importlib.util
+import json
+
+from command import ROOT
+
+from bharnet_mm.datasets.extraction.rois import extract_regions
+from bharnet_mm.datasets.regions import RegionGrid
+from bharnet_mm.datasets.sample_videos import write_videos
+from bharnet_mm.datasets.synthetic import write_sample
+
+
+def test_reads_both_and_writes_the_rates(tmp_path):
+    sample = write_sample(tmp_path / 'store', clips_per_class=1)
+    sample.gestures = sample.gestures[:3]
+    write_videos(tmp_path / 'videos', sample, workers=0)
+    extract_regions(
+        tmp_path / 'videos', tmp_path / 'store', tmp_path / 'rois', RegionGrid(cell=16), workers=0
+    )
+    path = ROOT / 'tools/analysis/benchmark_regions.py'
+    spec = importlib.util.spec_from_file_location('benchmark_regions', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    places = [str(tmp_path / name) for name in ('store', 'videos', 'rois')]
+    rows = module.main(
+        [
+            *places,
+            '--clips',
+            '5',
+            '--rounds',
+            '1',
+            '--workers',
+            '0',
+            '--out',
+            str(tmp_path / 'x.json'),
+        ]
+    )
+    assert json.loads((tmp_path / 'x.json').read_text()) == rows
+    assert rows['workers_0']['store_clips_per_s'] > 0 < rows['workers_0']['videos_clips_per_s']
+    assert rows['clips'] == 5 and rows['frame_size'] == [480, 270]
