@@ -83,7 +83,9 @@ def train(jobs: list[tuple[Entry, str, int]], workers: int) -> list[str]:
         try:
             run_fold(entry, value, seed)
         except Exception as error:  # one broken config must not cost the night
-            return f'{entry.folder(value, seed)}: {error}'
+            failure = f'{entry.folder(value, seed)}: {error}'
+            print(f'failed: {failure}', flush=True)
+            return failure
         print(f'{entry.work_dir.name} {value} seed {seed}: done', flush=True)
         return None
 

@@ -9,11 +9,13 @@ not run again, an interrupted one goes on from its last checkpoint. Writes `summ
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +107,31 @@ def fold_config(entry: Entry, value: str) -> Config:
     return cfg
 
 
+def digest(cfg: Config) -> str:
+    """Of what decides a fold's result: model, clips, pipelines and schedule; not of paths."""
+    names = ('model', 'train_dataloader', 'test_dataloader')
+    names += ('optim_wrapper', 'param_scheduler', 'train_cfg')
+    everything = copy.deepcopy(cfg.to_dict())
+    parts = {name: everything[name] for name in names}
+    for name in ('train_dataloader', 'test_dataloader'):
+        parts[name]['dataset'].pop('store')
+    return f'{zlib.crc32(json.dumps(parts, sort_keys=True, default=str).encode()):08x}'
+
+
+def check_unchanged(folder: Path, cfg: Config) -> None:
+    """Refuses to go on with, or to count, a fold that was trained with another config."""
+    file, now = folder / 'config.crc32', digest(cfg)
+    if file.exists() and file.read_text().strip() != now:
+        raise ConfigError(
+            f'{folder}',
+            'a fold that was begun with another config',
+            'the same model, pipelines and schedule in all folds and seeds',
+            'remove the folder to train it again, or restore the config',
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(now + '\n')
+
+
 def run_fold(entry: Entry, value: str, seed: int) -> Path:
     """Trains and tests one fold, unless it is done; returns the score file.
 
@@ -113,11 +140,12 @@ def run_fold(entry: Entry, value: str, seed: int) -> Path:
     """
     folder = entry.folder(value, seed)
     scores = folder / 'scores.npz'
+    cfg = fold_config(entry, value)
+    check_unchanged(folder, cfg)
     if scores.exists():
         return scores
-    folder.mkdir(parents=True, exist_ok=True)
     config = folder / 'fold.py'
-    fold_config(entry, value).dump(config)
+    cfg.dump(config)
     resumed = (folder / 'last_checkpoint').exists()
     train = [config, '--work-dir', folder, '--seed', seed, '--resume', '--no-validate']
     with open(folder / 'output.log', 'a') as log:

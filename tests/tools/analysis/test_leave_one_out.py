@@ -65,6 +65,21 @@ def test_a_feature_without_a_place_is_refused(tmp_path):
         entry.read()
 
 
+def test_folds_of_changed_configs_are_not_mixed(tmp_path):
+    config = str(ROOT / 'configs/bharnet_p_asl10.py')
+    entry = tool.Entry(config, tmp_path)
+    folder = entry.folder('S1', 0)
+    tool.check_unchanged(folder, tool.fold_config(entry, 'S1'))
+    moved = tool.Entry(config, tmp_path, cfg_options={'train_dataloader.dataset.store': 'other'})
+    tool.check_unchanged(
+        folder, tool.fold_config(moved, 'S1')
+    )  # where the clips lie does not matter
+    for options in ({'optim_wrapper.optimizer.lr': 0.1}, {'model.cls_head.loss_nor': 0.1}):
+        changed = tool.Entry(config, tmp_path, cfg_options=options)
+        with pytest.raises(ConfigError, match='another config'):
+            tool.check_unchanged(folder, tool.fold_config(changed, 'S1'))
+
+
 def test_a_tool_that_fails_says_so_and_processor_time_is_counted(tmp_path):
     with open(tmp_path / 'log', 'w') as log:
         cost = tool.run_tool('train.py', ['--help'], log, 1)
