@@ -5,6 +5,9 @@ python tools/analysis/benchmark.py --out docs/benchmark
 Each contender lives in a process of its own, which gives its peak memory; one process works at a
 time, round after round in turn, so that whatever else the machine does hits all alike. Reported are
 medians and the range of the middle half. Compare ratios of one run, not rates of two.
+
+`NAME, plain` is the same network as published code writes it: 1x1 convolutions by conv2d, gathered
+samples, batch norm by itself, and every slot of persons and hands computed, absent or not.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import bharnet_mm.models  # mends the platform before MMAction2 is imported
 
 CLASSES = 120
 FRAMES = 64
+CELL = 48
 ATTENTION = dict(body_joints=25)
 
 
@@ -55,11 +59,27 @@ def bharnet(
     )
 
 
-def unified_graph() -> dict:
-    """Body and two hands in one graph, in the form of MMAction2's ``Graph``."""
+def bharnet_m() -> dict:
+    """Config of BHaRNet-M: P and ResNet-18 on a grid of regions."""
+    config = bharnet(('interactive',))
+    config['type'] = 'BHaRNetM'
+    config['rgb'] = dict(type='BodyGuidedRGB', backbone=dict(type='ResNet', depth=18))
+    config['cls_head'] |= dict(
+        in_channels=dict(body=256, hand=256, rgb=512), modalities=('body', 'hand', 'rgb')
+    )
+    return config
+
+
+def unified_skeleton():
+    """Body and two hands in one graph of 67 joints."""
     from bharnet_mm.layouts import get_layout, unified_layout
 
-    layout = unified_layout(get_layout('kinect_v2'), get_layout('hand'))
+    return unified_layout(get_layout('kinect_v2'), get_layout('hand'))
+
+
+def unified_graph() -> dict:
+    """The same in the form of MMAction2's ``Graph``."""
+    layout = unified_skeleton()
     inward = [
         (layout.index(child), layout.index(parent)) for child, parent in layout.parents.items()
     ]
@@ -78,8 +98,9 @@ def stock(network: str, graph: dict | str) -> dict:
             graph_cfg=dict(layout=graph, mode='spatial'),
         ),
         'AAGCN': dict(graph_cfg=dict(layout=graph, mode='spatial')),
+        'DeGCN': dict(layout=graph),
     }[network]
-    kind = 'AAGCN' if network == 'AAGCN' else 'STGCN'
+    kind = network.rstrip('+')
     return dict(
         type='RecognizerGCN',
         backbone=dict(type=kind, **options),
@@ -88,7 +109,7 @@ def stock(network: str, graph: dict | str) -> dict:
 
 
 def contenders() -> dict[str, tuple[dict, str]]:
-    """Name → config and input: ``body``, ``hand``, ``both`` (ours) or ``stock`` / ``unified``."""
+    """Name → config and input: ``both``, ``rgb``, ``plain`` (ours), ``stock`` or ``unified``."""
     own = {
         'DeGCN body': (bharnet(parts=('body',)), 'both'),
         'DeGCN hand': (bharnet(parts=('hand',)), 'both'),
@@ -97,22 +118,25 @@ def contenders() -> dict[str, tuple[dict, str]]:
         'BHaRNet-E': (bharnet(('interactive', 'expertized'), num_stream=2, split_at=3), 'both'),
         'BHaRNet light': (bharnet(('interactive',), base_channels=32), 'both'),
     }
-    plain = {f'{name}, plain': own[name] for name in ('DeGCN body', 'BHaRNet-B', 'BHaRNet-P')}
+    own['BHaRNet-M'] = (bharnet_m(), 'rgb')
+    written = ('DeGCN body', 'DeGCN hand', 'BHaRNet-B', 'BHaRNet-P', 'BHaRNet light')
+    plain = {f'{name}, plain': (own[name][0], 'plain') for name in written}
     graph = unified_graph()
     peers = {f'{n} body': (stock(n, 'nturgb+d'), 'stock') for n in ('STGCN', 'STGCN++', 'AAGCN')}
     unified = {f'{n} unified': (stock(n, graph), 'unified') for n in ('STGCN', 'STGCN++', 'AAGCN')}
+    unified['DeGCN unified'] = (stock('DeGCN', unified_skeleton()), 'unified')
     return own | plain | peers | unified
 
 
-def make_batch(kind: str, batch: int, mix: str, seed: int = 0):
+def make_batch(kind: str, batch: int, mix: str, frames: int = FRAMES, seed: int = 0):
     """Inputs and data samples: two persons and four hands in every clip, or the mix of real clips."""
     import torch
     from mmaction.structures import ActionDataSample
 
     g = torch.Generator().manual_seed(seed)
-    body, hand = (torch.randn(batch, i, FRAMES, v, 3, generator=g) for i, v in ((2, 25), (4, 21)))
-    body_mask = torch.ones(batch, 2, FRAMES, dtype=torch.bool)
-    hand_mask = torch.ones(batch, 4, FRAMES, dtype=torch.bool)
+    body, hand = (torch.randn(batch, i, frames, v, 3, generator=g) for i, v in ((2, 25), (4, 21)))
+    body_mask = torch.ones(batch, 2, frames, dtype=torch.bool)
+    hand_mask = torch.ones(batch, 4, frames, dtype=torch.bool)
     if mix == 'single':  # one person, two hands
         body_mask[:, 1], hand_mask[:, 2:] = False, False
     elif mix == 'real':  # one person in 80 % of the clips, a third of the hands absent
@@ -123,22 +147,56 @@ def make_batch(kind: str, batch: int, mix: str, seed: int = 0):
     samples = [ActionDataSample().set_gt_label(int(y)) for y in labels]
     body = body * body_mask[..., None, None]
     hand = hand * hand_mask[..., None, None]
-    if kind == 'both':
-        return dict(body=body, body_mask=body_mask, hand=hand, hand_mask=hand_mask), samples
+    if kind == 'plain':  # the slots of the absent are computed like all others
+        body_mask, hand_mask = torch.ones_like(body_mask), torch.ones_like(hand_mask)
+    inputs = dict(body=body, body_mask=body_mask, hand=hand, hand_mask=hand_mask)
+    if kind == 'rgb':
+        inputs['rgb'] = torch.randn(batch, 3, 5 * CELL, 5 * CELL, generator=g)
+        inputs['rgb_mask'] = torch.ones(batch, 5, 5, dtype=torch.bool)
+    if kind in ('both', 'plain', 'rgb'):
+        return inputs, samples
     if kind == 'unified':
         hands = hand.unflatten(1, (2, 2)).transpose(2, 3).flatten(3, 4)
         body = torch.cat((body, hands), dim=3)
     return body[:, None], samples  # (N, clips, M, T, V, C)
 
 
-def count_macs(model, inputs) -> float:
-    """Multiply-adds of one clip in units of 1e9, in the plain form, by torch's operator counter."""
+def to_device(batch, device):
+    """The batch with its inputs on the device."""
+    inputs, samples = batch
+    if isinstance(inputs, dict):
+        return {name: x.to(device) for name, x in inputs.items()}, samples
+    return inputs.to(device), samples
+
+
+def count_macs(model, inputs) -> dict[str, float]:
+    """Multiply-adds of one clip in units of 1e9, in the plain form, by torch's operator counter: in
+    all, and of body, hand, rgb and what joins them.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.extract_feat(inputs, stage='head')
-    return counter.get_total_flops() / 2e9
+    def count(module, inputs, **options) -> tuple[float, dict]:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module(inputs, **options)
+        by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+        return counter.get_total_flops() / 2e9, by_module
+
+    total, by_module = count(model.extract_feat, inputs, stage='head')
+    if not isinstance(inputs, dict):
+        return dict(gmacs=total, gmacs_parts={})
+    parts = {}
+    for part in model.backbone.experts:
+        others = {
+            name: mask & name.startswith(part)
+            for name, mask in inputs.items()
+            if name in ('body_mask', 'hand_mask')
+        }
+        parts[part] = count(model.backbone, inputs | others)[0]
+    if 'BodyGuidedRGB' in by_module:
+        parts['rgb'] = by_module['BodyGuidedRGB'] / 2e9
+    parts['fusion'] = total - sum(parts.values())
+    return dict(gmacs=total, gmacs_parts=parts)
 
 
 def work(connection, name: str, options: argparse.Namespace) -> None:
@@ -155,14 +213,11 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
     model = MODELS.build(config)
     if name.endswith(', plain'):
         bharnet_mm.models.use_plain_form(model)
-    inputs, samples = make_batch(kind, options.batch, options.mix)
     device = torch.device(options.device)
-    model = model.to(device)
-    inputs = (
-        {k: v.to(device) for k, v in inputs.items()}
-        if isinstance(inputs, dict)
-        else inputs.to(device)
+    inputs, samples = to_device(
+        make_batch(kind, options.batch, options.mix, options.frames), device
     )
+    model = model.to(device)
     model.train(options.mode == 'train')
     run = torch.compile(model) if options.compile and options.mode == 'inference' else model
 
@@ -195,15 +250,8 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
             gpu = torch.cuda.max_memory_allocated() / 2**20 if device.type == 'cuda' else None
             connection.send(dict(memory_mib=gpu or max(peak, after) / 1024))
         elif message == 'macs':
-            clip, _ = make_batch(kind, 1, 'full')
-            clip = (
-                {k: v.to(device) for k, v in clip.items()}
-                if isinstance(clip, dict)
-                else clip.to(device)
-            )
-            connection.send(
-                dict(gmacs=count_macs(bharnet_mm.models.use_plain_form(model.eval()), clip))
-            )
+            clip, _ = to_device(make_batch(kind, 1, 'full', options.frames), device)
+            connection.send(count_macs(bharnet_mm.models.use_plain_form(model.eval()), clip))
 
 
 def matrix_peak(threads: int, dtype: str, device: str) -> float:
@@ -255,6 +303,7 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
                 dtype=options.dtype,
                 batch=options.batch,
                 mix=options.mix,
+                frames=options.frames,
                 clips_per_s=options.batch / median,
                 clips_per_s_range=[options.batch / high, options.batch / low],
                 ms=median * 1e3,
@@ -270,16 +319,18 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
 def to_markdown(rows: list[dict]) -> str:
     """The rows as a table."""
     lines = [
-        '| contender | mode | batch, mix | dtype | clips/s (middle half) | ms | GMACs | M param. '
-        '| peak MiB | share of matrix peak |',
+        '| contender | mode | batch, mix, frames | dtype | clips/s (middle half) | ms, p50 and p99 | GMACs '
+        '| M param. | peak MiB | share of matrix peak |',
         '|---|---|---|---|---|---|---|---|---|---|',
     ]
     for row in rows:
         low, high = row['clips_per_s_range']
         share = '' if row['share_of_peak'] is None else f'{row["share_of_peak"]:.0%}'
         lines.append(
-            f'| {row["contender"]} | {row["mode"]} | {row["batch"]}, {row["mix"]} | {row["dtype"]} '
-            f'| {row["clips_per_s"]:.1f} ({low:.1f}-{high:.1f}) | {row["ms"]:.0f} | {row["gmacs"]:.2f} '
+            f'| {row["contender"]} | {row["mode"]} | {row["batch"]}, {row["mix"]}, {row["frames"]} '
+            f'| {row["dtype"]} '
+            f'| {row["clips_per_s"]:.1f} ({low:.1f}-{high:.1f}) | {row["ms"]:.0f}, {row["p99_ms"]:.0f} '
+            f'| {row["gmacs"]:.2f} '
             f'| {row["parameters"] / 1e6:.2f} | {row["memory_mib"]:.0f} | {share} |'
         )
     return '\n'.join(lines) + '\n'
@@ -298,6 +349,7 @@ def main() -> None:
     parser.add_argument(
         '--cases', nargs='+', default=['32:full'], help='BATCH:MIX with MIX full, real or single'
     )
+    parser.add_argument('--frames', type=int, default=FRAMES)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--threads', type=int, default=multiprocessing.cpu_count())
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])

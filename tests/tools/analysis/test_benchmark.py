@@ -24,6 +24,8 @@ def test_the_same_people_in_every_form(tool):
     assert torch.equal(unified[:, 0, :, :, :25], ours['body'])
     assert torch.equal(unified[:, 0, 1, :, 46:], ours['hand'][:, 3])
     assert ours['body_mask'][:, 1].any(-1).sum() == 2  # two persons in a fifth of the clips
+    plain, _ = tool.make_batch('plain', 10, 'real')
+    assert plain['hand_mask'].all() and torch.equal(plain['hand'], ours['hand'])
     assert not (ours['hand_mask'][:, 2:].any(-1) & ~ours['body_mask'][:, 1:].any(-1)).any()
 
 
@@ -50,4 +52,7 @@ def test_runs_and_counts(tmp_path):
     rows = {r['contender']: r for r in json.loads((tmp_path / 'bench.json').read_text())['rows']}
     assert rows['BHaRNet light']['gmacs'] < 1 < rows['STGCN body']['gmacs']
     assert rows['STGCN body']['parameters'] > 2.9e6
+    parts = rows['BHaRNet light']['gmacs_parts']
+    assert set(parts) == {'body', 'hand', 'fusion'} and parts['fusion'] < 0.01
+    assert sum(parts.values()) == pytest.approx(rows['BHaRNet light']['gmacs'])
     assert (tmp_path / 'bench.md').read_text().count('\n') == 4
