@@ -47,7 +47,7 @@ REGISTERED = {
         'PoolingAttention',
     },
     'METRICS': {'BodyHandMetric'},
-    'HOOKS': {'CheckpointGuardHook', 'EpochSeedHook', 'NonFiniteGuardHook'},
+    'HOOKS': {'CheckpointGuardHook', 'EpochSeedHook', 'NonFiniteGuardHook', 'PlainFormHook'},
     'OPTIM_WRAPPERS': {'BFloat16OptimWrapper'},
 }
 
