@@ -46,6 +46,9 @@ DATA = {
     'ntu60': Data('kinect_v2', 60, set(ntu60_splits())),
     'ntu120': Data('kinect_v2', 120, set(ntu120_splits())),
     'pkummd': Data('kinect_v2', 51, {'xsub_train', 'xsub_test', 'xview_train', 'xview_test'}),
+    'jhmdb': Data(
+        'mediapipe_pose', 21, {f'jhmdb{n}_{part}' for n in (1, 2, 3) for part in ('train', 'test')}
+    ),
     'nucla': Data('kinect_v1', 10, set(nucla_splits()), hands=False),
 }
 

@@ -1,0 +1,30 @@
+# Body, hands and pictures on JHMDB, from scratch.
+_base_ = [
+    '_base_/models/bharnet_m.py',
+    '_base_/datasets/jhmdb.py',
+    '_base_/schedules/cosine_80e.py',
+    '_base_/default_runtime.py',
+]
+
+# 660 training clips: half the width and six blocks, three of the four stages of ResNet-18.
+small = dict(base_channels=32, in_channels=2, num_blocks=6, widen_at=(3, 5), stride_at=(3, 5))
+model = dict(
+    backbone=dict(body=dict(layout='coco', **small), hand=small),
+    rgb=dict(backbone=dict(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))),
+    cls_head=dict(
+        num_classes=21,
+        in_channels=dict(body=128, hand=128, rgb=256),
+        branches=('vanilla',),
+        attention=None,
+    ),
+)
+
+regions = dict(
+    type='SkeletonROI', store=f'{_base_.store}_rois', cell=24, max_persons=1, missing='mask'
+)
+
+train_dataloader = dict(
+    dataset=dict(pipeline=[dict(random=True, **regions), *_base_.train_pipeline])
+)
+val_dataloader = dict(dataset=dict(pipeline=[regions, *_base_.test_pipeline]))
+test_dataloader = val_dataloader
