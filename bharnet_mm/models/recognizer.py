@@ -1,5 +1,6 @@
 """The recognizers: bodies and hands, and these with pictures."""
 
+import torch
 from mmaction.models.recognizers import BaseRecognizer
 from mmaction.registry import MODELS
 from mmaction.utils import SampleList
@@ -150,7 +151,9 @@ class BHaRNetM(BHaRNet):
         return self
 
     def extract_feat(self, inputs: dict[str, Tensor], stage: str = 'backbone', **kwargs) -> tuple:
-        features = self.backbone(inputs)
+        # Frozen experts run as at inference, with their batch norms folded.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_experts):
+            features = self.backbone(inputs)
         if 'rgb' in inputs:
             x = self.rgb(inputs['rgb'], inputs['rgb_mask'], features.get('body'))
             features['rgb'] = [RegionFeatures(x, inputs['rgb_mask'].flatten(1).any(1))]
