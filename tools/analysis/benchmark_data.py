@@ -100,7 +100,7 @@ def main() -> None:
         def peer_clip(i: int, parts: str) -> None:
             clip = loaded[i]
             keypoint = clip['body'].copy()
-            if parts == 'both':  # hands as further joints of their person, as unified graphs have them
+            if parts == 'both':  # as unified graphs have them: hands are joints of their person
                 hands = clip['hand'].transpose(0, 2, 1, 3, 4)
                 keypoint = np.concatenate((keypoint, hands.reshape(*keypoint.shape[:2], 42, 3)), 2)
             frames = keypoint.shape[1]
