@@ -203,9 +203,9 @@ HAND_ACTIONS = {
 }
 
 OBJECTS = {
-    'red ball': HeldObject('ball', (220, 30, 30), 0.11),
-    'blue ball': HeldObject('ball', (30, 70, 230), 0.11),
-    'yellow ball': HeldObject('ball', (240, 210, 20), 0.11),
+    'red ball': HeldObject('ball', (220, 30, 30), 0.15),
+    'blue ball': HeldObject('ball', (30, 70, 230), 0.15),
+    'yellow ball': HeldObject('ball', (240, 210, 20), 0.15),
     'yellow stick': HeldObject('stick', (240, 210, 20), 0.4),
 }
 

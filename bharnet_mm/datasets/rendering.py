@@ -186,7 +186,7 @@ def _arm(
     pen.line(shoulder, elbow, 0.05, look['shirt'])
     pen.line(elbow, wrist, 0.038, look['skin'])
     if held is not None and held.shape == 'stick':
-        pen.line(hand[22], hand[23], 0.018, held.color)  # the fingers go around it
+        pen.line(hand[22], hand[23], 0.025, held.color)  # the fingers go around it
     pen.fill(palm, look['skin'])
     for finger in _FINGERS:
         for a, b in pairwise(finger[1:]):
