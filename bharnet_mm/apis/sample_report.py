@@ -162,13 +162,13 @@ def draw_report(
         gridspec_kw=dict(left=0.05, right=0.94, bottom=0.07, top=0.86, hspace=0.45, wspace=0.4),
     )
     arms, hands, both = groups(scores.classes)
-    _bars(axes['arm'], scores, arms, 'body')
-    axes['arm'].set_title('by arm motion: bodies of a group look alike', fontsize=10, pad=22)
-    _bars(axes['hand'], scores, hands, 'hand')
-    axes['hand'].set_title('by hand action: hands of a group look alike', fontsize=10, pad=22)
+    _bars(axes['arm'], scores, arms, 'by arm motion: bodies of a group look alike')
+    _bars(axes['hand'], scores, hands, 'by hand action: hands of a group look alike')
     if 'held' in axes:
-        _bars(axes['held'], scores, [g for g in both if len(g.classes) > 1], 'skeleton')
-        axes['held'].set_title('by object held: bodies and hands look alike', fontsize=10, pad=22)
+        several = [group for group in both if len(group.classes) > 1]
+        _bars(axes['held'], scores, several, 'by object held: bodies and hands look alike')
+    shown = axes['arm'].get_legend_handles_labels()
+    top.legend(*shown, loc='upper center', bbox_to_anchor=(0.5, 0.955), ncols=6, frameon=False)
     _overall(axes['all'], scores)
     _curves(axes['curve'], curve)
     if store is not None:
@@ -178,7 +178,7 @@ def draw_report(
     figure.savefig(path, dpi=90)
 
 
-def _bars(ax: Axes, scores: Scores, shown: list[Group], limited: str) -> None:
+def _bars(ax: Axes, scores: Scores, shown: list[Group], alike: str) -> None:
     place, names = np.arange(len(shown)), experts(scores)
     step = 0.81 / len(names)
     for i, (expert, name) in enumerate(names.items()):
@@ -186,18 +186,12 @@ def _bars(ax: Axes, scores: Scores, shown: list[Group], limited: str) -> None:
         left = place + step * (i - (len(names) - 1) / 2)
         ax.bar(left, heights, 0.92 * step, color=_COLORS[expert], label=name)
     for i, group in enumerate(shown):
-        label = f'ceiling of {names[limited]}' if i == 0 else None
+        label = 'known ceiling of those to whom a group looks alike' if i == 0 else None
         ax.hlines(group.ceiling, i - 0.45, i + 0.45, color='black', ls='--', lw=1.3, label=label)
     below = [f'{g.name}\n{len(g.classes)} class{"es" * (len(g.classes) > 1)}' for g in shown]
     ax.set_xticks(place, below, fontsize=7.5)
+    ax.set_title(alike, fontsize=10)
     _percent(ax)
-    ax.legend(
-        fontsize=7,
-        ncols=4 if len(shown) > 3 else 3,
-        loc='lower center',
-        bbox_to_anchor=(0.5, 1.0),
-        frameon=False,
-    )
 
 
 def _overall(ax: Axes, scores: Scores) -> None:
@@ -207,8 +201,8 @@ def _overall(ax: Axes, scores: Scores) -> None:
         ax.bar(i, reached, 0.6, color=_COLORS[expert])
         ax.text(i, reached / 2, f'{reached:.1%}', ha='center', va='center', color='white')
         ax.hlines(ceiling, i - 0.42, i + 0.42, color='black', ls='--', lw=1.5)
-        ax.text(i + 0.44, ceiling, f'{ceiling:.1%}', va='center', fontsize=8)
-    ax.set_xticks(range(len(names)), [name.replace(' ', '\n') for name in names.values()])
+        ax.text(i, ceiling + 0.015, f'{ceiling:.1%}', ha='center', fontsize=8)
+    ax.set_xticks(range(len(names)), [name.replace(' ', '\n', 1) for name in names.values()])
     ax.set_xlim(-0.6, len(names) - 0.2)
     ax.set_title('all classes: reached, and the known ceiling (dashed)', fontsize=10)
     _percent(ax)
