@@ -16,7 +16,6 @@ import argparse
 import json
 import multiprocessing
 import platform
-import resource
 import time
 from pathlib import Path
 
@@ -199,6 +198,12 @@ def count_macs(model, inputs) -> dict[str, float]:
     return dict(gmacs=total, gmacs_parts=parts)
 
 
+def memory_now() -> int:
+    """Bytes in memory; the process's high-water mark (Linux) counts anew from here."""
+    Path('/proc/self/clear_refs').write_text('5')
+    return int(Path('/proc/self/status').read_text().split('VmRSS:')[1].split()[0]) * 1024
+
+
 def work(connection, name: str, options: argparse.Namespace) -> None:
     """A contender's process: builds it, then runs one round a message."""
     import mmaction.models  # noqa: F401
@@ -240,9 +245,8 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
         if device.type == 'cuda':
             torch.cuda.synchronize()
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_now()
     step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     connection.send(dict(parameters=sum(p.numel() for p in model.parameters())))
     while (message := connection.recv()) is not None:
         if message == 'round':
@@ -251,9 +255,9 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
             sync()
             connection.send(time.perf_counter() - start)
         elif message == 'memory':
-            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-            gpu = torch.cuda.max_memory_allocated() / 2**20 if device.type == 'cuda' else None
-            connection.send(dict(memory_mib=gpu or max(peak, after) / 1024))
+            gpu = torch.cuda.max_memory_allocated() if device.type == 'cuda' else None
+            peak = int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) * 1024
+            connection.send(dict(memory_mib=(gpu or peak - before) / 2**20))
         elif message == 'macs':
             clip, _ = to_device(make_batch(kind, 1, 'full', options.frames), device)
             connection.send(count_macs(bharnet_mm.models.use_plain_form(model.eval()), clip))
