@@ -1,6 +1,7 @@
 """A run that is killed and resumed is the run that never stopped."""
 
 import json
+import math
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from command import run_tool, scalars
-from tiny_sample import write_tiny_sample
+from tiny_sample import BATCH_SIZE, TRAIN_CLIPS, write_tiny_sample
 
 EPOCHS = 4
+STEPS = math.ceil(TRAIN_CLIPS / BATCH_SIZE)  # an epoch
 KILLER = """
 import os
 import signal
@@ -65,11 +67,11 @@ def curve(work_dir, key):
 def check_curves(straight, broken):
     for key in ('loss', 'loss_body', 'loss_hand', 'loss_cpl', 'lr', 'grad_norm'):
         expected, found = curve(straight, key), curve(broken, key)
-        assert len(expected) == 5 * EPOCHS
+        assert len(expected) == STEPS * EPOCHS
         assert found == pytest.approx(expected, rel=1e-5), key
     assert curve(broken, 'acc/top1') == curve(straight, 'acc/top1')
     # Had every epoch drawn the same batches, the curves would agree for the wrong reason.
-    assert len(set(curve(straight, 'loss_body').values())) == 5 * EPOCHS
+    assert len(set(curve(straight, 'loss_body').values())) == STEPS * EPOCHS
 
 
 def check_weights(straight, broken):

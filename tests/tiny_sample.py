@@ -5,6 +5,8 @@ from pathlib import Path
 from bharnet_mm.datasets.synthetic import write_sample
 
 ROOT = Path(__file__).resolve().parents[1]
+TRAIN_CLIPS = 80
+BATCH_SIZE = 12
 
 CONFIG = """
 _base_ = {base!r}
@@ -14,7 +16,7 @@ model = dict(
     cls_head=dict(in_channels=32, attention=dict(embed_dims=16)),
 )
 train_cfg = dict(max_epochs={epochs}, val_interval=1)
-train_dataloader = dict(batch_size=12, dataset=dict(store={store!r}))
+train_dataloader = dict(batch_size={batch_size}, dataset=dict(store={store!r}))
 val_dataloader = dict(dataset=dict(store={store!r}))
 test_dataloader = dict(dataset=dict(store={store!r}))
 default_hooks = dict(logger=dict(interval=1))
@@ -22,10 +24,11 @@ default_hooks = dict(logger=dict(interval=1))
 
 
 def write_tiny_sample(folder: Path, epochs: int = 2, variant: str = 'p') -> Path:
-    """Writes 128 clips, 80 of them for training, and a config; returns the config's path."""
+    """Writes 128 clips, ``TRAIN_CLIPS`` of them for training, and a config; returns its path."""
     store = folder / 'store'
     write_sample(store, clips_per_class=8)
     config = folder / 'tiny.py'
     base = str(ROOT / f'configs/bharnet_{variant}_sample.py')
-    config.write_text(CONFIG.format(base=base, store=str(store), epochs=epochs))
+    values = dict(base=base, store=str(store), epochs=epochs, batch_size=BATCH_SIZE)
+    config.write_text(CONFIG.format(**values))
     return config

@@ -114,7 +114,8 @@ def cost_of_model(entry: Entry) -> dict[str, float]:
         }
     else:
         inputs = inputs[None]
-    return {'parameters': parameters, 'gmacs': round(count_macs(use_plain_form(model), inputs), 4)}
+    gmacs = count_macs(use_plain_form(model), inputs)['gmacs']
+    return {'parameters': parameters, 'gmacs': round(gmacs, 4)}
 
 
 def cpu_minutes(entry: Entry, folds: list[str], seeds: list[int]) -> float | None:
