@@ -325,6 +325,14 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
     return rows
 
 
+def processor() -> str:
+    """Name of the processor, as well as the system tells it."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
 def to_markdown(rows: list[dict]) -> str:
     """The rows as a table."""
     lines = [
@@ -381,7 +389,7 @@ def main() -> None:
                 print(to_markdown(rows[-len(names) :]), flush=True)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        machine = dict(processor=platform.processor(), threads=args.threads, device=args.device)
+        machine = dict(processor=processor(), threads=args.threads, device=args.device)
         args.out.with_suffix('.json').write_text(
             json.dumps(dict(machine=machine, rows=rows), indent=1) + '\n'
         )
