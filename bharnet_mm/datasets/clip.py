@@ -242,8 +242,10 @@ def _nonfinite(values: np.ndarray, score: np.ndarray) -> np.ndarray:
     if not visible.any():
         return ~np.isfinite(score)
     with np.errstate(over='ignore'):  # too large for float32 is infinite in the store
-        finite = np.isfinite(np.asarray(values, np.float32)).all(axis=(-2, -1))
-    return (visible & ~finite) | ~np.isfinite(score)
+        finite = np.isfinite(np.asarray(values, np.float32))
+    # Frame by frame only where something is wrong: a reduction over two short axes is slow.
+    finite = True if finite.all() else finite.all(axis=(-2, -1))
+    return (visible & np.logical_not(finite)) | ~np.isfinite(score)
 
 
 def empty_hands(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from mmaction.registry import TRANSFORMS
 
@@ -183,21 +185,25 @@ class NormalizeSkeleton(BodyHandTransform):
                 "use space='native', or name the joints so",
             )
         person = _first_seen(visible)
-        frames = x[person, visible[person]].astype(np.float64)  # (visible T, V, 3)
-        left, right = (frames[:, layout.index(name)] for name in _SHOULDERS)
-        low, high = (frames[:, layout.index(name)] for name in spine)
-        side = right - left
-        up = (left + right - low - high) / 2 if spine is _HIPS else high - low
-        forward = np.cross(up, side)
-        # The two span a plane unless one is zero or they are parallel.
-        area, length = np.linalg.norm(forward, axis=1), np.linalg.norm(up, axis=1)
-        usable = area > 1e-6 * length * np.linalg.norm(side, axis=1)
-        if not usable.any():
-            self._count(results, 'no spine and shoulders to turn the body by')
-            return np.eye(3, dtype=np.float32)
-        t = int(usable.argmax())
-        z, y = up[t] / length[t], forward[t] / area[t]
-        return np.stack([np.cross(y, z), y, z]).astype(np.float32)
+        index = [layout.index(name) for name in _SHOULDERS + spine]
+        for joints in x[person, visible[person]][:, index].astype(np.float64):  # most often once
+            left, right, low, high = joints
+            side = right - left
+            up = (left + right - low - high) / 2 if spine is _HIPS else high - low
+            forward = _cross(up, side)
+            # The two span a plane unless one is zero or they are parallel.
+            area, length = math.hypot(*forward), math.hypot(*up)
+            if area > 1e-6 * length * math.hypot(*side):
+                y, z = forward / area, up / length
+                return np.array([_cross(y, z), y, z], np.float32)
+        self._count(results, 'no spine and shoulders to turn the body by')
+        return np.eye(3, dtype=np.float32)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The cross product of two vectors (numpy's takes ten times as long for one)."""
+    (a0, a1, a2), (b0, b1, b2) = a.tolist(), b.tolist()
+    return np.array((a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0))
 
 
 def _first_seen(mask: np.ndarray) -> int:
