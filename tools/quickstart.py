@@ -7,6 +7,7 @@ What `make quickstart` runs after installing. It writes `data/sample`, `data/sam
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -19,14 +20,20 @@ CONFIG = 'configs/bharnet_m_sample.py'
 STORE, VIDEOS, REGIONS = 'data/sample', 'data/sample_videos', 'data/sample_rois'
 
 
-def run(*command: str) -> None:
-    """Runs a tool of this project with this Python from the project's root; stops if it fails."""
+def run(*command: str) -> int:
+    """Runs a tool of this project with this Python from the project's root; stops if it fails.
+
+    Returns:
+        Seconds it took.
+    """
     print('$ python', *command, flush=True)
     start = time.perf_counter()
     status = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
     if status:
         sys.exit(f'quickstart stopped: {command[0]} failed with exit status {status}, see above.')
-    print(f'  {time.perf_counter() - start:.0f} s', flush=True)
+    seconds = round(time.perf_counter() - start)
+    print(f'  {seconds} s', flush=True)
+    return seconds
 
 
 def last_checkpoint(work_dir: Path) -> Path:
@@ -50,23 +57,43 @@ def main(argv: Sequence[str] | None = None) -> None:
     for folder in (ROOT / STORE, ROOT / VIDEOS, ROOT / REGIONS, work_dir):
         shutil.rmtree(folder, ignore_errors=True)
 
-    run('tools/data/sample.py', STORE, '--videos', VIDEOS)
-    run('tools/data/extract_rois.py', VIDEOS, STORE, REGIONS, '--cell', '24')  # as in the config
-    run('tools/train.py', CONFIG, '--work-dir', 'work_dirs/quickstart', *options)
+    rois = (
+        'tools/data/extract_rois.py',
+        VIDEOS,
+        STORE,
+        REGIONS,
+        '--cell',
+        '24',
+    )  # as in the config
+    seconds = {
+        'sample_and_videos': run('tools/data/sample.py', STORE, '--videos', VIDEOS),
+        'regions': run(*rois),
+        'train': run('tools/train.py', CONFIG, '--work-dir', 'work_dirs/quickstart', *options),
+    }
     checkpoint = str(last_checkpoint(work_dir))
     dump = ['--dump', 'work_dirs/quickstart/scores.npz']
-    run('tools/test.py', CONFIG, checkpoint, '--work-dir', 'work_dirs/quickstart', *dump, *options)
+    test = ['tools/test.py', CONFIG, checkpoint, '--work-dir', 'work_dirs/quickstart']
+    seconds['test'] = run(*test, *dump, *options)
 
     # Imported here: torch and MMAction2 take seconds, and the steps above tell of a failure sooner.
     from rich.console import Console
 
-    from bharnet_mm.apis.sample_report import draw_report, make_table, read_curve
+    from bharnet_mm.apis.sample_report import ceilings, correct, draw_report, make_table, read_curve
     from bharnet_mm.datasets import ClipStore
     from bharnet_mm.evaluation.scores import load_scores
 
     scores = load_scores(work_dir / 'scores.npz')
     picture = work_dir / 'quickstart.png'
     draw_report(picture, scores, read_curve(work_dir), ClipStore(ROOT / STORE))
+    result = {
+        'config': CONFIG,
+        'cfg_options': args.cfg_options,
+        'test_clips': len(scores),
+        'top1': {name: round(float(correct(scores, name).mean()), 4) for name in ceilings(scores)},
+        'ceiling': ceilings(scores),
+        'seconds': seconds,
+    }
+    (work_dir / 'result.json').write_text(json.dumps(result, indent=1) + '\n')
     Console().print(make_table(scores))
     print(f'Picture: {picture.relative_to(ROOT)}')
 

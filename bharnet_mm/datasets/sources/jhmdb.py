@@ -1,9 +1,10 @@
-"""JHMDB: the official splits. Its videos are read by the extraction."""
+"""JHMDB: the official splits, and training clips to hold out. Its videos are read by the extraction."""
 
 from __future__ import annotations
 
 import csv
 import re
+import zlib
 from pathlib import Path
 
 from ...errors import SourceError
@@ -21,7 +22,8 @@ def read_splits(path: Path) -> dict[str, list[str]]:
             `split2`, `split3` whose values are `train` or `test`.
 
     Returns:
-        `jhmdb1_train`, `jhmdb1_test` to `jhmdb3_test`.
+        `jhmdb1_train`, `jhmdb1_test` to `jhmdb3_test`; and where :func:`hold_out` finds clips to hold out,
+        `jhmdb1_fit`, `jhmdb1_held` to `jhmdb3_held`.
 
     Raises:
         SourceError: Neither, or a line of another form.
@@ -35,7 +37,35 @@ def read_splits(path: Path) -> dict[str, list[str]]:
     if not all(splits.values()):
         empty = [name for name, ids in splits.items() if not ids]
         raise SourceError(str(path), f'no clip of {empty}', 'three splits', 'give all of the files')
+    for number in '123':
+        fit, held = hold_out(splits[f'jhmdb{number}_train'])
+        if held:
+            splits |= {f'jhmdb{number}_fit': fit, f'jhmdb{number}_held': held}
     return splits
+
+
+def hold_out(clip_ids: list[str]) -> tuple[list[str], list[str]]:
+    """Parts training clips in two, to choose settings without the test clips (our choice).
+
+    Clips of one source video, `<class>/<source>_<class>_...`, look alike and stay together. Of each class whole
+    sources are held out, in an order by their checksum, until a quarter of its clips is; a source
+    of more than half of the class never is.
+
+    Returns:
+        Clips to fit, clips held out.
+    """
+    classes: dict[str, dict[str, list[str]]] = {}
+    for clip_id in clip_ids:
+        label, name = clip_id.split('/', 1)
+        classes.setdefault(label, {}).setdefault(name.split(f'_{label}_')[0], []).append(clip_id)
+    fit, held = [], []
+    for sources in classes.values():
+        total, taken = sum(map(len, sources.values())), 0
+        for _, ids in sorted(sources.items(), key=lambda item: zlib.crc32(item[0].encode())):
+            out = taken < total / 4 and len(ids) <= total / 2
+            (held if out else fit).extend(ids)
+            taken += out * len(ids)
+    return fit, held
 
 
 def _from_csv(path: Path) -> list[tuple[str, str, str]]:

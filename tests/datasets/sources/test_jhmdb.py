@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bharnet_mm.datasets.sources.jhmdb import read_splits
+from bharnet_mm.datasets.sources.jhmdb import hold_out, read_splits
 from bharnet_mm.errors import SourceError
 
 REAL = Path(__file__).resolve().parents[3].parent / 'shared/data/jhmdb_splits.csv'
@@ -34,7 +34,11 @@ def test_both_forms_say_the_same(tmp_path):
     table, lists = read_splits(tmp_path / 'splits.csv'), read_splits(write_lists(tmp_path / 'l'))
     assert {k: sorted(v) for k, v in table.items()} == {k: sorted(v) for k, v in lists.items()}
     assert table['jhmdb1_train'] == ['wave/a', 'run/c'] and table['jhmdb1_test'] == ['wave/b']
-    assert table['jhmdb3_test'] == ['run/c'] and len(table) == 6
+    assert table['jhmdb3_test'] == ['run/c']
+    assert set(table) - {f'jhmdb{k}_{side}' for k in '123' for side in ('train', 'test')} == {
+        'jhmdb3_fit',
+        'jhmdb3_held',
+    }
 
 
 def test_what_is_wrong_is_said(tmp_path):
@@ -50,6 +54,20 @@ def test_what_is_wrong_is_said(tmp_path):
         read_splits(tmp_path / 'y.csv')
 
 
+def test_clips_of_one_source_are_held_out_together():
+    ids = [f'run/{source}_run_u_{i}' for source in 'abcd' for i in range(2)]
+    ids += [f'sit/long_sit_u_{i}' for i in range(3)] + ['sit/short_sit_u_0']
+    fit, held = hold_out(ids)
+    assert sorted(fit + held) == sorted(ids)
+    sources = {
+        name: {i.split('_')[0] for i in part} for name, part in (('fit', fit), ('held', held))
+    }
+    assert not sources['fit'] & sources['held']
+    # A quarter of the first class is one source of four; the larger of two is never held out.
+    assert len(held) == 3 and 'sit/short_sit_u_0' in held
+    assert hold_out(['sit/a_sit_0', 'sit/a_sit_1']) == (['sit/a_sit_0', 'sit/a_sit_1'], [])
+
+
 @pytest.mark.skipif(not REAL.exists(), reason='shared/data/jhmdb_splits.csv is not here')
 def test_the_real_splits():
     splits = read_splits(REAL)
@@ -58,3 +76,5 @@ def test_the_real_splits():
     for k in (1, 2, 3):
         train, test = set(splits[f'jhmdb{k}_train']), set(splits[f'jhmdb{k}_test'])
         assert not train & test and len(train | test) == 928
+        assert set(splits[f'jhmdb{k}_fit']) | set(splits[f'jhmdb{k}_held']) == train
+        assert 0.25 < len(splits[f'jhmdb{k}_held']) / len(train) < 0.4
