@@ -9,8 +9,8 @@ model = dict(
         num_person=1,
         base_channels=32,
         in_channels=2,
-        num_stages=6,
+        num_stages=5,
         inflate_stages=[3, 5],
-        down_stages=[3, 5],
+        down_stages=[2, 4],
     )
 )

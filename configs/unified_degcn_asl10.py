@@ -3,7 +3,7 @@
 # wrists. Same clips, augmentation, schedule, width and depth as bharnet_p_asl10.py. What is missing is 0.
 _base_ = [
     '_base_/datasets/asl10.py',
-    '_base_/schedules/short.py',
+    '_base_/schedules/cosine_12e.py',
     '_base_/default_runtime.py',
 ]
 
@@ -14,9 +14,9 @@ model = dict(
         layout='mediapipe_upper_body+hand',
         base_channels=32,
         in_channels=2,
-        num_blocks=6,
+        num_blocks=5,
         widen_at=(3, 5),
-        stride_at=(3, 5),
+        stride_at=(2, 4),
     ),
     cls_head=dict(type='GCNHead', num_classes=10, in_channels=128, label_smooth_eps=0.1),
 )

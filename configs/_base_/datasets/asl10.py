@@ -4,7 +4,7 @@
 _base_ = 'small_loaders.py'
 
 store = f'{_base_.data_root}/asl10'
-num_frames = 32  # clips have 30
+num_frames = 16  # every second one: clips have 30
 
 prepare = [
     dict(type='SelectPersons', max_persons=1),
@@ -26,7 +26,7 @@ pack = [dict(type='FormatBodyHand', num_persons=1), dict(type='PackBodyHand')]
 
 train_pipeline = [
     *prepare,
-    dict(type='SampleWindow', num_frames=num_frames, window=(0.6, 1.0), min_frames=12),
+    dict(type='SampleWindow', num_frames=num_frames, window=(0.6, 1.0), min_frames=8),
     *augment,
     *pack,
 ]
