@@ -123,7 +123,7 @@ def cpu_minutes(entry: Entry, folds: list[str], seeds: list[int]) -> float | Non
     files = [entry.folder(value, seed) / 'cost.json' for value in folds for seed in seeds]
     costs = [json.loads(file.read_text()) for file in files if file.exists()]
     known = [cost['cpu_seconds'] for cost in costs if cost]
-    return round(float(np.mean(known)) / 60, 1) if known else None
+    return round(float(np.mean(known)) / 60, 2) if known else None
 
 
 def member_scores(members: list[Entry], value: str, seed: int) -> Scores | None:
@@ -186,7 +186,7 @@ def make_rows(args: argparse.Namespace, found: dict, folds: list[str]) -> list[d
         if kept is not None:
             row['without'] = accuracies(members, folds, args.seeds, kept)
         row |= {k: round(len(members) * v, 4) for k, v in costs[config].items()}
-        row['cpu_minutes'] = None if None in minutes else round(sum(minutes), 1)
+        row['cpu_minutes'] = None if None in minutes else round(sum(minutes), 2)
         rows.append(row)
     return rows
 

@@ -81,11 +81,13 @@ def test_folds_of_changed_configs_are_not_mixed(tmp_path):
 
 
 def test_a_tool_that_fails_says_so_and_processor_time_is_counted(tmp_path):
-    with open(tmp_path / 'log', 'w') as log:
-        cost = tool.run_tool('train.py', ['--help'], log, 1)
-        assert 0 < cost['cpu_seconds'] and 0 < cost['seconds']
-        with pytest.raises(subprocess.CalledProcessError):
-            tool.run_tool('train.py', ['no/such/config.py'], log, 1)
+    log = tmp_path / 'log'
+    cost = tool.run_tool('train.py', ['--help'], log, 1)
+    assert 0 < cost['cpu_seconds'] and 0 < cost['seconds']
+    assert '--cfg-options' in log.read_text()
+    with pytest.raises(subprocess.CalledProcessError):
+        tool.run_tool('train.py', ['no/such/config.py'], log, 1)
+    assert 'no/such/config.py' in log.read_text()
 
 
 @pytest.mark.long
