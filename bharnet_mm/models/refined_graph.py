@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from . import native
+from .native.block import Shape
 
 #: Bytes of what lies between a chunk's input and its output, on a CPU: few enough to stay in cache.
 CHUNK_BYTES = 4 * 2**20
@@ -132,23 +133,17 @@ class NativeRefinedGraphConv(torch.autograd.Function):
         value, bias, weight, query, key, adjacency = grads
         grad_x, grad = torch.empty_like(x), grad.contiguous()
         ctx.kernel(
-            ctypes.byref(_Shape.of(x, operands)),
+            ctypes.byref(_shape(x, operands)),
             *map(native.pointer, (grad, x, *floats, grad_x, *grads)),
         )
         return None, grad_x, *(g.to(t.dtype) for g, t in zip(grads, operands, strict=True))
 
 
-class _Shape(ctypes.Structure):
-    """Instances, groups, a group's channels in, out and of a subset's relation, joints, frames."""
-
-    _fields_ = [(name, ctypes.c_int64) for name in 'PGCORVT']
-
-    @classmethod
-    def of(cls, x: Tensor, operands: tuple[Tensor, ...]) -> _Shape:
-        value, _, _, query, _, adjacency = operands
-        (groups, rows, channels), subsets = value.shape, len(adjacency)
-        size = x.size(0), groups, channels, rows // subsets, query.size(2) // subsets
-        return cls(*size, *x.shape[2:])
+def _shape(x: Tensor, operands: tuple[Tensor, ...]) -> Shape:
+    value, _, _, query, _, adjacency = operands
+    (groups, rows, channels), subsets = value.shape, len(adjacency)
+    size = x.size(0), groups, channels, rows // subsets, query.size(2) // subsets
+    return Shape(*size, *x.shape[2:])
 
 
 def _kernels(x: Tensor, *operands: Tensor) -> tuple | None:
@@ -175,7 +170,7 @@ def _kernels(x: Tensor, *operands: Tensor) -> tuple | None:
 def _call_forward(kernel, y: Tensor, x: Tensor, operands: tuple[Tensor, ...], add: bool) -> None:
     floats = [t.to(torch.float32).contiguous() for t in operands]
     kernel(
-        ctypes.byref(_Shape.of(x, operands)),
+        ctypes.byref(_shape(x, operands)),
         *map(native.pointer, (x, *floats)),
         ctypes.c_int(add),
         native.pointer(y),

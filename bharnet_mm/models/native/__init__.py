@@ -22,7 +22,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp')
+SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp', 'folded.cpp')
 FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-shared')
 FLAGS += ('-fno-math-errno', '-fno-trapping-math', '-Wno-psabi')
 PLAIN = (Tensor, torch.nn.Parameter)  # anything else may have no memory to point at
@@ -30,8 +30,9 @@ SUFFIXES = {torch.float32: 'f32', torch.bfloat16: 'bf16'}
 
 
 def kernels(name: str, *features: Tensor | None) -> tuple | None:
-    """The functions ``NAME_forward`` and ``NAME_backward`` for the type of ``features``, or None where torch is
-    to be used: tensors that are not plain ones of one of the two types on a CPU, no compiler, switched off.
+    """The functions ``NAME_forward`` and ``NAME_backward`` for the type of ``features`` (None where there is no
+    such function), or None where torch is to be used: tensors that are not plain ones of one of the two types
+    on a CPU, no compiler, switched off.
     """
     if os.environ.get('BHARNET_NATIVE') == '0' or torch.compiler.is_compiling():
         return None
@@ -42,7 +43,7 @@ def kernels(name: str, *features: Tensor | None) -> tuple | None:
     if dtype not in SUFFIXES or torch.jit.is_tracing() or library() is None:
         return None
     return tuple(
-        getattr(library(), f'{name}_{direction}_{SUFFIXES[dtype]}')
+        getattr(library(), f'{name}_{direction}_{SUFFIXES[dtype]}', None)
         for direction in ('forward', 'backward')
     )
 

@@ -9,50 +9,6 @@
 namespace bharnet {
 namespace {
 
-// acc[i][j] over depth: y of NU receivers and four frames.
-template <int NU>
-inline void aggregate(const Shape& s, const float* top, const float* val, vec (&acc)[NU][4]) {
-  for (int i = 0; i < NU; ++i)
-    for (int j = 0; j < 4; ++j) acc[i][j] = vec{};
-  for (int64_t k = 0; k < s.senders(); ++k, top += NU * LANES, val += 4 * LANES) {
-    vec b[4];
-    for (int j = 0; j < 4; ++j) b[j] = load(val + j * LANES);
-    for (int i = 0; i < NU; ++i) {
-      const vec a = load(top + i * LANES);
-      for (int j = 0; j < 4; ++j) acc[i][j] += a * b[j];
-    }
-  }
-}
-
-template <typename T>
-void forward_group(const Shape& s, const Packed& w, int64_t g, const T* x, const float* query,
-                   const float* key, const float* adjacency, bool add, T* y) {
-  Scratch scratch;
-  float* rel = scratch.take(s.relations() + LANES);
-  float* xp = scratch.take(s.padded() * s.C);
-  float* top = scratch.take(s.senders() * s.V * LANES);
-  float* val = scratch.take(s.senders() * 4 * LANES);
-  relation(s, query, key, rel);
-  pack_features(s, x, xp);
-  for (int64_t ob = 0; ob < s.blocks(); ++ob) {
-    const int rows = s.lanes(ob);
-    topology(s, w, g, ob, rel, adjacency, top);
-    for (int64_t tb = 0; tb < s.frames4(); ++tb) {
-      const int n = int(std::min<int64_t>(4, s.T - 4 * tb));
-      values(s, w, g, ob, xp + tb * s.V * s.C * 4, val);
-      s.each_receivers([&](int64_t u, auto count) {
-        constexpr int NU = decltype(count)::value;
-        vec acc[NU][4];
-        aggregate<NU>(s, top + u * s.senders() * LANES, val, acc);
-        for (int i = 0; i < NU; ++i) {
-          T* out = y + (ob * LANES * s.V + u + i) * s.T + 4 * tb;
-          put_rows(acc[i], out, s.V * s.T, rows, n, add);
-        }
-      });
-    }
-  }
-}
-
 // g_val = top g, for a block of frames.
 template <int N>
 inline void back_to_values(const Shape& s, const float* top, const float* g, int64_t k, float* gval) {

@@ -49,9 +49,11 @@ struct Free {
   void operator()(float* p) const { std::free(p); }
 };
 
-// Memory of a thread, kept between calls.
+// Memory of a thread, kept between calls. Who is called meanwhile takes other slots.
 class Scratch {
  public:
+  explicit Scratch(int first = 0) : next_(first) {}
+
   float* take(int64_t floats) {
     auto& [held, memory] = slots()[next_++];
     if (held < floats) {
@@ -64,7 +66,7 @@ class Scratch {
  private:
   using Slot = std::pair<int64_t, std::unique_ptr<float, Free>>;
   static Slot* slots() {
-    thread_local Slot all[12];
+    thread_local Slot all[13];  // 9 of a gradient; 4 + 5 of a block at inference
     return all;
   }
   int next_ = 0;
@@ -74,6 +76,7 @@ class Scratch {
 struct Packed {
   std::vector<float> u, b, w, ut, wt;
 
+  Packed() = default;
   Packed(const Shape& s, const float* value, const float* bias, const float* refine, bool transposed)
       : u(s.G * s.blocks() * S * s.C * LANES), b(s.G * s.blocks() * S * LANES),
         w(s.G * s.blocks() * S * (s.R + 2) * LANES) {
@@ -258,6 +261,50 @@ inline void get_rows(const T* in, int64_t stride, int rows, int n, float* to) {
   vec t[4];
   from_rows(lines, t);
   for (int j = 0; j < 4; ++j) store(to + j * LANES, t[j]);
+}
+
+// acc[i][j] over depth: y of NU receivers and four frames.
+template <int NU>
+inline void aggregate(const Shape& s, const float* top, const float* val, vec (&acc)[NU][4]) {
+  for (int i = 0; i < NU; ++i)
+    for (int j = 0; j < 4; ++j) acc[i][j] = vec{};
+  for (int64_t k = 0; k < s.senders(); ++k, top += NU * LANES, val += 4 * LANES) {
+    vec b[4];
+    for (int j = 0; j < 4; ++j) b[j] = load(val + j * LANES);
+    for (int i = 0; i < NU; ++i) {
+      const vec a = load(top + i * LANES);
+      for (int j = 0; j < 4; ++j) acc[i][j] += a * b[j];
+    }
+  }
+}
+
+template <typename T>
+void forward_group(const Shape& s, const Packed& w, int64_t g, const T* x, const float* query,
+                   const float* key, const float* adjacency, bool add, T* y) {
+  Scratch scratch;
+  float* rel = scratch.take(s.relations() + LANES);
+  float* xp = scratch.take(s.padded() * s.C);
+  float* top = scratch.take(s.senders() * s.V * LANES);
+  float* val = scratch.take(s.senders() * 4 * LANES);
+  relation(s, query, key, rel);
+  pack_features(s, x, xp);
+  for (int64_t ob = 0; ob < s.blocks(); ++ob) {
+    const int rows = s.lanes(ob);
+    topology(s, w, g, ob, rel, adjacency, top);
+    for (int64_t tb = 0; tb < s.frames4(); ++tb) {
+      const int n = int(std::min<int64_t>(4, s.T - 4 * tb));
+      values(s, w, g, ob, xp + tb * s.V * s.C * 4, val);
+      s.each_receivers([&](int64_t u, auto count) {
+        constexpr int NU = decltype(count)::value;
+        vec acc[NU][4];
+        aggregate<NU>(s, top + u * s.senders() * LANES, val, acc);
+        for (int i = 0; i < NU; ++i) {
+          T* out = y + (ob * LANES * s.V + u + i) * s.T + 4 * tb;
+          put_rows(acc[i], out, s.V * s.T, rows, n, add);
+        }
+      });
+    }
+  }
 }
 
 }  // namespace bharnet
