@@ -22,7 +22,7 @@ def fresh(monkeypatch):
 def test_without_a_compiler_one_line_says_so_and_torch_computes(fresh, tmp_path, capfd):
     fresh.setenv('XDG_CACHE_HOME', str(tmp_path))
     fresh.setenv('CXX', 'no-such-compiler')
-    fresh.setattr(native, 'cpu_flags', lambda: 'flags: avx512f')
+    fresh.setattr(native, 'cpu_flags', lambda: 'flags : avx512f avx512bw avx512vl')
     lines = []
     fresh.setattr(native, 'print_log', lambda text, **_: lines.append(text))
     norm, x = nn.BatchNorm2d(4), torch.randn(3, 4, 2, 2)
@@ -39,14 +39,14 @@ def test_a_failing_compiler_says_what_it_said(fresh, tmp_path):
     compiler.write_text('#!/bin/sh\necho it broke >&2\nexit 1\n')
     compiler.chmod(0o755)
     fresh.setenv('CXX', str(compiler))
-    fresh.setattr(native, 'cpu_flags', lambda: 'flags: avx512f')
+    fresh.setattr(native, 'cpu_flags', lambda: 'flags : avx512f avx512bw avx512vl')
     with pytest.raises(RuntimeError, match='it broke'):
         native.build()
     assert native.library() is None
 
 
 def test_a_processor_without_the_instructions_is_left_alone(fresh):
-    fresh.setattr(native, 'cpu_flags', lambda: 'flags: sse2 avx2')
+    fresh.setattr(native, 'cpu_flags', lambda: 'flags : sse2 avx2')
     assert native.library() is None
 
 

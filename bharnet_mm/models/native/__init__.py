@@ -72,7 +72,7 @@ def build() -> Path:
         RuntimeError: Without AVX-512 or a compiler, or if it fails.
     """
     flags = cpu_flags()
-    if 'avx512f' not in flags:
+    if not {'avx512f', 'avx512bw', 'avx512vl'} <= set(flags.split()):
         raise RuntimeError('the processor has no AVX-512')
     compiler = shutil.which(os.environ.get('CXX', 'g++'))
     if compiler is None:

@@ -236,8 +236,7 @@ extern "C" void folded_block_forward_f32(const bharnet::Block* block, const floa
   using namespace bharnet;
   const Shape& s = block->s;
   const bool whole = block->relate != nullptr;
-  Shape own = s;
-  const Packed packed = whole ? Packed(own, block->value, block->bias, block->refine, false) : Packed();
+  const Packed packed = whole ? Packed(s, block->value, block->bias, block->refine, false) : Packed();
   const int64_t in = s.G * s.C * s.V * s.T, between = s.G * s.O * s.V * s.T;
   const int64_t after = s.G * s.O * s.V * ((s.T + block->stride - 1) / block->stride);
   // Few instances: threads share the work on each, by joints and groups.
@@ -247,13 +246,16 @@ extern "C" void folded_block_forward_f32(const bharnet::Block* block, const floa
     Scratch scratch(12);
     float* y = whole ? scratch.take(between) : const_cast<float*>(x + p * in);
     const Instance one{*block, s, x + p * in, y, out + p * after};
-    if (whole) {
-#pragma omp parallel for schedule(static) if (share)
-      for (int64_t v = 0; v < s.V; ++v) one.start(v);
-#pragma omp parallel for schedule(static) if (share)
-      for (int64_t g = 0; g < s.G; ++g) one.graph(packed, g);
+#pragma omp parallel if (share)
+    {
+      if (whole) {
+#pragma omp for schedule(static)
+        for (int64_t v = 0; v < s.V; ++v) one.start(v);
+#pragma omp for schedule(static)
+        for (int64_t g = 0; g < s.G; ++g) one.graph(packed, g);
+      }
+#pragma omp for schedule(static)
+      for (int64_t v = 0; v < s.V; ++v) one.joint(v);
     }
-#pragma omp parallel for schedule(static) if (share)
-    for (int64_t v = 0; v < s.V; ++v) one.joint(v);
   }
 }

@@ -45,15 +45,14 @@ struct Sums {
 };
 
 inline vec first_lanes(vec v, int n) {
-  for (int i = n; i < LANES; ++i) v[i] = 0;
-  return v;
+  return (vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)v);
 }
 
 struct Shape {
   int64_t size, channels, n;
 };
 
-template <typename T>
+template <bool ADDS, typename T>
 void forward(Shape s, const T* x, const T* residual, const float* weight, const float* bias,
              double eps, float slope, T* y, float* mean, float* deviation, float* variance) {
   const double count = double(s.size) * s.n;
@@ -82,14 +81,14 @@ void forward(Shape s, const T* x, const T* residual, const float* weight, const 
       const int64_t at = (p * s.channels + c) * s.n;
       each_vector(s.n, [&](int64_t i, int n) {
         vec v = (get(x + at + i, n) - m) * scale + b;
-        if (residual) v += get(residual + at + i, n);
+        if (ADDS) v += get(residual + at + i, n);
         put(y + at + i, v > 0 ? v : v * slope, n);
       });
     }
   }
 }
 
-template <typename T>
+template <bool ACT, bool ADDS, typename T>
 void backward(Shape s, const T* grad, const T* x, const T* y, const float* weight,
               const float* mean, const float* deviation, float slope, T* grad_x, T* grad_residual,
               float* grad_weight, float* grad_bias) {
@@ -99,7 +98,7 @@ void backward(Shape s, const T* grad, const T* x, const T* y, const float* weigh
     const vec m = splat(mean[c]);
     auto inner = [&](int64_t i, int n) {  // gradient before the LeakyReLU
       vec g = get(grad + i, n);
-      return y ? (get(y + i, n) > 0 ? g : g * slope) : g;
+      return ACT ? (get(y + i, n) > 0 ? g : g * slope) : g;
     };
     Sums sums;
     for (int64_t p = 0; p < s.size; ++p) {
@@ -118,7 +117,7 @@ void backward(Shape s, const T* grad, const T* x, const T* y, const float* weigh
       const int64_t at = (p * s.channels + c) * s.n;
       each_vector(s.n, [&](int64_t i, int n) {
         vec g = inner(at + i, n);
-        if (grad_residual) put(grad_residual + at + i, g, n);
+        if (ADDS) put(grad_residual + at + i, g, n);
         put(grad_x + at + i, (g - constant - (get(x + at + i, n) - m) * tilt) * scale, n);
       });
     }
@@ -128,22 +127,23 @@ void backward(Shape s, const T* grad, const T* x, const T* y, const float* weigh
 }  // namespace
 }  // namespace bharnet
 
-using bharnet::Shape;
-
 #define BHARNET_NORM(NAME, T)                                                                     \
   extern "C" void norm_forward_##NAME(                                                            \
       int64_t size, int64_t channels, int64_t n, const T* x, const T* residual,                   \
       const float* weight, const float* bias, double eps, float slope, T* y, float* mean,         \
       float* deviation, float* variance) {                                                        \
-    bharnet::forward(Shape{size, channels, n}, x, residual, weight, bias, eps, slope, y, mean,    \
-                     deviation, variance);                                                        \
+    auto* run = residual ? bharnet::forward<true, T> : bharnet::forward<false, T>;                \
+    run({size, channels, n}, x, residual, weight, bias, eps, slope, y, mean, deviation, variance); \
   }                                                                                               \
   extern "C" void norm_backward_##NAME(                                                           \
       int64_t size, int64_t channels, int64_t n, const T* grad, const T* x, const T* y,           \
       const float* weight, const float* mean, const float* deviation, float slope, T* grad_x,     \
       T* grad_residual, float* grad_weight, float* grad_bias) {                                   \
-    bharnet::backward(Shape{size, channels, n}, grad, x, y, weight, mean, deviation, slope,       \
-                      grad_x, grad_residual, grad_weight, grad_bias);                             \
+    auto* run = !y              ? bharnet::backward<false, false, T>                              \
+                : grad_residual ? bharnet::backward<true, true, T>                                \
+                                : bharnet::backward<true, false, T>;                              \
+    run({size, channels, n}, grad, x, y, weight, mean, deviation, slope, grad_x, grad_residual,   \
+        grad_weight, grad_bias);                                                                  \
   }
 
 BHARNET_NORM(f32, float)

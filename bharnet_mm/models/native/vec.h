@@ -1,6 +1,7 @@
-// Vectors of 16 floats, and features in float32 or bfloat16 that are read into them. The compiler
-// splits them where the machine's registers are shorter.
+// Vectors of 16 floats (AVX-512), and features in float32 or bfloat16 that are read into them.
 #pragma once
+
+#include <immintrin.h>
 
 #include <cstdint>
 #include <cstring>
@@ -45,18 +46,21 @@ inline void store(bf16* p, vec v) {
 }
 
 // The first n < LANES elements; zeros in the rest.
-template <typename T>
-inline vec load(const T* p, int n) {
-  T part[LANES] = {};
-  std::memcpy(part, p, n * sizeof(T));
-  return load(part);
+inline vec load(const float* p, int n) { return (vec)_mm512_maskz_loadu_ps((1u << n) - 1, p); }
+
+inline vec load(const bf16* p, int n) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((1u << n) - 1, p));
+  return (vec)_mm512_slli_epi32(wide, 16);
 }
 
-template <typename T>
-inline void store(T* p, vec v, int n) {
-  T part[LANES];
-  store(part, v);
-  std::memcpy(p, part, n * sizeof(T));
+inline void store(float* p, vec v, int n) { _mm512_mask_storeu_ps(p, (1u << n) - 1, (__m512)v); }
+
+inline void store(bf16* p, vec v, int n) {
+  bf16 all[LANES];
+  store(all, v);
+  __m256i h;
+  std::memcpy(&h, all, sizeof h);
+  _mm256_mask_storeu_epi16(p, (1u << n) - 1, h);
 }
 
 inline float sum(vec v) {
