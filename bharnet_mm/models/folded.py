@@ -65,8 +65,11 @@ class FoldedBlock:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return self._forward(x.to(self.dtype).contiguous())
+        x = x.to(self.dtype).contiguous()
+        if torch.is_autocast_enabled(x.device.type) and not torch.compiler.is_compiling():
+            with torch.autocast(x.device.type, enabled=False):  # the types are chosen already
+                return self._forward(x)
+        return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
         y = x if self.first is None else self.gcn.mix(x, *self.first)
