@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layouts import SkeletonLayout, get_layout
+from . import native
 from .folded import FoldedBlock
 from .graph import CTRGraphConv, LearnedGraphConv
 from .instances import Instances, pack
@@ -78,6 +79,8 @@ class DeGCNBlock(nn.Module):
         )
         if torch.compiler.is_compiling():
             return FoldedBlock(self, dtype)
+        if dtype == torch.bfloat16 and native.kernels('folded_block', x.float()) is not None:
+            dtype = torch.float32  # the kernel is faster than products in bfloat16, and exact
         if self._folded is not None:
             kept, state, tensors = self._folded
             if kept.dtype == dtype and state == [(t._version, t.data_ptr()) for t in tensors]:

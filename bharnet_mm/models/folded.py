@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import native
 from .layers import Residual, pointwise
+from .native.block import NativeBlock
 from .norm import NEGATIVE_SLOPE, folded
 from .refined_graph import aggregate_
 from .temporal import max_of_three
@@ -35,6 +37,7 @@ class FoldedBlock:
             self.operands = self._cast(value * scale[..., None], bias * scale, *rest)
             self.adjacency = block.gcn.adjacency.to(dtype)
         self._fold_branches(block.tcn)
+        self.native: NativeBlock | None = None
 
     def _cast(self, *tensors: Tensor) -> list[Tensor]:
         return [t.to(self.dtype).contiguous() for t in tensors]
@@ -63,8 +66,21 @@ class FoldedBlock:
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype).contiguous()
+        if torch.is_autocast_enabled(x.device.type) and not torch.compiler.is_compiling():
+            with torch.autocast(x.device.type, enabled=False):  # the types are chosen already
+                return self._forward(x)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        y = x if self.first is None else self.gcn.mix(x, *self.first)
+        if NativeBlock.can_take(self):
+            kernels = native.kernels('folded_block', y)
+            if kernels is not None:
+                self.native = self.native or NativeBlock(self, NEGATIVE_SLOPE)
+                if self.native.fits(y):
+                    return self.native(kernels[0], y)
         if self.first is not None:
-            return F.leaky_relu_(self._branches(self.gcn.mix(x, *self.first)), NEGATIVE_SLOPE)
+            return F.leaky_relu_(self._branches(y), NEGATIVE_SLOPE)
         if len(self.gcn_shortcut) > 1:
             y = pointwise(x, *self.gcn_shortcut)
         else:

@@ -12,17 +12,27 @@ subset).
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from . import native
+from .native.block import Shape
+
 #: Bytes of what lies between a chunk's input and its output, on a CPU: few enough to stay in cache.
 CHUNK_BYTES = 4 * 2**20
+
+#: Most channels of a group times frames for which the native kernel takes bfloat16.
+BF16_SIZE = 512
 
 
 def refined_graph_conv(x: Tensor, *operands: Tensor) -> Tensor:
     """``y (P, O, V, T)`` of the operands x, value, bias, weight, query, key, adjacency."""
+    kernels = _kernels(x, *operands)
+    if kernels is not None:
+        return NativeRefinedGraphConv.apply(kernels, x, *operands)
     if not torch.compiler.is_compiling():
         return RefinedGraphConv.apply(x, *operands)
     # A compiler plans buffers and recomputation itself, and cannot trace writes into slices.
@@ -99,10 +109,82 @@ class RefinedGraphConv(torch.autograd.Function):
         )
 
 
+class NativeRefinedGraphConv(torch.autograd.Function):
+    """:class:`RefinedGraphConv` by the native kernel: one instance and group at a time, all in cache.
+
+    Reads of ``W`` what is not zero by construction, and gives a gradient to that alone: a subset's rows read
+    the relation channels and the adjacency of that subset (the latter with a constant weight).
+    """
+
+    @staticmethod
+    def forward(ctx, kernels: tuple, x: Tensor, *operands: Tensor) -> Tensor:
+        x, ctx.kernel = x.contiguous(), kernels[1]
+        ctx.save_for_backward(x, *operands)
+        y = x.new_empty(x.size(0), operands[1].numel() // len(operands[-1]), *x.shape[2:])
+        _call_forward(kernels[0], y, x, operands, add=False)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, *operands = ctx.saved_tensors
+        floats = [t.to(torch.float32).contiguous() for t in operands]
+        grads = [torch.zeros_like(t) for t in floats]  # the kernel leaves out what is zero
+        value, bias, weight, query, key, adjacency = grads
+        grad_x, grad = torch.empty_like(x), grad.contiguous()
+        ctx.kernel(
+            ctypes.byref(_shape(x, operands)),
+            *map(native.pointer, (grad, x, *floats, grad_x, *grads)),
+        )
+        return None, grad_x, *(g.to(t.dtype) for g, t in zip(grads, operands, strict=True))
+
+
+def _shape(x: Tensor, operands: tuple[Tensor, ...]) -> Shape:
+    value, _, _, query, _, adjacency = operands
+    (groups, rows, channels), subsets = value.shape, len(adjacency)
+    size = x.size(0), groups, channels, rows // subsets, query.size(2) // subsets
+    return Shape(*size, *x.shape[2:])
+
+
+def _kernels(x: Tensor, *operands: Tensor) -> tuple | None:
+    """The native kernels, where they take these operands and are faster."""
+    value, _, _, query, _, adjacency = operands
+    size, _, joints, frames = x.shape
+    (groups, rows, channels), depth = value.shape, query.size(2)
+    shapes = [
+        (groups, rows, channels),
+        (groups, rows),
+        (groups, rows, depth + 4),
+        (size, groups, depth, joints),
+        (size, groups, depth, joints),
+        (3, joints, joints),
+    ]
+    if [t.shape for t in operands] != shapes or x.size(1) != groups * channels or depth > 3 * 15:
+        return None
+    # They compute in float32, which a machine with products in bfloat16 beats where those are large.
+    if x.dtype == torch.bfloat16 and channels * frames > BF16_SIZE:
+        return None
+    return native.kernels('refined_graph', x, *operands)
+
+
+def _call_forward(kernel, y: Tensor, x: Tensor, operands: tuple[Tensor, ...], add: bool) -> None:
+    floats = [t.to(torch.float32).contiguous() for t in operands]
+    kernel(
+        ctypes.byref(_shape(x, operands)),
+        *map(native.pointer, (x, *floats)),
+        ctypes.c_int(add),
+        native.pointer(y),
+    )
+
+
 def aggregate_(y: Tensor, x: Tensor, *operands: Tensor, add: bool = True) -> Tensor:
     """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place; with ``add=False`` writes it there."""
     if torch.compiler.is_compiling():
         return y + refined_graph_conv(x, *operands)
+    kernels = _kernels(x, *operands)
+    if kernels is not None and y.dtype == x.dtype and y.is_contiguous():
+        _call_forward(kernels[0], y, x.contiguous(), operands, add)
+        return y
     for part, _, values, topology in _chunks(x, *operands):
         out = y[part].flatten(0, 1)
         values = values.view(*topology.shape[:2], -1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from bharnet_mm.models import native
 from bharnet_mm.models.norm import folded, norm_act
 
 
@@ -56,3 +57,43 @@ def test_folded_is_the_running_form():
     torch.testing.assert_close(
         x * scale.view(-1, 1, 1) + shift.view(-1, 1, 1), norm(x), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize('act', [True, False])
+@pytest.mark.parametrize('adds', [True, False])
+@pytest.mark.parametrize('shape', [(5, 8, 7, 6), (6, 8, 9), (1, 8, 20, 16), (3, 8, 25, 64), (9, 8)])
+def test_native_equals_torch_in_float64(native_kernels, shape, adds, act):
+    torch.manual_seed(0)
+    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    ours = kind(8)
+    nn.init.normal_(ours.weight)
+    nn.init.normal_(ours.bias)
+    theirs = kind(8).double()
+    theirs.load_state_dict(ours.state_dict())
+    x, residual = torch.randn(shape) * 2 + 3, torch.randn(shape) if adds else None
+    grad = torch.randn(*shape[2:], *shape[:2]).permute(-2, -1, *range(len(shape) - 2))
+    assert native.kernels('norm', x) is not None
+    results = []
+    for norm, dtype in ((ours, torch.float32), (theirs, torch.float64)):
+        a = x.clone().to(dtype).requires_grad_()
+        r = None if residual is None else residual.clone().to(dtype).requires_grad_()
+        y = norm_act(norm, a, r, act)
+        y.backward(grad.to(dtype))
+        gradients = [t.grad for t in (a, r, norm.weight, norm.bias) if t is not None]
+        results.append([y, *gradients, *norm.buffers()])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other.to(one.dtype), rtol=2e-5, atol=2e-5)
+
+
+def test_native_in_bfloat16_rounds_the_exact_result(native_kernels):
+    torch.manual_seed(0)
+    norm, x = nn.BatchNorm2d(8), torch.randn(4, 8, 21, 7).bfloat16()
+    a, b = x.clone().requires_grad_(), x.float().requires_grad_()
+    grad = torch.randn(x.shape).bfloat16()
+    y, expected = norm_act(norm, a), norm_act(norm, b)
+    torch.testing.assert_close(y, expected.bfloat16(), rtol=0, atol=0)
+    y.backward(grad)
+    expected.backward(grad.float())
+    torch.testing.assert_close(a.grad, b.grad.bfloat16(), rtol=0, atol=0)
+    x[0, 0, 0, 0] = float('nan')
+    assert norm_act(norm, x).isnan().any((0, 2, 3)).tolist() == [True] + [False] * 7

@@ -7,7 +7,8 @@ time, round after round in turn, so that whatever else the machine does hits all
 medians and the range of the middle half. Compare ratios of one run, not rates of two.
 
 `NAME, plain` is the same network as published code writes it: 1x1 convolutions by conv2d, gathered
-samples, batch norm by itself, and every slot of persons and hands computed, absent or not.
+samples, batch norm by itself, and every slot of persons and hands computed, absent or not. `NAME, torch`
+is ours without the kernels in C++ (bharnet_mm/models/native), which the plain form never uses.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import platform
 import time
 from pathlib import Path
@@ -120,6 +122,7 @@ def contenders() -> dict[str, tuple[dict, str]]:
     own['BHaRNet-M'] = (bharnet_m(), 'rgb')
     written = ('DeGCN body', 'DeGCN hand', 'BHaRNet-B', 'BHaRNet-P', 'BHaRNet light')
     plain = {f'{name}, plain': (own[name][0], 'plain') for name in written}
+    plain |= {f'{name}, torch': own[name] for name in written}
     graph = unified_graph()
     peers = {f'{n} body': (stock(n, 'nturgb+d'), 'stock') for n in ('STGCN', 'STGCN++', 'AAGCN')}
     unified = {f'{n} unified': (stock(n, graph), 'unified') for n in ('STGCN', 'STGCN++', 'AAGCN')}
@@ -214,6 +217,8 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
     init_default_scope('mmaction')
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    if name.endswith((', plain', ', torch')):
+        os.environ['BHARNET_NATIVE'] = '0'
     config, kind = contenders()[name]
     model = MODELS.build(config)
     if name.endswith(', plain'):

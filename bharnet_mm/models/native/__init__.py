@@ -1,0 +1,107 @@
+"""Optional kernels in C++ for a CPU: compiled at their first use where a compiler is present, and kept.
+
+Without them everything works by torch's operators. They are used for float32 and bfloat16 on a CPU with
+AVX-512, outside of ``torch.compile``, tracing and export; ``BHARNET_NATIVE=0`` in the environment
+switches them off. They are plain functions of pointers, called through ctypes: they need no headers of torch,
+hence compile in seconds, and one build serves every version of torch. It lies in the user's cache folder, one
+file for each state of the sources, compiler and processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp', 'folded.cpp')
+FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-shared')
+FLAGS += ('-fno-math-errno', '-fno-trapping-math', '-Wno-psabi')
+PLAIN = (Tensor, torch.nn.Parameter)  # anything else may have no memory to point at
+SUFFIXES = {torch.float32: 'f32', torch.bfloat16: 'bf16'}
+
+
+def kernels(name: str, *features: Tensor | None) -> tuple | None:
+    """The functions ``NAME_forward`` and ``NAME_backward`` for the type of ``features`` (None where there is no
+    such function), or None where torch is to be used: tensors that are not plain ones of one of the two types
+    on a CPU, no compiler, switched off.
+    """
+    if os.environ.get('BHARNET_NATIVE') == '0' or torch.compiler.is_compiling():
+        return None
+    dtype = features[0].dtype
+    for x in features:
+        if x is not None and (x.device.type != 'cpu' or x.dtype != dtype or type(x) not in PLAIN):
+            return None
+    if dtype not in SUFFIXES or torch.jit.is_tracing() or library() is None:
+        return None
+    return tuple(
+        getattr(library(), f'{name}_{direction}_{SUFFIXES[dtype]}', None)
+        for direction in ('forward', 'backward')
+    )
+
+
+def pointer(x: Tensor | None) -> ctypes.c_void_p:
+    """Address of a contiguous tensor's data."""
+    if x is not None and not x.is_contiguous():
+        raise ValueError(f'a kernel reads contiguous tensors, got strides {x.stride()}')
+    return ctypes.c_void_p(None if x is None else x.data_ptr())
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The kernels, built if need be; None, and one line in the log, where that is not possible."""
+    try:
+        return ctypes.CDLL(str(build()))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        print_log(f'Native kernels are not used: {error}', logger='current')
+        return None
+
+
+def build() -> Path:
+    """Compiles the kernels unless that has been done for these sources, compiler and processor.
+
+    Raises:
+        RuntimeError: Without AVX-512 or a compiler, or if it fails.
+    """
+    flags = cpu_flags()
+    if not {'avx512f', 'avx512bw', 'avx512vl'} <= set(flags.split()):
+        raise RuntimeError('the processor has no AVX-512')
+    compiler = shutil.which(os.environ.get('CXX', 'g++'))
+    if compiler is None:
+        raise RuntimeError('no C++ compiler (g++, or what CXX names)')
+    folder = Path(__file__).parent
+    version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
+    facts = [(folder / name).read_text() for name in SOURCES]
+    facts += [*FLAGS, compiler, version, flags]
+    key = hashlib.sha256('\0'.join(facts).encode()).hexdigest()[:16]
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'bharnet_mm'
+    path = cache / f'native_{key}.so'
+    if path.exists():
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    print_log(f'Compiling native kernels, once, to {path}', logger='current')
+    # Two processes may both compile; each moves its own file into place, whole.
+    with tempfile.TemporaryDirectory(dir=cache) as own:
+        built = Path(own) / 'native.so'
+        sources = [str(folder / name) for name in SOURCES if name.endswith('.cpp')]
+        command = [compiler, *FLAGS, *sources, '-o', str(built)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f'{compiler} failed: {done.stderr.strip()[-500:]}')
+        os.replace(built, path)
+    return path
+
+
+def cpu_flags() -> str:
+    """Instruction sets of the processor, as Linux lists them; empty elsewhere."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line for line in lines if line.startswith('flags')), '')
