@@ -239,14 +239,16 @@ extern "C" void folded_block_forward_f32(const bharnet::Block* block, const floa
   const Packed packed = whole ? Packed(s, block->value, block->bias, block->refine, false) : Packed();
   const int64_t in = s.G * s.C * s.V * s.T, between = s.G * s.O * s.V * s.T;
   const int64_t after = s.G * s.O * s.V * ((s.T + block->stride - 1) / block->stride);
+  const double width = s.G * s.O;
+  const bool many = s.work() + s.P * s.V * s.T * width * 1.5 * width > PARALLEL_WORK;
   // Few instances: threads share the work on each, by joints and groups.
   const bool share = s.P < omp_get_max_threads();
-#pragma omp parallel for schedule(static) if (!share)
+#pragma omp parallel for schedule(static) if (many && !share)
   for (int64_t p = 0; p < s.P; ++p) {
     Scratch scratch(12);
     float* y = whole ? scratch.take(between) : const_cast<float*>(x + p * in);
     const Instance one{*block, s, x + p * in, y, out + p * after};
-#pragma omp parallel if (share)
+#pragma omp parallel if (many && share)
     {
       if (whole) {
 #pragma omp for schedule(static)

@@ -50,13 +50,16 @@ inline vec first_lanes(vec v, int n) {
 
 struct Shape {
   int64_t size, channels, n;
+
+  // In multiply-adds that take as long: two passes over memory.
+  double work() const { return 300. * size * channels * n; }
 };
 
 template <bool ADDS, typename T>
 void forward(Shape s, const T* x, const T* residual, const float* weight, const float* bias,
              double eps, float slope, T* y, float* mean, float* deviation, float* variance) {
   const double count = double(s.size) * s.n;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (s.work() > PARALLEL_WORK)
   for (int64_t c = 0; c < s.channels; ++c) {
     // Sums of what exceeds the first instance's mean, so that a large mean costs no precision.
     Sums start, sums;
@@ -93,7 +96,7 @@ void backward(Shape s, const T* grad, const T* x, const T* y, const float* weigh
               const float* mean, const float* deviation, float slope, T* grad_x, T* grad_residual,
               float* grad_weight, float* grad_bias) {
   const double count = double(s.size) * s.n;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (s.work() > PARALLEL_WORK)
   for (int64_t c = 0; c < s.channels; ++c) {
     const vec m = splat(mean[c]);
     auto inner = [&](int64_t i, int n) {  // gradient before the LeakyReLU

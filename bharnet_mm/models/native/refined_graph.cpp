@@ -212,7 +212,7 @@ void forward(const Shape& s, const T* x, const float* value, const float* bias, 
              const float* query, const float* key, const float* adjacency, bool add, T* y) {
   const Packed w(s, value, bias, refine, false);
   const int64_t depth = S * s.R * s.V;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (s.work() > PARALLEL_WORK)
   for (int64_t i = 0; i < s.P * s.G; ++i)
     forward_group(s, w, i % s.G, x + i * s.C * s.V * s.T, query + i * depth, key + i * depth,
                   adjacency, add, y + i * s.O * s.V * s.T);
@@ -226,7 +226,7 @@ void backward(const Shape& s, const T* grad, const T* x, const float* value, con
   const Packed w(s, value, bias, refine, true);
   const int64_t depth = S * s.R * s.V, size = Sums::size(s), threads = omp_get_max_threads();
   std::vector<float> sums(threads * size);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (s.work() > PARALLEL_WORK)
   for (int64_t i = 0; i < s.P * s.G; ++i)
     backward_group(s, w, i % s.G, grad + i * s.O * s.V * s.T, x + i * s.C * s.V * s.T,
                    query + i * depth, key + i * depth, adjacency, grad_x + i * s.C * s.V * s.T,

@@ -19,6 +19,8 @@ constexpr int S = 3;  // subsets
 struct Shape {
   int64_t P, G, C, O, R, V, T;
 
+  // Multiply-adds, without the topology's.
+  double work() const { return double(P) * G * V * T * S * O * (C + V); }
   int64_t senders() const { return S * V; }
   int64_t frames4() const { return (T + 3) / 4; }
   int64_t padded() const { return frames4() * 4 * V; }

@@ -10,6 +10,8 @@
 namespace bharnet {
 
 constexpr int LANES = 16;
+// Multiply-adds, two milliseconds of one core, below which waking other threads costs more than it saves.
+constexpr double PARALLEL_WORK = 1.5e8;
 typedef float vec __attribute__((vector_size(64)));
 typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec8 __attribute__((vector_size(32)));
