@@ -118,8 +118,8 @@ def contenders() -> dict[str, tuple[dict, str]]:
         'BHaRNet-P': (bharnet(('interactive',)), 'both'),
         'BHaRNet-E': (bharnet(('interactive', 'expertized'), num_stream=2, split_at=3), 'both'),
         'BHaRNet light': (bharnet(('interactive',), base_channels=32), 'both'),
+        'BHaRNet-M': (bharnet_m(), 'rgb'),
     }
-    own['BHaRNet-M'] = (bharnet_m(), 'rgb')
     written = ('DeGCN body', 'DeGCN hand', 'BHaRNet-B', 'BHaRNet-P', 'BHaRNet light')
     plain = {f'{name}, plain': (own[name][0], 'plain') for name in written}
     plain |= {f'{name}, torch': own[name] for name in written}
@@ -224,9 +224,8 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
     if name.endswith(', plain'):
         bharnet_mm.models.use_plain_form(model)
     device = torch.device(options.device)
-    inputs, samples = to_device(
-        make_batch(kind, options.batch, options.mix, options.frames), device
-    )
+    batch = make_batch(kind, options.batch, options.mix, options.frames)
+    inputs, samples = to_device(batch, device)
     model = model.to(device)
     model.train(options.mode == 'train')
     if options.compile:
@@ -273,9 +272,8 @@ def matrix_peak(threads: int, dtype: str, device: str) -> float:
     import torch
 
     torch.set_num_threads(threads)
-    x = torch.randn(
-        4096, 4096, device=device, dtype=torch.bfloat16 if dtype == 'bf16' else torch.float32
-    )
+    kind = torch.bfloat16 if dtype == 'bf16' else torch.float32
+    x = torch.randn(4096, 4096, device=device, dtype=kind)
     times = []
     for _ in range(8):
         start = time.perf_counter()
@@ -307,9 +305,8 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
             facts |= link.recv()
         link.send(None)
         process.join()
-        low, median, high = np.percentile(seconds[name], [25, 50, 75])
+        low, median, high, p99 = np.percentile(seconds[name], [25, 50, 75, 99])
         full = options.batch * facts['gmacs'] * 2 * (3 if options.mode == 'train' else 1)
-        p99 = np.percentile(seconds[name], 99)
         rows.append(
             dict(
                 contender=name,
@@ -385,19 +382,15 @@ def main() -> None:
     rows = []
     for mode in args.modes:
         for dtype in args.dtypes:
-            for case in args.cases:
-                batch, mix = case.split(':')
-                options = argparse.Namespace(
-                    **vars(args) | dict(mode=mode, dtype=dtype, batch=int(batch), mix=mix)
-                )
-                rows += run_case(names, options)
+            for batch, mix in (case.split(':') for case in args.cases):
+                case = dict(mode=mode, dtype=dtype, batch=int(batch), mix=mix)
+                rows += run_case(names, argparse.Namespace(**vars(args) | case))
                 print(to_markdown(rows[-len(names) :]), flush=True)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         machine = dict(processor=processor(), threads=args.threads, device=args.device)
-        args.out.with_suffix('.json').write_text(
-            json.dumps(dict(machine=machine, rows=rows), indent=1) + '\n'
-        )
+        text = json.dumps(dict(machine=machine, rows=rows), indent=1) + '\n'
+        args.out.with_suffix('.json').write_text(text)
         args.out.with_suffix('.md').write_text(to_markdown(rows))
 
 

@@ -180,7 +180,7 @@ def run_tool(name: str, arguments: list, log: Path, threads: int | None) -> dict
     process.start()
     sender.close()
     process.join()
-    seconds = round(time.time() - start, 1)
+    seconds = round(time.time() - start, 2)
     if process.exitcode:
         raise subprocess.CalledProcessError(process.exitcode, command)
     return {'seconds': seconds, 'cpu_seconds': receiver.recv()}
