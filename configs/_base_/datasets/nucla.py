@@ -3,7 +3,7 @@
 _base_ = 'small_loaders.py'
 
 store = f'{_base_.data_root}/nucla'
-num_frames = 32
+num_frames = 52
 
 prepare = [
     dict(type='SelectPersons', max_persons=1),
@@ -22,9 +22,6 @@ train_pipeline = [
 ]
 test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
 
-# Small batches: at 32 the training loss shows too few steps.
-train_dataloader = dict(
-    batch_size=16, dataset=dict(store=store, split='xview_train', pipeline=train_pipeline)
-)
+train_dataloader = dict(dataset=dict(store=store, split='xview_train', pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(store=store, split='xview_test', pipeline=test_pipeline))
 test_dataloader = val_dataloader

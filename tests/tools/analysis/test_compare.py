@@ -107,7 +107,7 @@ def test_graph_of_the_unified_peers_is_our_layout():
 def test_peers_are_trained_as_ours():
     """Same clips, normalisation, augmentation and schedule; only the packing differs."""
     ours = Config.fromfile(ROOT / 'configs/bharnet_p_asl10.py')
-    for name in ('degcn', 'stgcnpp', 'aagcn'):
+    for name in ('degcn', 'degcn_light', 'stgcnpp', 'aagcn'):
         peer = Config.fromfile(ROOT / f'configs/unified_{name}_asl10.py')
         for part in ('train_dataloader', 'test_dataloader'):
             one, other = (cfg[part].dataset.pipeline for cfg in (ours, peer))
@@ -131,3 +131,10 @@ def test_trains_once_and_rebuilds_the_table_without(tmp_path):
     assert '| `tiny` | joint |' in page.read_text()
     again = run_tool(*command, '--no-train')
     assert ': done' not in again and json.loads((tmp_path / 'r.json').read_text()) == result
+
+
+def test_the_table_of_the_page_is_that_of_the_file():
+    rows = json.loads((ROOT / 'docs/results/compare_asl10.json').read_text())['rows']
+    page = (ROOT / 'docs/results.md').read_text()
+    table = page.split('<!-- asl10 -->')[1].split('<!-- /asl10 -->')[0]
+    assert table.strip() == tool.to_markdown(rows).strip()
