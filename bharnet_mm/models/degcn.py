@@ -79,7 +79,10 @@ class DeGCNBlock(nn.Module):
         )
         if torch.compiler.is_compiling():
             return FoldedBlock(self, dtype)
-        if dtype == torch.bfloat16 and native.kernels('folded_block', x.float()) is not None:
+        if (
+            dtype == torch.bfloat16
+            and native.kernels('folded_block', x.new_empty(0, dtype=torch.float32)) is not None
+        ):
             dtype = torch.float32  # the kernel is faster than products in bfloat16, and exact
         if self._folded is not None:
             kept, state, tensors = self._folded
