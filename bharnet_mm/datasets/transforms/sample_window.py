@@ -41,6 +41,12 @@ class SampleWindow(BodyHandTransform):
         - body, body_visible, hand, hand_visible, body_pixel: T becomes ``num_frames``
         - frame_index: (num_frames,), the source frame nearest to each output frame
 
+    ``warp=K`` bends time in a random window, for clips that are trimmed or paced differently where
+    the model is to be used: the window is cut at K - 1 random places, all divisions being equally
+    likely, and each piece gets 1 / K of the output. With ``u = (t + 1/2) / num_frames`` and the
+    pieces' ends ``e_0 = 0 <= ... <= e_K = 1`` the output frame lies at ``s = e(K u) L - 1/2``, e
+    being linear between them.
+
     ``total_frames`` stays the length of the clip in the store.
 
     Args:
@@ -50,6 +56,7 @@ class SampleWindow(BodyHandTransform):
         min_frames: Least number of frames of a random window. Defaults to ``num_frames``, as in
             that feeder: shorter clips are then taken whole.
         method: 'resize' or 'uniform'. Defaults to 'resize'.
+        warp: Pieces of the time warp; needs a random window and 'resize'. Defaults to 1: none.
     """
 
     def __init__(
@@ -58,11 +65,13 @@ class SampleWindow(BodyHandTransform):
         window: tuple[float, float] | float = (0.5, 1.0),
         min_frames: int | None = None,
         method: str = 'resize',
+        warp: int = 1,
     ) -> None:
         self.num_frames = num_frames
         self.window = window
         self.min_frames = min_frames
         self.method = method
+        self.warp = warp
         self._check(is_count(num_frames), 'num_frames', 'a whole number of at least 1')
         self._check(
             is_pair(window, 0, 1) and window[0] > 0 or is_number(window, 0, 1) and window > 0,
@@ -76,6 +85,11 @@ class SampleWindow(BodyHandTransform):
         )
         self._check(method in ('resize', 'uniform'), 'method', "'resize' or 'uniform'")
         self._random = not is_number(window)
+        self._check(
+            is_count(warp) and (warp == 1 or self._random and method == 'resize'),
+            'warp',
+            "a whole number of at least 1, and 1 without a random window and method='resize'",
+        )
         self._least = num_frames if min_frames is None else min_frames
         self._odd = 2 * np.arange(num_frames) + 1
 
@@ -88,7 +102,8 @@ class SampleWindow(BodyHandTransform):
             low = high = nearest = np.minimum(index, length - 1) + start
         else:
             # In whole numbers up to the division, so that frames are hit exactly.
-            position = (self._odd * length - self.num_frames) / (2 * self.num_frames)
+            odd = self._odd if self.warp == 1 else self._bend()
+            position = (odd * length - self.num_frames) / (2 * self.num_frames)
             position = np.minimum(np.maximum(position, 0), length - 1)
             low = position.astype(np.intp)
             weight = (position - low).astype(np.float32)
@@ -103,6 +118,13 @@ class SampleWindow(BodyHandTransform):
             set_part(results, part, *_sample(x, visible, low, high, weight))
         results['frame_index'] = results['frame_index'][nearest]
         return results
+
+    def _bend(self) -> np.ndarray:
+        """``2 num_frames e(K u)``, which stands for the odd numbers of an even pace."""
+        ends = np.sort(np.random.random(self.warp - 1))
+        ends = np.concatenate(([0.0], ends, [1.0])) * 2 * self.num_frames
+        even = np.linspace(0, 2 * self.num_frames, self.warp + 1)
+        return np.interp(self._odd, even, ends)
 
     def _place(self, results: dict) -> tuple[int, int]:
         """First frame and length of the window."""

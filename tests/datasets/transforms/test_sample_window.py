@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from bharnet_mm.datasets.transforms import SampleWindow
+from bharnet_mm.errors import ConfigError
 
 
 @pytest.mark.parametrize('frames', (1, 2, 7, 64, 65, 150))
@@ -144,3 +145,27 @@ def test_uniform_picks_frames_as_they_are(window, frames, make_results):
     np.testing.assert_array_equal(output['hand_visible'], results['hand_visible'][:, :, index])
     if window == 1.0:
         np.testing.assert_array_equal(index, ((np.arange(16) + 0.5) * frames / 16).astype(int))
+
+
+def test_a_warp_bends_time_but_keeps_order_and_ends(make_results, seeded):
+    results = make_results(frames=40, gaps=False)
+    ramp = np.arange(40, dtype=np.float32)[None, :, None, None]
+    results['body'] = np.broadcast_to(ramp, results['body'].shape).copy()
+    warp, middle = SampleWindow(400, window=(1.0, 1.0), warp=3), []
+    for _ in range(300):
+        frames = warp(dict(results))['body'][0, :, 0, 0]
+        pace = np.diff(frames) * 400 / 40
+        assert (pace >= 0).all() and frames[0] < 1 and frames[-1] > 38
+        moving = pace[150:250][(frames[150:250] > 0) & (frames[151:251] < 39)]  # the middle third
+        assert np.ptp(moving) < 1e-3
+        middle.append(moving[0])
+    # Three times a piece of a random division in three: mean 1, standard deviation 3 sqrt(1/18).
+    assert abs(np.mean(middle) - 1) < 0.15 and abs(np.std(middle) - 3 / 18**0.5) < 0.12
+
+
+@pytest.mark.parametrize(
+    'arguments', (dict(warp=0), dict(warp=2, window=1.0), dict(warp=2, method='uniform'))
+)
+def test_a_warp_needs_a_random_window_that_is_resized(arguments):
+    with pytest.raises(ConfigError, match='warp'):
+        SampleWindow(16, **arguments)
