@@ -2,12 +2,15 @@
 _base_ = [
     '_base_/models/bharnet_b.py',
     '_base_/datasets/nucla.py',
-    '_base_/schedules/cosine_80e.py',
+    '_base_/schedules/cosine_150e.py',
     '_base_/default_runtime.py',
 ]
 
-# 1,020 training clips: half the width (our choice).
+# 1,020 training clips: five blocks (our choice).
 model = dict(
-    backbone=dict(body=dict(layout='kinect_v1', base_channels=32), hand=None),
-    cls_head=dict(num_classes=10, in_channels=128, modalities=('body',)),
+    backbone=dict(
+        body=dict(layout='kinect_v1', num_blocks=5, widen_at=(3, 5), stride_at=(2, 4)), hand=None
+    ),
+    cls_head=dict(num_classes=10, modalities=('body',)),
 )
+train_dataloader = dict(batch_size=16)
