@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument('scores', help='a .npz of tools/test.py --dump')
     parser.add_argument('store')
     parser.add_argument('--train', default='xview_train', help='the training split')
+    parser.add_argument('--json', type=Path, help='write the result there')
     args = parser.parse_args()
     scores = load_scores(args.scores)
     new = unseen(scores.clip_id, ClipStore(args.store), args.train)
@@ -65,8 +66,10 @@ def main() -> None:
     for name in sorted(scores.logits):
         right = scores.correct(name)
         result[name] = {'top1': right.mean().round(4), 'top1_unseen': right[new].mean().round(4)}
-    json.dump(result, sys.stdout, indent=1, default=float)
-    print()
+    text = json.dumps(result, indent=1, default=float)
+    if args.json:
+        args.json.write_text(text + '\n')
+    print(text)
 
 
 if __name__ == '__main__':

@@ -133,8 +133,9 @@ def test_trains_once_and_rebuilds_the_table_without(tmp_path):
     assert ': done' not in again and json.loads((tmp_path / 'r.json').read_text()) == result
 
 
-def test_the_table_of_the_page_is_that_of_the_file():
-    rows = json.loads((ROOT / 'docs/results/compare_asl10.json').read_text())['rows']
+@pytest.mark.parametrize('name', ('asl10', 'nucla'))
+def test_the_table_of_the_page_is_that_of_the_file(name):
+    rows = json.loads((ROOT / f'docs/results/compare_{name}.json').read_text())['rows']
     page = (ROOT / 'docs/results.md').read_text()
-    table = page.split('<!-- asl10 -->')[1].split('<!-- /asl10 -->')[0]
+    table = page.split(f'<!-- {name} -->')[1].split(f'<!-- /{name} -->')[0]
     assert table.strip() == tool.to_markdown(rows).strip()

@@ -30,6 +30,7 @@ def test_clips_that_equal_a_training_clip_are_left_out(tmp_path):
     logits = np.eye(len(sample.classes))[[labels[0], (labels[1] + 1) % len(sample.classes)]]
     path = tmp_path / 'scores.npz'
     save_scores(path, ['same', 'new'], labels, {'fused': logits}, sample.classes)
-    out = run_tool('analysis/unseen.py', path, tmp_path / 'store')
-    result = json.loads(out[out.index('{') :])
+    out = run_tool('analysis/unseen.py', path, tmp_path / 'store', '--json', tmp_path / 'r.json')
+    result = json.loads((tmp_path / 'r.json').read_text())
+    assert json.loads(out[out.index('{') :]) == result
     assert result == {'clips': 2, 'unseen': 1, 'fused': {'top1': 0.5, 'top1_unseen': 0.0}}
