@@ -29,15 +29,8 @@ regions = dict(
 max_epochs = 40
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, begin=0, end=3, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs - 3,
-        eta_min=0,
-        begin=3,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    ),
+    dict(_base_.param_scheduler[0], end=3),
+    dict(_base_.param_scheduler[1], T_max=max_epochs - 3, begin=3, end=max_epochs),
 ]
 
 train_dataloader = dict(

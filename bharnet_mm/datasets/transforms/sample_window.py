@@ -92,6 +92,7 @@ class SampleWindow(BodyHandTransform):
         )
         self._least = num_frames if min_frames is None else min_frames
         self._odd = 2 * np.arange(num_frames) + 1
+        self._even = np.linspace(0, 2 * num_frames, warp + 1)
 
     def transform(self, results: dict) -> dict:
         start, length = self._place(results)
@@ -123,8 +124,7 @@ class SampleWindow(BodyHandTransform):
         """``2 num_frames e(K u)``, which stands for the odd numbers of an even pace."""
         ends = np.sort(np.random.random(self.warp - 1))
         ends = np.concatenate(([0.0], ends, [1.0])) * 2 * self.num_frames
-        even = np.linspace(0, 2 * self.num_frames, self.warp + 1)
-        return np.interp(self._odd, even, ends)
+        return np.interp(self._odd, self._even, ends)
 
     def _place(self, results: dict) -> tuple[int, int]:
         """First frame and length of the window."""
