@@ -26,8 +26,8 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['bharnet_mm', 'bharnet_mm.*']),
-    # Compiled on the user's machine, see bharnet_mm/models/native
-    package_data={'bharnet_mm.models.native': ['*.h', '*.cpp']},
+    # Compiled on the user's machine, see bharnet_mm/ops/native
+    package_data={'bharnet_mm.ops.native': ['*.h', '*.cpp']},
     install_requires=requirements('runtime'),
     extras_require=extras,
     classifiers=[

@@ -12,6 +12,8 @@ import numpy as np
 from .errors import LayoutError
 from .layout_definitions import COCO_WHOLEBODY, DEFINITIONS
 
+#: Parts whose surroundings are cut out of the pictures by default; names of `SkeletonLayout.parts`.
+REGION_PARTS = ('head', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
 COLORS = {'left': (0, 128, 255), 'right': (255, 96, 0), 'middle': (64, 176, 64)}
 
 

@@ -8,6 +8,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from bharnet_mm.layouts import get_layout  # noqa: E402
+from bharnet_mm.ops import native  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -96,3 +97,12 @@ def make_results():
         return results
 
     return make
+
+
+@pytest.fixture
+def native_kernels():
+    """Skips a test of the kernels in C++ where they cannot be built."""
+    try:
+        native.build()
+    except RuntimeError as error:
+        pytest.skip(f'no native kernels: {error}')

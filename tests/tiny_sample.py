@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bharnet_mm.datasets.synthetic import write_sample
+from bharnet_mm.datasets.synthetic.sample import write_sample
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN_CLIPS = 80

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.clip import Clip
-from ..datasets.extraction.video import VideoFolder, read_frames
 from ..datasets.regions import ClipRegions, RegionGrid, make_grids
+from ..datasets.video import VideoFolder, read_frames
 from ..errors import ClipError, SourceError
 from ..layouts import SkeletonLayout
 from .visualizer import draw_skeleton, new_figure

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..datasets.ceilings import body_ceiling, fused_ceiling, hand_ceiling
-from ..datasets.gestures import find_gestures
 from ..datasets.store import ClipStore
-from ..datasets.synthetic import NAME
+from ..datasets.synthetic.ceilings import body_ceiling, fused_ceiling, hand_ceiling
+from ..datasets.synthetic.gestures import find_gestures
+from ..datasets.synthetic.sample import NAME
 from ..evaluation.scores import Scores
 from .visualizer import draw_clip, new_figure
 

@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError
-from ..layouts import SkeletonLayout
+from ..layouts import REGION_PARTS, SkeletonLayout
 
-PARTS = ('head', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
 # Share of a forearm (26 cm) in other lengths of an adult.
 _FOREARM_SHARE = (
     (1.0, '{}_elbow', '{}_wrist'),
@@ -75,7 +74,7 @@ class RegionGrid:
         ConfigError: An argument is wrong.
     """
 
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = REGION_PARTS
     num_frames: int = 5
     cell: int = 48
     size: float = 1.5

@@ -5,7 +5,7 @@ from .attention import PoolingAttention
 from .backbone import BodyHandBackbone
 from .branches import ExpertBranch
 from .data_preprocessor import BodyHandPreprocessor
-from .degcn import DeGCN
+from .degcn.network import DeGCN
 from .head import BHaRNetHead
 from .instances import Instances, pack
 from .plain import use_plain_form

@@ -8,9 +8,8 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..datasets.regions import PARTS
 from ..errors import ConfigError
-from ..layouts import SkeletonLayout, get_layout
+from ..layouts import REGION_PARTS, SkeletonLayout, get_layout
 from .instances import Instances
 
 
@@ -78,7 +77,7 @@ class BodyGuidedRGB(BaseModule):
         self,
         backbone: dict,
         layout: str | dict | SkeletonLayout | None = None,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] = REGION_PARTS,
         top_ratio: float = 0.2,
         detach: bool = True,
         init_cfg: dict | None = None,

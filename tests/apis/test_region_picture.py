@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from bharnet_mm.apis.region_picture import save_regions
-from bharnet_mm.datasets.gestures import GESTURES
-from bharnet_mm.datasets.sample_videos import write_videos
-from bharnet_mm.datasets.synthetic import SyntheticSample
+from bharnet_mm.datasets.synthetic.gestures import GESTURES
+from bharnet_mm.datasets.synthetic.sample import SyntheticSample
+from bharnet_mm.datasets.synthetic.videos import write_videos
 from bharnet_mm.errors import ClipError, SourceError
 from bharnet_mm.layouts import get_layout
 

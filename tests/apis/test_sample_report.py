@@ -5,9 +5,9 @@ import pytest
 from rich.console import Console
 
 from bharnet_mm.apis.sample_report import accuracy, draw_report, groups, make_table, read_curve
-from bharnet_mm.datasets.gestures import GESTURES
 from bharnet_mm.datasets.store import ClipStore
-from bharnet_mm.datasets.synthetic import write_sample
+from bharnet_mm.datasets.synthetic.gestures import GESTURES
+from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.evaluation.scores import save_scores
 
 CLASSES = [gesture.name for gesture in GESTURES]

@@ -9,7 +9,7 @@ from bharnet_mm.apis.visualizer import (
     y_points_down,
 )
 from bharnet_mm.datasets import Clip
-from bharnet_mm.datasets.synthetic import SyntheticSample
+from bharnet_mm.datasets.synthetic.sample import SyntheticSample
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.layouts import get_layout
 

@@ -20,9 +20,9 @@ from bharnet_mm.datasets.protocols import (
     ntu120_splits,
     nucla_splits,
 )
-from bharnet_mm.datasets.region_store import RegionWriter, encode
 from bharnet_mm.datasets.regions import RegionGrid
-from bharnet_mm.datasets.synthetic import GESTURES, SPLITS
+from bharnet_mm.datasets.store.regions import RegionWriter, encode
+from bharnet_mm.datasets.synthetic.sample import GESTURES, SPLITS
 from bharnet_mm.engine.command_line import read_config
 from bharnet_mm.layouts import get_layout
 

@@ -4,21 +4,20 @@ import torch
 from mmaction.registry import MODELS
 
 import bharnet_mm  # noqa: F401
-from bharnet_mm.datasets.regions import PARTS
 from bharnet_mm.errors import ConfigError
-from bharnet_mm.layouts import get_layout
+from bharnet_mm.layouts import REGION_PARTS, get_layout
 from bharnet_mm.models import pack
 
 NETWORK = dict(
     type='ResNet', depth=18, num_stages=1, out_indices=(0,), strides=(1,), dilations=(1,)
 )
 LAYOUT = get_layout('kinect_v2')
-ROWS, COLUMNS, CELL = len(PARTS), 3, 12
+ROWS, COLUMNS, CELL = len(REGION_PARTS), 3, 12
 
 
 def branch(**kwargs):
     torch.manual_seed(0)
-    arguments = dict(backbone=NETWORK, layout='kinect_v2', parts=PARTS) | kwargs
+    arguments = dict(backbone=NETWORK, layout='kinect_v2', parts=REGION_PARTS) | kwargs
     return MODELS.build(dict(type='BodyGuidedRGB') | arguments)
 
 
@@ -59,7 +58,7 @@ def reference_weights(streams, mask, ratio):
             continue
         low, high = min(s.min() for s in persons), max(s.max() for s in persons)
         count = max(1, round(ratio * instances.mask.shape[1]))
-        for row, part in enumerate(PARTS):
+        for row, part in enumerate(REGION_PARTS):
             tops = []
             for s in persons:
                 line = s[LAYOUT.part_index(part)].mean(0)

@@ -8,7 +8,7 @@ medians and the range of the middle half. Compare ratios of one run, not rates o
 
 `NAME, plain` is the same network as published code writes it: 1x1 convolutions by conv2d, gathered
 samples, batch norm by itself, and every slot of persons and hands computed, absent or not. `NAME, torch`
-is ours without the kernels in C++ (bharnet_mm/models/native), which the plain form never uses.
+is ours without the kernels in C++ (bharnet_mm/ops/native), which the plain form never uses.
 """
 
 from __future__ import annotations

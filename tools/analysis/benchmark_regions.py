@@ -20,8 +20,8 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from bharnet_mm.datasets import BodyHandDataset, Clip, ClipStore
-from bharnet_mm.datasets.extraction.video import VideoFolder, available_readers, read_frames
-from bharnet_mm.datasets.region_store import RegionStore
+from bharnet_mm.datasets.store.regions import RegionStore
+from bharnet_mm.datasets.video import VideoFolder, available_readers, read_frames
 
 
 def only_grid(results: dict) -> dict:

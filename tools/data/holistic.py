@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 
 from bharnet_mm.datasets import protocols
+from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import holistic
 from bharnet_mm.datasets.sources._cli import converter_parser, main, run
-from bharnet_mm.datasets.sources._convert import Report
 from bharnet_mm.errors import ConfigError, SourceError
 
 

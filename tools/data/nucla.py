@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from bharnet_mm.datasets import protocols
+from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import nucla
 from bharnet_mm.datasets.sources._cli import converter_parser, main, run
-from bharnet_mm.datasets.sources._convert import Report
 
 
 def command(argv: Sequence[str] | None = None) -> int:

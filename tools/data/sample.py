@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from bharnet_mm.datasets.ceilings import body_ceiling, fused_ceiling, hand_ceiling
-from bharnet_mm.datasets.sample_videos import write_videos
-from bharnet_mm.datasets.synthetic import write_sample
+from bharnet_mm.datasets.synthetic.ceilings import body_ceiling, fused_ceiling, hand_ceiling
+from bharnet_mm.datasets.synthetic.sample import write_sample
+from bharnet_mm.datasets.synthetic.videos import write_videos
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ...datasets.clip import Clip
 from ...datasets.sources import pyskl
 from ...datasets.store import ClipStore
-from ...datasets.store_format import META_FILE, checksum
+from ...datasets.store.format import META_FILE, checksum
 from ...errors import BHaRNetError, ConfigError, SourceError, StoreError
 from ...layouts import get_layout
 from .diagnosis import Finding

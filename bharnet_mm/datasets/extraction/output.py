@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, StoreError
-from ..sources._convert import Report
+from ..ingest import Report
 from ..store import ClipStore, StoreWriter
 from .estimators import estimator_class
 from .plan import Plan, make_plan, read_split_lists

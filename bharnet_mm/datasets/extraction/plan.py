@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ConfigError, SourceError
-from ..sources._convert import Report
+from ..ingest import Report
 from ..store import ClipStore
-from .video import SUFFIXES, VideoFolder, list_videos
+from ..video import SUFFIXES, VideoFolder, list_videos
 
 UNKNOWN = 'unknown'
 

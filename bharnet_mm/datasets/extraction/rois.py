@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError, StoreError
-from ..region_store import RegionStore, RegionWriter, encode
+from ..ingest import Report
 from ..regions import ClipRegions, RegionGrid, make_grids
-from ..sources._convert import Report
 from ..store import ClipStore
+from ..store.regions import RegionStore, RegionWriter, encode
+from ..video import available_readers, read_frames
 from .output import write_refused
 from .plan import VideoJob, plan_store
 from .runner import _COMMIT_SECONDS, _other_reader, _progress
-from .video import available_readers, read_frames
 from .workers import Failure, run_jobs
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from ...errors import ClipError, SourceError
 from ..clip import Clip
-from ..sources._convert import Report
+from ..ingest import Report
 from ..store import ClipStore, StoreWriter
+from ..video import available_readers, open_video
 from .estimators import Estimator, build_estimator
 from .extract import extract_clip, fill_hands
 from .output import Settings, add_splits, check_settings, open_writer, shard_folder, write_refused
 from .plan import VideoJob, make_plan, read_split_lists
-from .video import available_readers, open_video
 from .workers import Failure, run_jobs
 
 _COMMIT_SECONDS = 5.0

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BHaRNetError, ConfigError
+from ..ingest import Converted, Report, convert
 from ..store import ClipStore, StoreWriter
-from ..store_format import LOCK_FILE, META_FILE
-from ._convert import Converted, Report, convert
+from ..store.format import LOCK_FILE, META_FILE
 
 
 def converter_parser(description: str, source: str, source_help: str) -> argparse.ArgumentParser:

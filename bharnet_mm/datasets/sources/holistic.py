@@ -22,7 +22,7 @@ import numpy as np
 from ...errors import SourceError
 from ...layouts import get_layout
 from ..clip import Clip
-from ._convert import Converted, Report
+from ..ingest import Converted, Report
 
 POSE, HAND, FACE = 33 * 4, 21 * 3, 468 * 3
 WIDTHS = (POSE + 2 * HAND, POSE + FACE + 2 * HAND)

@@ -25,8 +25,8 @@ import numpy as np
 
 from ...errors import SourceError
 from ..clip import Clip, empty_hands
+from ..ingest import Converted, Report
 from ..protocols import ntu_fields
-from ._convert import Converted, Report
 from .ntu_text import COLOR, POSITION, TRACKING, SkeletonText, parse_skeleton
 
 FPS = 30.0

@@ -25,8 +25,8 @@ import numpy as np
 
 from ...errors import SourceError
 from ..clip import Clip, empty_hands
+from ..ingest import Converted, Report
 from ..protocols import nucla_fields
-from ._convert import Converted, Report
 
 NUM_JOINTS = 20
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from ...errors import SourceError
 from ..clip import Clip, empty_hands
+from ..ingest import Converted, Report
 from ..store import ClipStore, StoreWriter
-from ._convert import Converted, Report
 
 NUM_JOINTS = 25
 NUM_BODIES = 2

@@ -19,9 +19,9 @@ import numpy as np
 from ...errors import ConfigError, SourceError
 from ...layouts import LAYOUTS, SkeletonLayout, get_layout
 from ..clip import Clip, empty_hands
+from ..ingest import Converted, Report
 from ..protocols import NTU_CLASSES, ntu_fields, nucla_fields
 from ..store import ClipStore
-from ._convert import Converted, Report
 from .coco_wholebody import NUM_KEYPOINTS as NUM_WHOLEBODY
 from .coco_wholebody import split_wholebody
 from .safe_pickle import load_pickle

@@ -10,9 +10,10 @@ from mmaction.registry import TRANSFORMS
 
 from bharnet_mm.errors import SourceError
 
-from ..extraction.video import VideoFolder, available_readers, read_frames
-from ..region_store import RegionStore
-from ..regions import PARTS, ClipRegions, RegionGrid, make_grids
+from ...layouts import REGION_PARTS
+from ..regions import ClipRegions, RegionGrid, make_grids
+from ..store.regions import RegionStore
+from ..video import VideoFolder, available_readers, read_frames
 from .base import BodyHandTransform
 
 
@@ -66,7 +67,7 @@ class SkeletonROI(BodyHandTransform):
         self,
         data_root: str | os.PathLike | None = None,
         store: str | os.PathLike | RegionStore | None = None,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] = REGION_PARTS,
         num_frames: int = 5,
         cell: int = 48,
         size: float = 1.5,

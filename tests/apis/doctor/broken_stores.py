@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 
 from bharnet_mm.datasets import Clip, ClipStore
-from bharnet_mm.datasets.store_format import ROW, checksum
+from bharnet_mm.datasets.store.format import ROW, checksum
 from bharnet_mm.layouts import get_layout
 
 CLASSES = ['wave', 'clap', 'small', 'écrire']

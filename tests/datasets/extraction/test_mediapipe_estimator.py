@@ -7,7 +7,7 @@ import pytest
 from bharnet_mm.datasets.extraction.estimators import LEFT, RIGHT, build_estimator
 from bharnet_mm.datasets.extraction.extract import extract_clip
 from bharnet_mm.datasets.extraction.mediapipe_estimator import MediaPipeEstimator, _paint_over
-from bharnet_mm.datasets.extraction.video import open_video
+from bharnet_mm.datasets.video import open_video
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.layouts import get_layout
 

@@ -7,8 +7,8 @@ from videos import write_video
 from bharnet_mm.datasets import BodyHandDataset
 from bharnet_mm.datasets.extraction import rois
 from bharnet_mm.datasets.extraction.rois import RegionWorker, extract_regions
-from bharnet_mm.datasets.region_store import RegionStore
 from bharnet_mm.datasets.regions import RegionGrid
+from bharnet_mm.datasets.store.regions import RegionStore
 from bharnet_mm.errors import ConfigError, SourceError, StoreError
 
 GRID = RegionGrid(cell=16)

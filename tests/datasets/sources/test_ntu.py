@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import ntu
-from bharnet_mm.datasets.sources._convert import Report
 from bharnet_mm.datasets.sources.ntu_text import (
     COLOR,
     TRACKING,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import nucla
-from bharnet_mm.datasets.sources._convert import Report
 from bharnet_mm.errors import SourceError
 
 REAL = Path(__file__).parents[4] / 'shared' / 'data' / 'nucla_all_sqe.tgz'

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import pku_mmd
-from bharnet_mm.datasets.sources._convert import Report
 from bharnet_mm.errors import SourceError
 
 

@@ -3,8 +3,8 @@ import pickle
 import numpy as np
 import pytest
 
+from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import pyskl
-from bharnet_mm.datasets.sources._convert import Report
 from bharnet_mm.datasets.store import ClipStore, StoreWriter
 from bharnet_mm.errors import ConfigError, SourceError
 from bharnet_mm.layouts import get_layout

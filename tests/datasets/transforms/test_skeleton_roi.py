@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 from videos import write_video
 
-from bharnet_mm.datasets.extraction.video import open_video
-from bharnet_mm.datasets.region_store import RegionWriter, encode
 from bharnet_mm.datasets.regions import RegionGrid
+from bharnet_mm.datasets.store.regions import RegionWriter, encode
 from bharnet_mm.datasets.transforms import (
     FormatBodyHand,
     PackBodyHand,
@@ -13,6 +12,7 @@ from bharnet_mm.datasets.transforms import (
     SampleWindow,
     SkeletonROI,
 )
+from bharnet_mm.datasets.video import open_video
 from bharnet_mm.errors import ClipError, ConfigError, SourceError
 
 SIZE = (192, 108)

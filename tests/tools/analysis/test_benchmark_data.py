@@ -2,7 +2,7 @@ import json
 
 from command import run_tool
 
-from bharnet_mm.datasets.synthetic import write_sample
+from bharnet_mm.datasets.synthetic.sample import write_sample
 
 
 def test_reads_with_every_contender(tmp_path):

@@ -5,8 +5,8 @@ from command import ROOT
 
 from bharnet_mm.datasets.extraction.rois import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
-from bharnet_mm.datasets.sample_videos import write_videos
-from bharnet_mm.datasets.synthetic import write_sample
+from bharnet_mm.datasets.synthetic.sample import write_sample
+from bharnet_mm.datasets.synthetic.videos import write_videos
 
 
 def test_reads_both_and_writes_the_rates(tmp_path):

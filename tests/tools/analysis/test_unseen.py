@@ -5,7 +5,7 @@ import numpy as np
 from command import run_tool
 
 from bharnet_mm.datasets import ClipStore, StoreWriter
-from bharnet_mm.datasets.synthetic import write_sample
+from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.evaluation import save_scores
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bharnet_mm.datasets import ClipStore, StoreWriter
-from bharnet_mm.datasets.synthetic import SPLITS, SyntheticSample
+from bharnet_mm.datasets.synthetic.sample import SPLITS, SyntheticSample
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / 'shared' / 'data'

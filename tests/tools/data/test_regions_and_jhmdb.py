@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bharnet_mm.datasets import BodyHandDataset, ClipStore
-from bharnet_mm.datasets.region_store import RegionStore
 from bharnet_mm.datasets.regions import RegionGrid
+from bharnet_mm.datasets.store.regions import RegionStore
 from bharnet_mm.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]

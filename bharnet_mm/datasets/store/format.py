@@ -1,0 +1,190 @@
+"""What the files of a clip store hold, byte by byte; shared by its reader and its writer."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import BHaRNetError, ClipError, StoreError
+from ...layouts import SkeletonLayout, get_layout
+from ..clip import Clip
+
+FORMAT = 'bharnet_mm.clip_store'
+VERSION = 1
+META_FILE = 'store.json'
+INDEX_FILE = 'index.bin'
+LOCK_FILE = 'writer.lock'
+
+TEXT_FIELDS = ('subject', 'camera', 'setup', 'source')
+ROW = np.dtype(
+    [
+        ('clip_id', 'S128'),
+        ('offset', '<i8'),
+        ('frame_offset', '<i8'),
+        ('persons', '<i4'),
+        ('frames', '<i4'),
+        ('label', '<i4'),
+        *((name, 'S32') for name in TEXT_FIELDS),
+        ('video', 'S256'),
+        ('width', '<i4'),
+        ('height', '<i4'),
+        ('fps', '<f4'),
+        ('crc32', '<u4'),
+    ]
+)  # packed: padding bytes would not survive a copy, and so break the checksums
+
+
+class ArrayFormat(NamedTuple):
+    """One data file: element type, shape of a row, rows per person-frame (0: one per frame)."""
+
+    dtype: str
+    row: tuple[int, ...]
+    rows: int
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.row, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    def num_bytes(self, person_frames: int, frames: int) -> int:
+        return self.row_bytes * (self.rows * person_frames if self.rows else frames)
+
+
+def array_formats(
+    body: SkeletonLayout,
+    hand: SkeletonLayout | None,
+    channels: dict[str, tuple[str, ...]],
+    pixels: bool,
+) -> dict[str, ArrayFormat]:
+    """The data files of a store; ``<name>.bin`` holds the clip's array ``name``."""
+    formats = {
+        'body': ArrayFormat('<f4', (body.num_joints, len(channels['body'])), 1),
+        'body_score': ArrayFormat('<f4', (), 1),
+    }
+    if hand is not None:
+        formats['hand'] = ArrayFormat('<f4', (hand.num_joints, len(channels['hand'])), 2)
+        formats['hand_score'] = ArrayFormat('<f4', (), 2)
+    formats['frame_index'] = ArrayFormat('<i4', (), 0)
+    if pixels:
+        formats['body_pixel'] = ArrayFormat('<f4', (body.num_joints, 2), 1)
+    return formats
+
+
+def make_row(clip: Clip, offset: int, frame_offset: int) -> np.ndarray:
+    """The index row of a clip, without its checksum, () of ``ROW``."""
+    row = np.zeros((), ROW)
+    for name in ('clip_id', *TEXT_FIELDS, 'video'):
+        row[name] = _encode(clip, name)
+    row['offset'], row['frame_offset'] = offset, frame_offset
+    row['persons'], row['frames'] = clip.num_persons, clip.num_frames
+    row['label'], row['fps'] = clip.label, clip.fps
+    row['width'], row['height'] = clip.image_size
+    return row
+
+
+def _encode(clip: Clip, name: str) -> bytes:
+    text, size = getattr(clip, name), ROW[name].itemsize
+    data = text.encode('utf-8', 'surrogatepass') if isinstance(text, str) else b'\0'
+    if len(data) > size or b'\0' in data:
+        raise ClipError(
+            f'clip {clip.clip_id!r}',
+            f'{name} {text!r} of {len(data)} bytes',
+            f'a string of at most {size} bytes in UTF-8, without a zero byte',
+            'shorten it (paths relative to the data set)' if isinstance(text, str) else 'use str()',
+        )
+    return data
+
+
+def checksum(row: np.ndarray, arrays: Iterable[np.ndarray]) -> int:
+    """CRC-32 of the index row, its own field taken as 0, and the clip's arrays."""
+    row = row.copy()
+    row['crc32'] = 0
+    value = zlib.crc32(row.tobytes())
+    for array in arrays:
+        value = zlib.crc32(np.ascontiguousarray(array), value)
+    return value
+
+
+def expected_bytes(meta: dict[str, Any], formats: dict[str, ArrayFormat]) -> dict[str, int]:
+    """File name to the bytes that the last commit covers."""
+    sizes = {INDEX_FILE: meta['num_clips'] * ROW.itemsize}
+    for name, item in formats.items():
+        sizes[f'{name}.bin'] = item.num_bytes(meta['person_frames'], meta['frames'])
+    return sizes
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Read and check ``store.json``."""
+    file = path / META_FILE
+    if not file.is_file():
+        raise StoreError(
+            f'{path}',
+            'no clip store' if path.is_dir() else 'no such folder',
+            f'a folder with {META_FILE}',
+            'correct the path, or make the store with one of tools/data',
+        )
+    try:
+        meta = json.loads(file.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise StoreError(
+            f'{file}',
+            f'damaged JSON ({error})',
+            'a store description',
+            'restore it or convert again',
+        ) from None
+    keys = {'name', 'body_layout', 'hand_layout', 'channels', 'classes', 'splits', 'pixels'}
+    keys |= {'version', 'num_clips', 'person_frames', 'frames'}
+    whole = isinstance(meta, dict) and meta.get('format') == FORMAT and keys <= set(meta)
+    counts = ('num_clips', 'person_frames', 'frames')
+    if not whole or not all(isinstance(meta[key], int) and meta[key] >= 0 for key in counts):
+        raise StoreError(
+            f'{file}',
+            'other content',
+            f'format {FORMAT!r} with {sorted(keys)}',
+            'convert the store again',
+        )
+    if meta['version'] != VERSION:
+        raise StoreError(
+            f'{file}',
+            f'format version {meta["version"]}',
+            f'version {VERSION}',
+            'convert the data again with this version, or install the version that wrote it',
+        )
+    return meta
+
+
+def read_layouts(meta: dict[str, Any]) -> tuple[tuple[SkeletonLayout, SkeletonLayout | None], dict]:
+    """The (body, hand) layouts and the channel names of a store."""
+    try:
+        hand = None if meta['hand_layout'] is None else get_layout(meta['hand_layout'])
+        channels = {part: tuple(meta['channels'][part]) for part in ('body', 'hand')}
+        return (get_layout(meta['body_layout']), hand), channels
+    except (BHaRNetError, KeyError, TypeError) as error:
+        raise StoreError(
+            f'store {meta["name"]!r}, {META_FILE}',
+            f'a damaged description ({error})',
+            'layouts and channels',
+            'restore it or convert the store again',
+        ) from None
+
+
+def map_file(file: Path, size: int) -> np.ndarray:
+    """The first ``size`` bytes of a file, memory-mapped read-only, (size,) uint8."""
+    found = file.stat().st_size if file.is_file() else None
+    if found is None or found < size:
+        raise StoreError(
+            f'{file}',
+            'no such file' if found is None else f'{found} bytes',
+            f'at least the {size} bytes that were committed',
+            'the file was cut off or lost: restore it from a copy, or convert the store again',
+        )
+    if not size:
+        return np.empty(0, np.uint8)
+    with open(file, 'rb') as stream:
+        # A plain array over the mapping: slicing a numpy.memmap costs ten times as much.
+        return np.frombuffer(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ), np.uint8)

@@ -1,0 +1,208 @@
+"""Reading a clip store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ConfigError, StoreError
+from ...layouts import get_layout
+from ..clip import Clip, empty_hands
+from .format import (
+    INDEX_FILE,
+    ROW,
+    TEXT_FIELDS,
+    array_formats,
+    checksum,
+    expected_bytes,
+    map_file,
+    read_layouts,
+    read_meta,
+)
+from .splits import match
+
+
+class ClipStore:
+    """A clip store opened for reading.
+
+    The index and all arrays are memory-mapped read-only, so opening costs milliseconds whatever
+    the number of clips, and data-loader workers share the data through the page cache. Pickling
+    sends the path only.
+
+    Args:
+        path: The folder of the store.
+
+    Raises:
+        StoreError: No store there, damaged or truncated files, a newer format.
+
+    Attributes:
+        meta: Content of ``store.json``.
+        name: Name of the store.
+        body_layout: Layout of the bodies.
+        hand_layout: Layout of the hands, ``hand`` for a store without hands.
+        has_hands: Whether the store holds hands at all.
+        channels: Channel names of ``body`` and ``hand``.
+        classes: Class names.
+        splits: Split name to rule.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.meta = read_meta(self.path)
+        layouts, self.channels = read_layouts(self.meta)
+        self.body_layout, hand = layouts
+        self.has_hands = hand is not None
+        self.hand_layout = hand or get_layout('hand')
+        self.name: str = self.meta['name']
+        self.classes: list[str] = self.meta['classes']
+        self.splits: dict[str, dict] = self.meta['splits']
+        self._formats = array_formats(self.body_layout, hand, self.channels, self.meta['pixels'])
+        sizes = expected_bytes(self.meta, self._formats)
+        self._index = map_file(self.path / INDEX_FILE, sizes[INDEX_FILE]).view(ROW)
+        self._arrays = {}
+        for name, item in self._formats.items():
+            flat = map_file(self.path / f'{name}.bin', sizes[f'{name}.bin']).view(item.dtype)
+            self._arrays[name] = flat.reshape(-1, *item.row)
+
+    def __reduce__(self):
+        return type(self), (self.path,)
+
+    def __repr__(self) -> str:
+        hand = self.hand_layout.name if self.has_hands else None
+        return (
+            f'{type(self).__name__}({str(self.path)!r}, name={self.name!r}, num_clips={len(self)}, '
+            f'body_layout={self.body_layout.name!r}, hand_layout={hand!r})'
+        )
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, i: int) -> Clip:
+        """Clip number i; its arrays are read-only views of the files."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f'clip {i} of a store of {len(self)} clips')
+        values = dict(zip(ROW.names, self._index[i].item(), strict=True))
+        persons, frames = values['persons'], values['frames']
+        try:
+            arrays = self._slices(values['offset'], values['frame_offset'], persons, frames)
+            texts = {name: values[name].decode() for name in ('clip_id', *TEXT_FIELDS, 'video')}
+        except ValueError as error:
+            raise StoreError(
+                f'{self.path}, clip {i} ({values["clip_id"]!r})',
+                f'an index row that does not fit the data ({error})',
+                'an undamaged index',
+                'run verify() on the store and convert it again, or restore the folder from a copy',
+            ) from None
+        if not self.has_hands:
+            channels = len(self.channels['hand'])
+            joints = self.hand_layout.num_joints
+            arrays['hand'], arrays['hand_score'] = empty_hands(persons, frames, joints, channels)
+        return Clip(
+            label=values['label'],
+            image_size=(values['width'], values['height']),
+            fps=values['fps'],
+            **texts,
+            **arrays,
+        )
+
+    def _slices(self, offset: int, first: int, persons: int, frames: int) -> dict[str, np.ndarray]:
+        count = persons * frames
+        arrays = {}
+        for name, item in self._formats.items():
+            if not item.rows:
+                arrays[name] = self._arrays[name][first : first + frames].reshape(frames)
+                continue
+            lead = (persons, frames) if item.rows == 1 else (persons, item.rows, frames)
+            part = self._arrays[name][item.rows * offset : item.rows * (offset + count)]
+            arrays[name] = part.reshape(*lead, *item.row)
+        return arrays
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class numbers, (n,) int32, a view of the index."""
+        return self._index['label']
+
+    @property
+    def clip_ids(self) -> np.ndarray:
+        """Clip ids, (n,) of str. Decoded at each call, so that nothing per clip is kept."""
+        return np.char.decode(np.ascontiguousarray(self._index['clip_id']), 'utf-8')
+
+    def column(self, field: str) -> np.ndarray:
+        """A field of the index for all clips, (n,); texts are UTF-8 bytes. A read-only view."""
+        if field not in ROW.names:
+            raise ConfigError(
+                f'{self.path}',
+                f'the field {field!r}',
+                f'one of {list(ROW.names)}',
+                'correct the name',
+            )
+        return self._index[field]
+
+    def find(self, clip_id: str) -> int:
+        """Number of the clip of this id.
+
+        Raises:
+            StoreError: No such clip.
+        """
+        rows = np.flatnonzero(self._index['clip_id'] == clip_id.encode('utf-8', 'surrogatepass'))
+        if not rows.size:
+            some = [str(name) for name in np.char.decode(self._index['clip_id'][:3], 'utf-8')]
+            raise StoreError(
+                f'{self.path}',
+                f'no clip {clip_id!r}',
+                f'one of its {len(self)} clips, such as {some}',
+                'correct the clip id or convert the clip',
+            )
+        return int(rows[0])
+
+    def select(self, split: str | Mapping | None = None) -> np.ndarray:
+        """Numbers of the clips of a split, ascending, (n,) int64.
+
+        Args:
+            split: Name of a split of this store, a rule (see ``splits.check_rule``), or None for
+                all clips.
+
+        Raises:
+            ConfigError: Unknown name, malformed rule, a value that no clip has, or nothing
+                selected.
+        """
+        if split is None:
+            return np.arange(len(self), dtype=np.int64)
+        where = f'split of store {str(self.path)!r}'
+        if isinstance(split, str):
+            where = f'split {split!r} of store {str(self.path)!r}'
+            if split not in self.splits:
+                raise ConfigError(
+                    where,
+                    'no split of this name',
+                    f'one of {sorted(self.splits)}, or a rule such as ' + "{'subject': ['1']}",
+                    'correct the name or give the rule itself',
+                )
+            split = self.splits[split]
+        rows = np.flatnonzero(match(self._index, self.classes, split, where)).astype(np.int64)
+        if not rows.size:
+            raise ConfigError(
+                where,
+                f'that no clip matches {dict(split)}',
+                f'at least one of the {len(self)} clips',
+                'widen the rule',
+            )
+        return rows
+
+    def verify(self) -> list[str]:
+        """Ids of the clips whose data or index row fails its checksum; empty if all is well."""
+        damaged = []
+        for row in self._index:
+            values = dict(zip(ROW.names, row.item(), strict=True))
+            keys = ('offset', 'frame_offset', 'persons', 'frames')
+            try:
+                arrays = self._slices(*(values[key] for key in keys)).values()
+                good = checksum(row, arrays) == values['crc32']
+            except ValueError:
+                good = False
+            if not good:
+                damaged.append(values['clip_id'].decode('utf-8', 'replace'))
+        return damaged

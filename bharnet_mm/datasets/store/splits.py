@@ -1,0 +1,160 @@
+"""Splits as rules on the fields of a store's index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError
+
+_SCALARS = (str, int, np.integer)
+_LISTS = (list, tuple, set, frozenset, range, np.ndarray)
+FIELDS = ('subject', 'camera', 'setup', 'source', 'clip_id', 'label')
+
+
+def check_rule(rule: Any, where: str = 'split') -> None:
+    """Check the form of a rule.
+
+    A rule is a dict of index field to a value, a list of values or ``{'not_in': values}``
+    (``not`` is a keyword, which MMEngine's dump of a config could not spell), and perhaps
+    ``exclude``, a list of such rules. All fields must match, and no rule of ``exclude``.
+
+    Raises:
+        ConfigError: Not of this form.
+    """
+    if not isinstance(rule, Mapping):
+        raise ConfigError(
+            where,
+            f'{rule!r}',
+            f'a dict with some of the fields {list(FIELDS)} and perhaps exclude',
+            "write a rule such as {'subject': ['1', '2']}",
+        )
+    for key, wanted in rule.items():
+        if key == 'exclude':
+            rules = [wanted] if isinstance(wanted, Mapping) else wanted
+            if isinstance(rules, str) or not isinstance(rules, Sequence):
+                raise ConfigError(
+                    where, f'exclude {wanted!r}', 'a list of rules', "write [{'subject': ['1']}]"
+                )
+            for i, part in enumerate(rules):
+                check_rule(part, f'{where}, exclude[{i}]')
+                if not part:
+                    raise ConfigError(
+                        f'{where}, exclude[{i}]',
+                        'an empty rule, which excludes every clip',
+                        'at least one field',
+                        'remove it or name a field',
+                    )
+            continue
+        if key not in FIELDS:
+            raise ConfigError(
+                where,
+                f'the field {key!r}',
+                f'one of {[*FIELDS, "exclude"]}',
+                'correct the spelling',
+            )
+        if isinstance(wanted, Mapping) and set(wanted) != {'not_in'}:
+            raise ConfigError(
+                f'{where}, {key}',
+                f'{dict(wanted)!r}',
+                "{'not_in': [values]}",
+                'use only the key not_in',
+            )
+        values = wanted['not_in'] if isinstance(wanted, Mapping) else wanted
+        if not isinstance(values, (*_SCALARS, *_LISTS)):
+            raise ConfigError(
+                f'{where}, {key}', f'{values!r}', 'a value or a list of values', 'write a list'
+            )
+        if not _values(wanted):
+            raise ConfigError(
+                f'{where}, {key}',
+                'no values',
+                'at least one value',
+                'name values or drop the field',
+            )
+
+
+def plain_rule(rule: Mapping) -> dict[str, Any]:
+    """A checked rule with its values as lists of strings, fit for JSON."""
+    plain: dict[str, Any] = {}
+    for key, wanted in rule.items():
+        if key == 'exclude':
+            rules = [wanted] if isinstance(wanted, Mapping) else wanted
+            plain[key] = [plain_rule(part) for part in rules]
+        else:
+            values = _values(wanted)
+            plain[key] = {'not_in': values} if isinstance(wanted, Mapping) else values
+    return plain
+
+
+def match(
+    index: np.ndarray, classes: Sequence[str], rule: Mapping, where: str = 'split'
+) -> np.ndarray:
+    """Which rows of a store's index a rule selects.
+
+    Args:
+        index: Index rows, (n,) of ``store.format.ROW``.
+        classes: Class names, so that ``label`` can be given by name.
+        rule: See ``check_rule``.
+        where: Named in errors.
+
+    Returns:
+        (n,) bool.
+
+    Raises:
+        ConfigError: A malformed rule, or a value that no clip has.
+    """
+    check_rule(rule, where)
+    mask = np.ones(len(index), dtype=bool)
+    for key, wanted in rule.items():
+        if key == 'exclude':
+            for i, part in enumerate([wanted] if isinstance(wanted, Mapping) else wanted):
+                mask &= ~match(index, classes, part, f'{where}, exclude[{i}]')
+            continue
+        column = np.ascontiguousarray(index[key])
+        if key == 'label':
+            values = np.array(
+                [_label(v, classes, where) for v in _values(wanted)], dtype=column.dtype
+            )
+        else:
+            values = np.array([v.encode('utf-8', 'surrogatepass') for v in _values(wanted)])
+        unknown = ~np.isin(values, column)
+        if unknown.any():
+            have = [_text(v) for v in np.unique(column)[:50]]
+            raise ConfigError(
+                f'{where}, {key}',
+                f'the values {[_text(v) for v in values[unknown][:10]]}, which no clip has',
+                f'some of {have}',
+                'name values that the store holds, or convert the missing clips',
+            )
+        hit = np.isin(column, values)
+        mask &= ~hit if isinstance(wanted, Mapping) else hit
+    return mask
+
+
+def _values(wanted: Any) -> list[str]:
+    """Values as strings: ``1`` and ``'1'`` are the same subject."""
+    if isinstance(wanted, Mapping):
+        wanted = wanted['not_in']
+    if isinstance(wanted, _SCALARS):
+        wanted = [wanted]
+    return [str(value) for value in wanted]
+
+
+def _label(value: str, classes: Sequence[str], where: str) -> int:
+    if value in classes:
+        return list(classes).index(value)
+    if value.isdecimal() and int(value) < len(classes):
+        return int(value)
+    raise ConfigError(
+        f'{where}, label',
+        f'{value!r}',
+        f'a class name or a number from 0 to {len(classes) - 1}; names: {list(classes)[:50]}',
+        'correct the class',
+    )
+
+
+def _text(value: Any) -> Any:
+    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else value.item()

@@ -1,0 +1,323 @@
+"""Writing a clip store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, StoreError
+from ...layouts import SkeletonLayout, get_layout
+from ..clip import Clip
+from .format import (
+    FORMAT,
+    INDEX_FILE,
+    LOCK_FILE,
+    META_FILE,
+    VERSION,
+    array_formats,
+    checksum,
+    expected_bytes,
+    make_row,
+    read_layouts,
+    read_meta,
+)
+from .reader import ClipStore
+from .splits import check_rule, plain_rule
+
+
+class StoreWriter:
+    """Writes a clip store; a context manager.
+
+    ``add`` appends clips, ``commit`` makes all of them visible at once: the data files are flushed
+    to disk, then ``store.json`` is replaced. Leaving the context without an exception commits.
+    What a crash left behind the last commit is cut off at the next opening.
+
+    Args:
+        path: The folder, made if needed.
+        name: Name of the store. With ``append``, this and the following default to what the store
+            has.
+        body_layout: Layout of the bodies, stored whole.
+        hand_layout: Layout of the hands, or None for a store without hands.
+        body_channels: Names of the body's channels.
+        hand_channels: Names of the hands' channels.
+        classes: Class names in the order of their numbers.
+        splits: Split name to rule, see ``splits.check_rule``. With ``append`` they are added to
+            the store's.
+        pixels: Whether every clip has ``body_pixel``.
+        append: Continue a store, or start it if there is none. Without it an existing store is an
+            error.
+
+    Raises:
+        StoreError: The store exists, differs from the arguments, is damaged, or another writer has
+            it open.
+        ConfigError: An argument is missing or malformed.
+    """
+
+    _UNSET: Any = object()
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        name: str | None = None,
+        body_layout: str | dict | SkeletonLayout | None = None,
+        hand_layout: str | dict | SkeletonLayout | None = _UNSET,
+        body_channels: Sequence[str] | None = None,
+        hand_channels: Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+        splits: Mapping[str, Mapping] | None = None,
+        pixels: bool | None = None,
+        append: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        for key, rule in (splits or {}).items():
+            check_rule(rule, f'split {key!r}')
+        given = {
+            'name': name,
+            'body_layout': None if body_layout is None else get_layout(body_layout).to_dict(),
+            'channels': _channels(body_channels, hand_channels),
+            'classes': None if classes is None else [str(item) for item in classes],
+            'pixels': pixels,
+        }
+        if hand_layout is None:
+            given['hand_layout'] = None
+        elif hand_layout is not self._UNSET:
+            given['hand_layout'] = get_layout(hand_layout).to_dict()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.path / LOCK_FILE)
+        try:
+            self._open(given, dict(splits or {}), append)
+        except BaseException:
+            self._release()
+            raise
+
+    def _open(self, given: dict[str, Any], splits: dict[str, Mapping], append: bool) -> None:
+        exists = (self.path / META_FILE).exists()
+        if exists and not append:
+            raise StoreError(
+                f'{self.path}',
+                'a clip store',
+                'an empty folder',
+                'choose another folder, delete the store, or continue it with append=True',
+            )
+        self.meta = read_meta(self.path) if exists else _new_meta(self.path, given)
+        _compare(self.path, self.meta, given)
+        rules = {key: plain_rule(rule) for key, rule in splits.items()}
+        self.meta['splits'] = {**self.meta['splits'], **rules}
+        (self.body_layout, self.hand_layout), channels = read_layouts(self.meta)
+        self._formats = array_formats(
+            self.body_layout, self.hand_layout, channels, self.meta['pixels']
+        )
+        self.clip_ids: set[str] = set(ClipStore(self.path).clip_ids.tolist()) if exists else set()
+        self._files = {}
+        for file, size in expected_bytes(self.meta, self._formats).items():
+            stream = open(self.path / file, 'r+b' if exists else 'w+b', buffering=1 << 20)
+            stream.truncate(size)
+            stream.seek(size)
+            self._files[file] = stream
+        self._failed = False
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.close()
+
+    def add(self, clip: Clip) -> None:
+        """Validate a clip and append it; it becomes visible with the next ``commit``.
+
+        Coordinates of missing entries, which carry no meaning, are stored as 0.
+
+        Raises:
+            ClipError: The content of the clip is wrong.
+            StoreError: The id is already in the store, or the disk refused the data.
+        """
+        self._check_open()
+        clip.validate(self.body_layout, self.hand_layout, len(self.meta['classes']))
+        if clip.clip_id in self.clip_ids:
+            raise StoreError(
+                f'{self.path}, clip {clip.clip_id!r}',
+                'a clip of this id in the store',
+                'each clip id once',
+                'give clips unique ids; when resuming, skip what is in clip_ids',
+            )
+        arrays = self._pack(clip)
+        row = make_row(clip, self.meta['person_frames'], self.meta['frames'])
+        row['crc32'] = checksum(row, arrays.values())
+        try:
+            for name, array in arrays.items():
+                self._files[f'{name}.bin'].write(array.tobytes())
+            self._files[INDEX_FILE].write(row.tobytes())
+        except OSError as error:
+            self._failed = True
+            raise StoreError(
+                f'{self.path}',
+                f'a disk that refused the data ({error})',
+                'room for the clip',
+                'free disk space and continue with append=True',
+            ) from error
+        self.clip_ids.add(clip.clip_id)
+        self.meta['num_clips'] += 1
+        self.meta['person_frames'] += clip.num_persons * clip.num_frames
+        self.meta['frames'] += clip.num_frames
+
+    def _pack(self, clip: Clip) -> dict[str, np.ndarray]:
+        """The clip's arrays as they are stored, missing entries 0."""
+        visible = {'body': clip.body_score > 0, 'hand': clip.hand_score > 0}
+        visible['body_pixel'] = visible['body']
+        arrays = {}
+        for name, item in self._formats.items():
+            array = getattr(clip, name)
+            if array is None or (item.row and array.shape[-len(item.row) :] != item.row):
+                clip._fail(
+                    f'{name} of shape {None if array is None else array.shape}',
+                    f'{item.row} joints and channels as the store {str(self.path)!r} holds',
+                    'give all clips of a store the same channels, and pixels to all or none',
+                )
+            if name in visible:
+                array = np.where(visible[name][..., None, None], array, 0)
+            arrays[name] = np.ascontiguousarray(array, dtype=item.dtype)
+        if clip.body_pixel is not None and 'body_pixel' not in arrays:
+            clip._fail(
+                'body_pixel',
+                f'None, as the store {str(self.path)!r} holds no pixels',
+                'open the writer with pixels=True or leave body_pixel out',
+            )
+        return arrays
+
+    def commit(self) -> None:
+        """Make all added clips visible, atomically and durably."""
+        self._check_open()
+        for stream in self._files.values():
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft = self.path / f'{META_FILE}.tmp'
+        with open(draft, 'w', encoding='utf-8') as stream:
+            json.dump(self.meta, stream, ensure_ascii=False, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(draft, self.path / META_FILE)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def close(self) -> None:
+        """Close the files; clips added since the last commit are lost."""
+        for stream in self._files.values():
+            stream.close()
+        self._files = {}
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check_open(self) -> None:
+        if not self._files or self._failed:
+            raise StoreError(
+                f'{self.path}',
+                'a writer that is closed'
+                if not self._files
+                else 'a writer whose last write failed',
+                'an open writer',
+                'open a new StoreWriter with append=True',
+            )
+
+
+def _lock(path: Path) -> int:
+    """Take the writer's lock; the system drops it when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:
+        raise StoreError(
+            f'{path.parent}',
+            'a system without file locks (fcntl)',
+            'Linux, macOS or WSL for writing a store',
+            'write the store there; reading works everywhere',
+        ) from None
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(handle, 32).decode(errors='replace') or 'unknown'
+        os.close(handle)
+        busy = isinstance(error, BlockingIOError)
+        raise StoreError(
+            f'{path.parent}',
+            f'another writer at work (process {owner})' if busy else f'no file locks ({error})',
+            'one writer at a time',
+            'wait until it is done, or write to another folder',
+        ) from None
+    os.ftruncate(handle, 0)
+    os.write(handle, str(os.getpid()).encode())
+    return handle
+
+
+def _channels(
+    body: Sequence[str] | None, hand: Sequence[str] | None
+) -> dict[str, list[str]] | None:
+    """Channel names that were given, by part."""
+    return {k: [str(c) for c in v] for k, v in (('body', body), ('hand', hand)) if v is not None}
+
+
+def _new_meta(path: Path, given: dict[str, Any]) -> dict[str, Any]:
+    for key in ('name', 'body_layout', 'classes'):
+        if not given[key]:
+            raise ConfigError(
+                f'new clip store {path}', f'no {key}', f'a value for {key}', f'pass {key}=...'
+            )
+    if len(set(given['classes'])) != len(given['classes']):
+        twice = sorted({c for c in given['classes'] if given['classes'].count(c) > 1})
+        raise ConfigError(
+            f'new clip store {path}',
+            f'classes {twice} repeated',
+            'unique class names',
+            'rename them',
+        )
+    return {
+        'format': FORMAT,
+        'version': VERSION,
+        'name': given['name'],
+        'body_layout': given['body_layout'],
+        'hand_layout': given.get('hand_layout', get_layout('hand').to_dict()),
+        'channels': {'body': ['x', 'y', 'z'], 'hand': ['x', 'y', 'z'], **given['channels']},
+        'classes': given['classes'],
+        'splits': {},
+        'pixels': bool(given['pixels']),
+        'num_clips': 0,
+        'person_frames': 0,
+        'frames': 0,
+    }
+
+
+def _compare(path: Path, meta: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse to append to a store that is not what the arguments say."""
+    for key, value in given.items():
+        if value is None and key != 'hand_layout':
+            continue
+        have = meta[key]
+        if key == 'channels':
+            have = {part: have[part] for part in value}
+        if json.loads(json.dumps(value)) != json.loads(json.dumps(have)):
+            raise StoreError(
+                f'{path}, {key}',
+                f'{_short(have)} in the store',
+                f'{_short(value)} as asked',
+                'append with what the store has, or write another store',
+            )
+
+
+def _short(value: Any) -> str:
+    text = repr(value['name'] if isinstance(value, dict) and 'name' in value else value)
+    return text if len(text) <= 200 else text[:200] + '...'

@@ -1,0 +1,1 @@
+"""The embedded synthetic sample: how its clips are made, filmed and bounded."""

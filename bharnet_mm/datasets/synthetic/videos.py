@@ -1,0 +1,59 @@
+"""Writes the videos of the synthetic sample."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+
+from ...errors import SourceError
+from .rendering import VIDEO_SIZE, draw_scene
+from .sample import FPS, SyntheticSample
+
+
+def write_videos(
+    folder: str | os.PathLike, sample: SyntheticSample, workers: int | None = None
+) -> None:
+    """Renders every clip to `folder / clip.video`: MPEG-4, 480 x 270, one frame for each of the clip's.
+
+    Args:
+        folder (str | PathLike): Made if needed; videos in it are replaced.
+        sample (SyntheticSample): The clips.
+        workers (int | None): Processes; one a core by default, 0 works in this one.
+
+    Raises:
+        SourceError: OpenCV cannot write such a video here.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = [(i, r) for i in range(len(sample.gestures)) for r in range(sample.clips_per_class)]
+    write = partial(_write_video, folder, sample)
+    if workers == 0:
+        for clip in clips:
+            write(clip)
+        return
+    # Not forked: libraries may have begun threads here.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+        list(pool.map(write, clips, chunksize=8))
+
+
+def _write_video(folder: Path, sample: SyntheticSample, clip: Sequence[int]) -> None:
+    cv2.setNumThreads(1)
+    path = folder / sample.video(*clip)
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), FPS, VIDEO_SIZE)
+    if not video.isOpened():
+        raise SourceError(
+            str(path),
+            'an OpenCV that cannot write MPEG-4 there',
+            'a writable folder and an OpenCV with FFmpeg',
+            'pip install opencv-python',
+        )
+    for image in draw_scene(sample.scene(*clip)):
+        video.write(image[..., ::-1].copy())
+    video.release()

@@ -1,0 +1,1 @@
+"""DeGCN, the expert backbone: its blocks and their inference form."""

@@ -1,0 +1,269 @@
+"""DeGCN: the expert backbone for a body or a hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from ...layouts import SkeletonLayout, get_layout
+from ...ops import native
+from ...ops.norm_act import folds, norm_act
+from ..instances import Instances, pack
+from .folded import FoldedBlock
+from .graph import CTRGraphConv, LearnedGraphConv
+from .layers import Residual, activation
+from .temporal import DeformableTemporalConv, MultiBranchTemporal, refresh_taps
+
+
+class DeGCNBlock(nn.Module):
+    """One block: ``y = act(gcn(x) + res1(x))``, ``out = act(tcn(y) + res2(x))``.
+
+    Args:
+        in_channels (int): Channels in.
+        out_channels (int): Channels out.
+        adjacency (np.ndarray): ``(S, V, V)``.
+        stride (int): Temporal stride. Defaults to 1.
+        first (bool): The network's first block: plain learned adjacency, and no shortcuts. Defaults
+            to False.
+        groups (int): Groups of the products in CTR-GC and the shortcuts. Defaults to 4.
+        num_samples (int): Samples of the deformable convolutions. Defaults to 4.
+
+    Shapes:
+        ``(P, C, V, T)`` → ``(P, O, V, ceil(T / stride))``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        adjacency,
+        stride: int = 1,
+        first: bool = False,
+        groups: int = 4,
+        num_samples: int = 4,
+    ) -> None:
+        super().__init__()
+        if first:
+            self.gcn = LearnedGraphConv(in_channels, out_channels, adjacency)
+            self.gcn_residual = self.residual = None
+        else:
+            self.gcn = CTRGraphConv(in_channels, out_channels, adjacency, groups)
+            self.gcn_residual = Residual(in_channels, out_channels, 1, groups)
+            self.residual = Residual(in_channels, out_channels, stride, groups)
+        self.tcn = MultiBranchTemporal(out_channels, stride, num_samples)
+        self.act = activation()
+        self._folded: tuple[FoldedBlock, list, list] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if folds(self):
+            return self._folded_block(x)(x)
+        y, shortcut = self.gcn.aggregate(x), None
+        if self.gcn_residual is not None:
+            y = norm_act(self.gcn.norm, y, self.gcn_residual(x))
+            shortcut = self.residual(x)
+        else:
+            y = norm_act(self.gcn.norm, y)
+        return norm_act(self.tcn.norm, self.tcn.branches(y), shortcut)
+
+    def _folded_block(self, x: Tensor) -> FoldedBlock:
+        """The block's folded form, built anew only when a parameter or statistic has changed."""
+        dtype = (
+            torch.get_autocast_dtype(x.device.type)
+            if torch.is_autocast_enabled(x.device.type)
+            else x.dtype
+        )
+        if torch.compiler.is_compiling():
+            return FoldedBlock(self, dtype)
+        if (
+            dtype == torch.bfloat16
+            and native.kernels('folded_block', x.new_empty(0, dtype=torch.float32)) is not None
+        ):
+            dtype = torch.float32  # the kernel is faster than products in bfloat16, and exact
+        if self._folded is not None:
+            kept, state, tensors = self._folded
+            if kept.dtype == dtype and state == [(t._version, t.data_ptr()) for t in tensors]:
+                return kept
+        tensors = [*self.parameters(), *self.buffers()]
+        state = [(t._version, t.data_ptr()) for t in tensors]
+        self._folded = FoldedBlock(self, dtype), state, tensors
+        return self._folded[0]
+
+    def train(self, mode: bool = True) -> DeGCNBlock:
+        # Writing through `.data`, as EMA does between epochs, leaves no trace in a version.
+        self._folded = None
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs) -> DeGCNBlock:
+        self._folded = None
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | dict(_folded=None)
+
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Operator by operator, as the equations read. For tests and benchmarks."""
+        y = self.gcn(x)
+        if self.gcn_residual is not None:
+            y = y + self.gcn_residual(x)
+        y = self.tcn(self.act(y))
+        if self.residual is not None:
+            y = y + self.residual(x)
+        return self.act(y)
+
+
+@MODELS.register_module()
+class DeGCN(BaseModule):
+    """Deformable graph convolutional network (Myung et al., IEEE TIP 2024), for any skeleton
+    layout.
+
+    Ten blocks: 64 channels x4, 128 x3, 256 x3 at ``base_channels=64``, halving time where the width
+    doubles. As in the public release the spatial operator is CTR-GC and the deformable one is
+    temporal; written from the description of both.
+
+    ``num_stream`` copies of the blocks after ``split_at`` run side by side on what the blocks
+    before it give. DeGCN itself is
+    ``num_stream=2, split_at=0``; BHaRNet-E's fork of one shared network into an interactive and an
+    expertized branch is, in our reading of the figure, ``num_stream=2, split_at=3``.
+
+    Unlike its predecessors the network runs on the present instances only, and the first batch norm
+    is shared by the persons (its channels are ``C·V``, not ``M·C·V``), so an absent person touches
+    no statistic.
+
+    Args:
+        layout (str | dict | SkeletonLayout): The skeleton, see :func:`get_layout`.
+        in_channels (int): Coordinates of a joint. Defaults to 3.
+        base_channels (int): Width of the first stage; a multiple of ``4 * groups``. Defaults to 64.
+        num_stream (int): Parallel streams. Defaults to 1.
+        split_at (int): Blocks before the streams part, 0 to ``num_blocks``. Defaults to 0.
+        num_blocks (int): Defaults to 10.
+        widen_at (Sequence[int]): Blocks (from 1) that double the width. Defaults to (5, 8).
+        stride_at (Sequence[int]): Blocks that halve time. Defaults to (5, 8).
+        groups (int): Groups of CTR-GC's products. Defaults to 4.
+        num_samples (int): Samples of a deformable convolution. Defaults to 4.
+        init_cfg (dict, optional): MMEngine's initialisation or checkpoint config.
+
+    Shapes:
+        As a backbone of a stock ``RecognizerGCN``: ``(N, M, T, V, C)`` → ``(N, M, S·D, T', V)``,
+        where ``D`` is the last width and the ``S`` streams are concatenated: one linear classifier
+        on top then equals DeGCN's sum of a classifier per stream. Empty slots (all zero) of a clip
+        hold the mean of its present ones, so a head that averages over persons sees the present
+        ones only.
+
+        In BHaRNet: :meth:`forward_instances`.
+
+    Raises:
+        ConfigError: For widths, blocks or input shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        layout: str | dict | SkeletonLayout,
+        in_channels: int = 3,
+        base_channels: int = 64,
+        num_stream: int = 1,
+        split_at: int = 0,
+        num_blocks: int = 10,
+        widen_at: Sequence[int] = (5, 8),
+        stride_at: Sequence[int] = (5, 8),
+        groups: int = 4,
+        num_samples: int = 4,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if base_channels % (4 * groups):
+            raise ConfigError(
+                'DeGCN',
+                f'base_channels={base_channels}',
+                f'a multiple of {4 * groups} (four temporal branches, {groups} groups)',
+                'change base_channels or groups',
+            )
+        if not 0 <= split_at <= num_blocks:
+            raise ConfigError(
+                'DeGCN', f'split_at={split_at}', f'0 to num_blocks={num_blocks}', 'change split_at'
+            )
+        self.layout = get_layout(layout)
+        self.in_channels, self.num_stream = in_channels, num_stream
+        adjacency = self.layout.adjacency()
+
+        def blocks(first: int, last: int) -> nn.Sequential:
+            """Blocks ``first + 1 .. last``."""
+
+            def width(block: int) -> int:
+                return base_channels * 2 ** sum(block >= at for at in widen_at)
+
+            return nn.Sequential(
+                *(
+                    DeGCNBlock(
+                        in_channels if i == 1 else width(i - 1),
+                        width(i),
+                        adjacency,
+                        stride=2 if i in stride_at else 1,
+                        first=i == 1,
+                        groups=groups,
+                        num_samples=num_samples,
+                    )
+                    for i in range(first + 1, last + 1)
+                )
+            )
+
+        self.data_norm = nn.BatchNorm1d(in_channels * self.layout.num_joints)
+        self.stem = blocks(0, split_at)
+        self.streams = nn.ModuleList(blocks(split_at, num_blocks) for _ in range(num_stream))
+        self.out_channels = base_channels * 2 ** len(widen_at)
+        self.temporal_stride = 2 ** len(stride_at)
+        self._temporal = [m for m in self.modules() if isinstance(m, DeformableTemporalConv)]
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        """``(P, C, V, T)`` → one ``(P, D, V, T')`` a stream. The part worth compiling: no branch
+        depends on data.
+        """
+        size, channels, joints, frames = x.shape
+        x = self.data_norm(x.reshape(size, channels * joints, frames)).view_as(x)
+        x = self.stem(x)
+        return [stream(x) for stream in self.streams]
+
+    def forward_instances(self, instances: Instances) -> list[Instances]:
+        """Features of packed instances: one :class:`Instances` a stream."""
+        self._check(instances.x.shape[2], instances.x.shape[1])
+        refresh_taps(self._temporal)
+        return [instances.with_features(x) for x in self.forward_features(instances.x)]
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Stock interface.
+
+        Args:
+            x (Tensor): ``(N, M, T, V, C)``.
+            mask (Tensor, optional): ``(N, M, T)`` bool. By default an instance that is zero
+                throughout is absent, and all frames of the others are visible.
+        """
+        if x.dim() != 5:
+            raise ConfigError(
+                'DeGCN',
+                f'an input of shape {tuple(x.shape)}',
+                '(N, M, T, V, C)',
+                'check the format transform of the pipeline',
+            )
+        self._check(x.shape[3], x.shape[4])
+        if mask is None:
+            mask = (x != 0).flatten(2).any(-1)[..., None].expand(*x.shape[:3])
+        instances = pack(x, mask)
+        streams = self.forward_instances(instances)
+        features = torch.cat([s.x for s in streams], dim=1).transpose(2, 3)  # (P, S·D, T', V)
+        dense = instances.unpack(features)
+        present = mask.any(-1).to(dense.dtype)[..., None, None, None]
+        mean = dense.sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp(min=1)
+        return dense + (1 - present) * mean
+
+    def _check(self, joints: int, channels: int) -> None:
+        if joints != self.layout.num_joints or channels != self.in_channels:
+            raise ConfigError(
+                f'DeGCN for layout {self.layout.name!r}',
+                f'{joints} joints with {channels} coordinates',
+                f'{self.layout.num_joints} joints with {self.in_channels} coordinates',
+                'give the backbone the layout and in_channels that the pipeline delivers',
+            )

@@ -1,0 +1,1 @@
+"""Operators that cost time: one definition each, with kernels for the devices."""

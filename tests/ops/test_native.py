@@ -1,0 +1,86 @@
+"""The kernels in C++: where they are used, and that they can be missing."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from bharnet_mm.ops import native
+from bharnet_mm.ops.norm_act import norm_act
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Nothing loaded yet, before and after."""
+    native.library.cache_clear()
+    yield monkeypatch
+    native.library.cache_clear()
+
+
+def test_without_a_compiler_one_line_says_so_and_torch_computes(fresh, tmp_path, capfd):
+    fresh.setenv('XDG_CACHE_HOME', str(tmp_path))
+    fresh.setenv('CXX', 'no-such-compiler')
+    fresh.setattr(native, 'cpu_flags', lambda: 'flags : avx512f avx512bw avx512vl')
+    lines = []
+    fresh.setattr(native, 'print_log', lambda text, **_: lines.append(text))
+    norm, x = nn.BatchNorm2d(4), torch.randn(3, 4, 2, 2)
+    for _ in range(3):
+        y = norm_act(norm, x)
+    assert lines == ['Native kernels are not used: no C++ compiler (g++, or what CXX names)']
+    expected = nn.functional.leaky_relu(nn.functional.batch_norm(x, None, None, training=True), 0.1)
+    torch.testing.assert_close(y, expected)
+
+
+def test_a_failing_compiler_says_what_it_said(fresh, tmp_path):
+    fresh.setenv('XDG_CACHE_HOME', str(tmp_path))
+    compiler = tmp_path / 'c++'
+    compiler.write_text('#!/bin/sh\necho it broke >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    fresh.setenv('CXX', str(compiler))
+    fresh.setattr(native, 'cpu_flags', lambda: 'flags : avx512f avx512bw avx512vl')
+    with pytest.raises(RuntimeError, match='it broke'):
+        native.build()
+    assert native.library() is None
+
+
+def test_a_processor_without_the_instructions_is_left_alone(fresh):
+    fresh.setattr(native, 'cpu_flags', lambda: 'flags : sse2 avx2')
+    assert native.library() is None
+
+
+def test_built_once_and_anew_for_other_sources(fresh, tmp_path, native_kernels):
+    fresh.setenv('XDG_CACHE_HOME', str(tmp_path))
+    fresh.setattr(native, 'SOURCES', ('vec.h', 'norm.cpp'))  # the shortest to compile
+    path = native.build()
+    changed = path.stat().st_mtime_ns
+    assert native.build() == path and path.stat().st_mtime_ns == changed
+    fresh.setattr(native, 'FLAGS', (*native.FLAGS, '-DOTHER'))
+    assert native.build() != path
+    assert len(list(tmp_path.rglob('*'))) == 3  # the folder and two files, nothing temporary
+
+
+def test_switched_off_in_float64_and_where_torch_compiles(monkeypatch, native_kernels):
+    x = torch.randn(2)
+    assert native.kernels('norm', x) and native.kernels('norm', x.bfloat16())
+    assert native.kernels('norm', x.double()) is None
+    assert native.kernels('norm', x, x.bfloat16()) is None
+    assert native.kernels('norm', x.to('meta')) is None
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
+    assert native.kernels('norm', x) is None
+    monkeypatch.undo()
+    monkeypatch.setenv('BHARNET_NATIVE', '0')
+    assert native.kernels('norm', x) is None
+
+
+def test_importing_the_package_builds_nothing(tmp_path):
+    code = 'import bharnet_mm.ops.native as n; assert n.library.cache_info().currsize == 0'
+    subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', 'import bharnet_mm.models; ' + code], check=True
+    )
+
+
+def test_a_tensor_with_gaps_is_refused():
+    with pytest.raises(ValueError, match='contiguous'):
+        native.pointer(torch.zeros(4, 4).t())
