@@ -11,5 +11,6 @@ from .version import __version__
 compat.apply()  # before anything below imports MMAction2's parts
 
 from . import datasets, engine, evaluation, models  # noqa: E402
+from .datasets import body_hand_dataset  # noqa: E402, F401  registers the transforms as well
 
 __all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models']

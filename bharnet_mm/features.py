@@ -1,15 +1,17 @@
 """The four skeleton features, for numpy arrays and torch tensors alike."""
 
-from typing import TypeVar
+from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import ConfigError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
 FEATURES = ('joint', 'bone', 'joint_motion', 'bone_motion')
-Array = TypeVar('Array', np.ndarray, Tensor)
+Array = TypeVar('Array', 'np.ndarray', 'Tensor')
 
 
 def check_feature(feature: str) -> str:
@@ -44,12 +46,17 @@ def make_feature(
     if feature.startswith('bone'):
         x = x - x[..., parent_index, :]
     if feature.endswith('motion'):
-        motion = torch.zeros_like(x) if isinstance(x, Tensor) else np.zeros_like(x)
+        motion = _copy(x)
         motion[..., :-1, :, :] = x[..., 1:, :, :] - x[..., :-1, :, :]
+        motion[..., -1, :, :] = 0
         x = motion
         if visible.shape[-1] > 1:
-            both = visible.clone() if isinstance(visible, Tensor) else visible.copy()
+            both = _copy(visible)
             both[..., :-1] &= visible[..., 1:]
             both[..., -1] = both[..., -2]
             visible = both
     return x, visible
+
+
+def _copy(x: Array) -> Array:
+    return x.clone() if hasattr(x, 'clone') else x.copy()

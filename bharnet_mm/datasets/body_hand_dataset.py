@@ -13,6 +13,8 @@ from mmengine.logging import MMLogger
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError, StoreError
+from . import registration  # noqa: F401  the names that a pipeline uses
+from .clip import pipeline_input
 from .store import ClipStore
 
 
@@ -144,22 +146,9 @@ class BodyHandDataset(Dataset):
                     'missing; further ones of this process are counted in num_masked, not logged'
                 )
             self.num_masked += count
-        return {
-            'clip_id': clip.clip_id,
-            'label': clip.label,
-            'total_frames': clip.num_frames,
-            'body': clip.body,
-            'body_visible': masked.body_score > self.min_score,
-            'hand': clip.hand,
-            'hand_visible': masked.hand_score > self.min_score,
-            'body_layout': self.store.body_layout,
-            'hand_layout': self.store.hand_layout,
-            'frame_index': clip.frame_index,
-            'video': clip.video,
-            'image_size': clip.image_size,
-            'fps': clip.fps,
-            'body_pixel': clip.body_pixel,
-        }
+        return pipeline_input(
+            masked, self.store.body_layout, self.store.hand_layout, self.min_score
+        )
 
     def prepare_data(self, idx: int) -> Any:
         """One clip at the end of the pipeline."""

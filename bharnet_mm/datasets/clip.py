@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -255,6 +256,38 @@ def empty_hands(
     hand = np.ndarray((persons, 2, frames, joints, channels), np.float32, _ZERO, strides=(0,) * 5)
     score = np.ndarray((persons, 2, frames), np.float32, _ZERO, strides=(0,) * 3)
     return hand, score
+
+
+def pipeline_input(
+    clip: Clip,
+    body_layout: SkeletonLayout,
+    hand_layout: SkeletonLayout | None,
+    min_score: float = 0.0,
+) -> dict[str, Any]:
+    """What the first transform of a pipeline gets of a clip, see ``BodyHandDataset``.
+
+    Args:
+        clip: Without NaN or infinity in a visible frame (:meth:`Clip.with_nonfinite_masked`).
+        body_layout: Layout of its bodies.
+        hand_layout: Layout of its hands; None where no hand is ever visible.
+        min_score: A frame is visible where its score is above this.
+    """
+    return {
+        'clip_id': clip.clip_id,
+        'label': clip.label,
+        'total_frames': clip.num_frames,
+        'body': clip.body,
+        'body_visible': clip.body_score > min_score,
+        'hand': clip.hand,
+        'hand_visible': clip.hand_score > min_score,
+        'body_layout': body_layout,
+        'hand_layout': hand_layout,
+        'frame_index': clip.frame_index,
+        'video': clip.video,
+        'image_size': clip.image_size,
+        'fps': clip.fps,
+        'body_pixel': clip.body_pixel,
+    }
 
 
 _ZERO = bytes(4)

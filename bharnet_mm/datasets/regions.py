@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ..errors import ConfigError
@@ -293,6 +292,8 @@ def _cut(
         piece[y0 - y : y1 - y, x0 - x : x1 - x] = image[y0:y1, x0:x1]
     else:
         piece = image[y:y1, x:x1]
+    import cv2  # here: an exported model's runtime reads this module, and may have no OpenCV
+
     shrinks = width >= out[0] and height >= out[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(piece), out, interpolation=method)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import BaseTransform
-from mmengine.logging import print_log
 
 from bharnet_mm.errors import ClipError, ConfigError
 from bharnet_mm.layouts import SkeletonLayout
+from bharnet_mm.log import warn
 
 PARTS = ('body', 'hand')
 
 
-class BodyHandTransform(BaseTransform):
+class BodyHandTransform:
     """Base class of the transforms on body and hand clips.
+
+    Transforms need numpy only, so that an exported model prepares its clips by the same code
+    without MMAction2 (:mod:`bharnet_mm.runtime`). :mod:`bharnet_mm.datasets.registration` makes
+    them transforms of MMCV and names of MMAction2's ``TRANSFORMS``.
 
     ``results`` is the dict that ``BodyHandDataset`` makes. Calling a transform leaves that dict and
     its arrays, which may be read-only memory maps, as they are: the transform works on a shallow
@@ -56,6 +58,10 @@ class BodyHandTransform(BaseTransform):
                 'correct the order of the pipeline',
             ) from error
 
+    def transform(self, results: dict) -> dict:
+        """What a subclass does to its own shallow copy of ``results``."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         names = inspect.signature(type(self).__init__).parameters
         arguments = ', '.join(f'{n}={getattr(self, n)!r}' for n in names if n != 'self')
@@ -79,11 +85,9 @@ class BodyHandTransform(BaseTransform):
         """Counts a clip that could not be treated as asked; logs the first one."""
         self.num_untreated += 1
         if self.num_untreated == 1:
-            print_log(
+            warn(
                 f'{type(self).__name__}: {what} in clip {results.get("clip_id")!r}; further such '
-                'clips of this process are counted in num_untreated, not logged',
-                logger='current',
-                level=logging.WARNING,
+                'clips of this process are counted in num_untreated, not logged'
             )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import BodyHandTransform, are_parts, is_number, is_pair
 
 
-@TRANSFORMS.register_module()
 class DropFrames(BodyHandTransform):
     """Marks random frames missing, the same ones in all ``parts``.
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import BodyHandTransform, is_number
 
 
-@TRANSFORMS.register_module()
 class DropHands(BodyHandTransform):
     """Marks hands missing at random.
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import PARTS, BodyHandTransform, get_part, is_count
 
 
-@TRANSFORMS.register_module()
 class FormatBodyHand(BodyHandTransform):
     """Pads to a fixed number of persons, lays hands out as instances, sets what is masked to 0.
 

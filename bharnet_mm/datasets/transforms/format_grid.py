@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from mmaction.registry import TRANSFORMS
-
 from .base import BodyHandTransform
 
 
-@TRANSFORMS.register_module()
 class FormatGrid(BodyHandTransform):
     """Gives a region grid to a stock ``Recognizer2D`` as the one picture of its clip;
     ``PackActionInputs`` follows.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from bharnet_mm.layouts import SkeletonLayout, unified_layout
 
@@ -11,7 +10,6 @@ from .base import BodyHandTransform, is_count
 from .format_body_hand import pad_part
 
 
-@TRANSFORMS.register_module()
 class FormatKeypoint(BodyHandTransform):
     """Formats a part for a stock MMAction2 model, as its ``FormatGCNInput`` does;
     ``PackActionInputs`` follows.

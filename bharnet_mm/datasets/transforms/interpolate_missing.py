@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import BodyHandTransform, are_parts, get_part, is_count, neighbours, set_part
 
 
-@TRANSFORMS.register_module()
 class InterpolateMissing(BodyHandTransform):
     """Fills short inner gaps of each instance linearly and marks them visible.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from mmaction.registry import TRANSFORMS
-
 from bharnet_mm.features import FEATURES, make_feature
 
 from .base import PARTS, BodyHandTransform, get_part, set_part
 
 
-@TRANSFORMS.register_module()
 class MakeFeature(BodyHandTransform):
     """Turns joint positions of body and hands into one of the four features of ``make_feature``.
 

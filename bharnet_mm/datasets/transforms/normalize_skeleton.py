@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from bharnet_mm.layouts import SkeletonLayout
 
@@ -26,7 +25,6 @@ _HIPS = ('left_hip', 'right_hip')
 _SPINES = (('spine_base', 'spine_mid'), ('hip_center', 'spine'))
 
 
-@TRANSFORMS.register_module()
 class NormalizeSkeleton(BodyHandTransform):
     """Moves, turns and scales the coordinates of one part, from its visible frames only.
 

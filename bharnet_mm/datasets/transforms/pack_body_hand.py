@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from mmaction.registry import TRANSFORMS
-from mmaction.structures import ActionDataSample
 
 from .base import BodyHandTransform
 
 
-@TRANSFORMS.register_module()
 class PackBodyHand(BodyHandTransform):
     """Packs tensors and a data sample into a new dict.
 
@@ -47,6 +43,10 @@ class PackBodyHand(BodyHandTransform):
         )
 
     def transform(self, results: dict) -> dict:
+        # Imported here: the other transforms also serve the runtime, which has no torch.
+        import torch
+        from mmaction.structures import ActionDataSample
+
         keys = self.INPUTS + tuple(key for key in self.OPTIONAL if key in results)
         inputs = {k: torch.from_numpy(np.ascontiguousarray(results[k])) for k in keys}
         metainfo = {key: results[key] for key in self.meta_keys if key in results}

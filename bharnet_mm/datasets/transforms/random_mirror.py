@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import PARTS, BodyHandTransform, is_number
 
 
-@TRANSFORMS.register_module()
 class RandomMirror(BodyHandTransform):
     """Mirrors a clip: negates x, exchanges left and right joints, and exchanges the two hands.
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import PARTS, BodyHandTransform, clip_scale, get_part, is_number, scale_lengths, set_part
 
 
-@TRANSFORMS.register_module()
 class RandomNoise(BodyHandTransform):
     """Adds independent Gaussian noise to every coordinate.
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from math import cos, sin
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import PARTS, BodyHandTransform, apply_linear, is_number
 
 
-@TRANSFORMS.register_module()
 class RandomRotate(BodyHandTransform):
     """One random rotation of body and hands, the same in all frames, each about its own
     coordinates' origin.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import BodyHandTransform, apply_linear, is_number
 
 
-@TRANSFORMS.register_module()
 class RandomScale(BodyHandTransform):
     """One random scaling, and shear if asked for, of body and hands about each part's own
     coordinates' origin.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import PARTS, BodyHandTransform, get_part, is_count, is_number, is_pair, set_part
 
 
-@TRANSFORMS.register_module()
 class SampleWindow(BodyHandTransform):
     """Cuts one window out of the valid range and brings it to ``num_frames`` frames.
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmaction.registry import TRANSFORMS
-
 from .base import PARTS, BodyHandTransform, is_count
 
 NAMES = ('x', 'y', 'z')
 
 
-@TRANSFORMS.register_module()
 class SelectChannels(BodyHandTransform):
     """Keeps some channels of a part, e.g. a hand without the depth that its estimator only guesses.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from bharnet_mm.layouts import SkeletonLayout, get_layout
 
 from .base import BodyHandTransform
 
 
-@TRANSFORMS.register_module()
 class SelectJoints(BodyHandTransform):
     """Reduces the body to the joints of a sub-layout, matched by joint name.
 

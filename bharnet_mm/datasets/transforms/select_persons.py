@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from .base import BodyHandTransform, is_count
 
 
-@TRANSFORMS.register_module()
 class SelectPersons(BodyHandTransform):
     """Keeps the first persons of those that are ever visible, in the store's order (by motion, then
     score).

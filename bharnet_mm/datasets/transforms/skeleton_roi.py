@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from mmaction.registry import TRANSFORMS
 
 from bharnet_mm.errors import SourceError
 
 from ...layouts import REGION_PARTS
 from ..regions import ClipRegions, RegionGrid, make_grids
-from ..store.regions import RegionStore
 from ..video import VideoFolder, available_readers, read_frames
 from .base import BodyHandTransform
 
+if TYPE_CHECKING:
+    from ..store.regions import RegionStore
 
-@TRANSFORMS.register_module()
+
 class SkeletonROI(BodyHandTransform):
     """Cuts squares around joints out of the clip's video and lays them out as one picture.
 
@@ -95,6 +96,8 @@ class SkeletonROI(BodyHandTransform):
         self._videos = None if data_root is None else VideoFolder(data_root)
         self._store = None
         if store is not None:
+            from ..store.regions import RegionStore  # needs OpenCV
+
             self._store = store if isinstance(store, RegionStore) else RegionStore(store)
             self._store.check_grid(self.grid)
 

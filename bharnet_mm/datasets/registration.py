@@ -1,0 +1,11 @@
+"""Registers the transforms with MMAction2, which they themselves do not need."""
+
+from mmaction.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+
+from . import transforms
+
+BaseTransform.register(transforms.BodyHandTransform)
+for _name in transforms.__all__:
+    if _name != 'BodyHandTransform':
+        TRANSFORMS.register_module(module=getattr(transforms, _name))

@@ -1,0 +1,14 @@
+"""Warnings from code that also runs without MMEngine."""
+
+import logging
+import sys
+
+
+def warn(message: str) -> None:
+    """Logs a warning: by MMEngine's current logger where MMEngine is in use, else by Python's."""
+    if 'mmengine' in sys.modules:
+        from mmengine.logging import print_log
+
+        print_log(message, logger='current', level=logging.WARNING)
+    else:
+        logging.getLogger('bharnet_mm').warning(message)
