@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal
 STAMP = $(VENV)/.installed
 
-.PHONY: quickstart test lint long clean
+.PHONY: quickstart test lint long docs clean
 
 quickstart: $(STAMP)
 	$(RUN) tools/quickstart.py
@@ -17,13 +17,17 @@ test: lint
 long: $(STAMP)
 	$(PYTEST) -m long
 
+# The documentation site, in build/site; a broken link is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
 lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
 $(STAMP): setup.py $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install -q -c requirements/constraints.txt -e '.[tests]'
+	$(RUN) -m pip install -q -c requirements/constraints.txt -e '.[tests,extract,export,docs]'
 	touch $@
 
 clean:
