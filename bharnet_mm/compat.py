@@ -26,6 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from .io.plain_numpy import STAND_INS
+from .io.weights import load_weights
+
 _DRN = 'mmaction.models.localizers.drn'
 
 
@@ -152,32 +155,38 @@ def allow_message_hub() -> None:
     """Make checkpoints with MMEngine's log history loadable with ``weights_only=True``.
 
     torch >= 2.6 refuses ``HistoryBuffer`` and the NumPy arrays and numbers in it. They are plain
-    data, so just these types are allowed; the pickled ``getattr`` resolves to a function that knows
-    four methods and nothing else. NumPy 1 and 2 write the same function under two names; both are
-    accepted. Can go when MMEngine saves ``message_hub`` as plain types (open-mmlab/mmengine#1655).
+    data, so just these types are allowed, NumPy's through stand-ins that build plain numbers only;
+    the pickled ``getattr`` resolves to a function that knows four methods and nothing else. Can go
+    when MMEngine saves ``message_hub`` as plain types (open-mmlab/mmengine#1655).
     """
     from mmengine.logging import HistoryBuffer
 
-    multiarray = importlib.import_module(
-        'numpy._core.multiarray'
-        if np.lib.NumpyVersion(np.__version__) >= '2.0.0'
-        else 'numpy.core.multiarray'
-    )
-    dtypes = {type(np.dtype(name)) for name in ('f8', 'f4', 'f2', 'i8', 'i4', 'bool')}
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
             (_history_buffer_method, 'builtins.getattr'),
-            np.ndarray,
-            np.dtype,
-            *dtypes,
-            *(
-                (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
-                for core in ('core', '_core')
-                for name in ('_reconstruct', 'scalar')
-            ),
+            *((stand_in, '.'.join(name)) for name, stand_in in STAND_INS.items()),
         ]
     )
+
+
+def load_weights_safely() -> None:
+    """Send every checkpoint that MMEngine and MMAction2 load through :func:`io.weights.load_weights`.
+
+    MMEngine downloads URLs through torch hub, which unpickles them whole, runs what they ask for and
+    keeps them under the last part of the address alone. Can go when MMEngine loads them with
+    ``weights_only=True``; the errors and the checksum stay ours.
+    """
+    from mmengine.logging import print_log
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    def load_checkpoint(
+        cls: type, filename: str, map_location: Any = None, logger: Any = 'current'
+    ) -> dict:
+        print_log(f'Loads checkpoint from {filename}', logger=logger)
+        return load_weights(filename, map_location)
+
+    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
 
 
 # ---- several processes, CPU
@@ -357,6 +366,7 @@ def apply() -> None:
     skip_broken_multimodal()
     replace_pkg_resources()
     allow_message_hub()
+    load_weights_safely()
     start_gloo_without_gpu()
     wrap_cpu_models_for_ddp()
     survive_broken_torchvision()

@@ -50,3 +50,11 @@ class ConfigError(BHaRNetError):
 
 class SourceError(BHaRNetError):
     """A raw file being converted into a clip store cannot be read as what it should be."""
+
+
+class CheckpointError(BHaRNetError):
+    """A file of weights is missing, damaged, refused or belongs to another model."""
+
+
+class WriteError(BHaRNetError):
+    """A file could not be written; what was there before is untouched."""

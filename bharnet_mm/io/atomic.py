@@ -1,0 +1,137 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import WriteError
+
+try:
+    import fcntl
+except ImportError:  # Windows: files are still written whole, but left-overs are not removed
+    fcntl = None
+
+_TEMPORARY = re.compile(r'\..+\.[0-9a-f]{12}\.partial')
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> Iterator[IO[Any]]:
+    """A stream to a file that replaces ``path`` when the block ends without an exception.
+
+    The content goes to a temporary file in the same folder, is flushed to disk and renamed, and the
+    rename is flushed too. Whenever the process or the machine stops, ``path`` holds either all of
+    the old content or all of the new. A link is followed, the file's permissions are kept. What is
+    no regular file (``/dev/stdout``) is written as it is.
+
+    Args:
+        path: The file; its folder must exist.
+        mode: ``'w'`` for text, in UTF-8, or ``'wb'``.
+        **options: As of :func:`open`.
+
+    Raises:
+        WriteError: If the disk is full or refuses the data; ``path`` is as it was.
+    """
+    if mode not in ('w', 'wb'):
+        raise ValueError(f"mode must be 'w' or 'wb', not {mode!r}")
+    if mode == 'w':
+        options.setdefault('encoding', 'utf-8')
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with open(target, mode, **options) as stream:
+            yield stream
+        return
+    temporary = None
+    try:
+        temporary, stream = _open_temporary(target, mode, options)
+        try:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            if target.exists():
+                os.fchmod(stream.fileno(), stat.S_IMODE(target.stat().st_mode))
+            # The rename comes before the lock goes, so that nobody takes the file for a left-over.
+            os.replace(temporary, target)
+            temporary = None
+        finally:
+            _close(stream)
+        sync_folder(target.parent)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _open_temporary(target: Path, mode: str, options: dict) -> tuple[Path, IO[Any]]:
+    while True:
+        temporary = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.partial')
+        stream = open(temporary, mode.replace('w', 'x'), **options)
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(stream.fileno()).st_nlink:
+            return temporary, stream
+        stream.close()  # taken for a left-over before it was locked
+
+
+def _close(stream: IO[Any]) -> None:
+    """Closes a stream for good: a failing flush at its close would leave the file open."""
+    try:
+        stream.close()
+    except OSError:
+        raw = getattr(stream, 'buffer', stream)
+        getattr(raw, 'raw', raw).close()
+        raise
+
+
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Flushes a folder's entries to disk, so that a rename in it survives a power failure."""
+    if os.name != 'posix':
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
+    finally:
+        os.close(handle)
+
+
+def remove_left_overs(folder: str | os.PathLike) -> list[Path]:
+    """Removes the temporary files that killed processes left in a folder; returns their paths.
+
+    A temporary file that a living process is writing is locked by it, and stays.
+    """
+    removed = []
+    if fcntl is None or not os.path.isdir(folder):
+        return removed
+    for path in sorted(Path(folder).iterdir()):
+        if not _TEMPORARY.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+            continue
+        with contextlib.suppress(OSError), open(path, 'rb') as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            removed.append(path)
+    return removed
+
+
+def write_error(path: str | os.PathLike, error: OSError) -> WriteError:
+    """The error for a disk that refused data."""
+    return WriteError(
+        f'{path}',
+        f'a disk that refused the data ({error.strerror or error})',
+        'room for the file',
+        'free disk space or write elsewhere, then continue; what was there before is untouched',
+    )
