@@ -31,7 +31,9 @@ class BodyHandBackbone(BaseModule):
     Shapes:
         ``inputs``: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``,
         ``hand_mask (N, 2M, T)`` → dict of ``'body'`` and ``'hand'``, each a list of
-        :class:`Instances`, one a stream.
+        :class:`Instances`, one a stream. Where ``inputs`` has ``body_rows`` and ``hand_rows`` (see
+        :class:`BodyHandPreprocessor`) these are the rows of the packed form, and nothing waits for
+        the device.
 
     Raises:
         ConfigError: Without a network; for an unknown feature; for a bone feature where a network
@@ -74,13 +76,15 @@ class BodyHandBackbone(BaseModule):
                 getattr(self, f'{name}_parents'),
                 self.feature,
             )
-            features[name] = _run(network, pack(x, mask))
+            features[name] = _run(network, x, mask, inputs.get(f'{name}_rows'))
         return features
 
 
-def _run(network: nn.Module, instances: Instances) -> list[Instances]:
+def _run(network: nn.Module, x: Tensor, mask: Tensor, rows: int | None) -> list[Instances]:
     if hasattr(network, 'forward_instances'):
-        return network.forward_instances(instances)
+        return network.forward_instances(pack(x, mask, rows))
+    # The batch norms of other networks would count rows of padding.
+    instances = pack(x, mask)
     x = instances.x.permute(0, 3, 2, 1).unsqueeze(1)  # (P, 1, T, V, C)
     features = network(x).squeeze(1).transpose(2, 3)  # from (P, 1, D, T', V)
     return [instances.with_features(features)]

@@ -8,6 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from ..errors import ConfigError
+from .instances import bucket
 
 
 @MODELS.register_module()
@@ -15,15 +16,23 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
     """Stacks the packed clips of :class:`PackBodyHand`, moves them to the model's device and
     normalises pictures.
 
+    Data samples (labels) stay on the host.
+
     Args:
         mean (Sequence[float]): Of red, green and blue in 0 to 255. Defaults to ImageNet's.
         std (Sequence[float]): Likewise.
+        bucket_steps (int, optional): With it the present instances are counted on the host, before
+            the batch is moved, so that the model packs them without waiting for the device; and
+            their number is rounded up to one of so many sizes an octave, so that batches share
+            shapes. The rows added are padding, which changes no result. CUDA graphs need this
+            (:class:`CUDAGraphHook` sets it). By default nothing is counted and nothing padded.
 
     Shapes:
         ``inputs``: dict of lists (or of stacked tensors) of ``body (M, T, V, C)``, ``body_mask (M,
         T)``, ``hand (2M, T, 21, C)``, ``hand_mask (2M, T)`` and, where the pipeline cuts regions,
         ``rgb (3, H, W)`` uint8 and ``rgb_mask (R, F)`` → the same with a leading ``N``, ``rgb`` as
-        float32.
+        float32. With ``bucket_steps`` also the integers ``body_rows``, ``hand_rows`` (rows of the
+        packed form) and ``rgb_rows`` (clips with a picture).
 
     Raises:
         ConfigError: If clips of one batch differ in shape, naming the first that does.
@@ -33,22 +42,59 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
         self,
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
+        bucket_steps: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        if bucket_steps is not None and bucket_steps < 1:
+            raise ConfigError(
+                'BodyHandPreprocessor', f'bucket_steps={bucket_steps}', 'None, or 1 or more'
+            )
+        self.bucket_steps = bucket_steps
         for name, value in (('mean', mean), ('std', std)):
             self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        inputs = self.cast_data(data['inputs'])
-        samples = self.cast_data(data.get('data_samples'))
-        batch = {name: self._stack(name, values, samples) for name, values in inputs.items()}
-        if 'rgb' in batch:
-            batch['rgb'] = (batch['rgb'].float() - self.mean) / self.std
-        return dict(inputs=batch, data_samples=samples)
+        """The batch of :meth:`stack`, on the device.
 
-    @staticmethod
-    def _stack(name: str, values: list[Tensor] | Tensor, samples) -> Tensor:
+        ``data``: dict of ``inputs`` and ``data_samples`` as the data loader gives them.
+        """
+        batch = self.stack(data)
+        batch['inputs'] = {name: self._move(value) for name, value in batch['inputs'].items()}
+        return self.normalize(batch)
+
+    def stack(self, data: dict) -> dict:
+        """The batch where it is, with the number of rows; shapes as above, ``rgb`` as it came."""
+        samples = data.get('data_samples')
+        inputs = {name: self._stack(name, x, samples) for name, x in data['inputs'].items()}
+        return dict(inputs=inputs | self._count(inputs), data_samples=samples)
+
+    def normalize(self, batch: dict) -> dict:
+        """The batch with normalised pictures."""
+        if 'rgb' in batch['inputs']:
+            batch['inputs']['rgb'] = (batch['inputs']['rgb'].float() - self.mean) / self.std
+        return batch
+
+    def _count(self, inputs: dict[str, Tensor]) -> dict[str, int]:
+        if self.bucket_steps is None:
+            return {}
+        rows = {}
+        for name in ('body', 'hand'):
+            if f'{name}_mask' in inputs:
+                present = inputs[f'{name}_mask'].any(-1)
+                number = bucket(int(present.sum()), self.bucket_steps)
+                rows[f'{name}_rows'] = min(number, present.numel())
+        if 'rgb_mask' in inputs:  # its network counts every row, so it gets no padding
+            rows['rgb_rows'] = int(inputs['rgb_mask'].flatten(1).any(1).sum())
+        return rows
+
+    def _move(self, value: Tensor | int) -> Tensor | int:
+        if not isinstance(value, Tensor):
+            return value
+        # Pinned memory, which _stack gives, is copied while the host goes on.
+        return value.to(self.device, non_blocking=value.is_pinned() or self._non_blocking)
+
+    def _stack(self, name: str, values: list[Tensor] | Tensor, samples) -> Tensor:
         if isinstance(values, Tensor):
             return values
         for i, value in enumerate(values):
@@ -61,4 +107,9 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
                     'end the pipeline with SampleWindow (one length) and FormatBodyHand (one '
                     'number of persons)',
                 )
-        return torch.stack(list(values))
+        if self.device.type != 'cuda' or values[0].is_cuda:
+            return torch.stack(list(values))
+        stacked = torch.empty(
+            (len(values), *values[0].shape), dtype=values[0].dtype, pin_memory=True
+        )
+        return torch.stack(list(values), out=stacked)

@@ -3,6 +3,10 @@
 A batch has a fixed number of slots a clip (persons, or hands), most of them empty: NTU has one
 person in four clips of five and misses a third of the hands. Packing keeps the slots with at least
 one visible frame, so an absent one costs nothing and enters no statistic.
+
+The number of present instances changes from batch to batch. A CUDA graph needs one shape for many
+batches, so the packed form may have a given number of rows: the last ones are padding, which no
+statistic, no pooling and no gradient reads.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +27,8 @@ class Instances:
         slot (Tensor): ``(P,)`` which of the clip's slots it fills.
         num_clips (int): ``N``.
         num_slots (int): ``I``.
+        count (Tensor, optional): How many leading rows are instances, a number on the device; the
+            rows after them are padding, with clip ``N`` and no visible frame. None: all rows.
     """
 
     x: Tensor
@@ -31,6 +37,7 @@ class Instances:
     slot: Tensor
     num_clips: int
     num_slots: int
+    count: Tensor | None = None
 
     def with_features(self, x: Tensor) -> 'Instances':
         """The same instances with other features; the mask follows when time was strided (visible
@@ -44,14 +51,15 @@ class Instances:
 
     def unpack(self, values: Tensor) -> Tensor:
         """``(P, *)`` values of the instances → ``(N, I, *)``, zero in the empty slots."""
-        dense = values.new_zeros(self.num_clips, self.num_slots, *values.shape[1:])
-        return dense.index_put((self.clip, self.slot), values)
+        # Padding is written to a clip behind the last one, which is cut off.
+        clips = self.num_clips + (self.count is not None)
+        dense = values.new_zeros(clips, self.num_slots, *values.shape[1:])
+        return dense.index_put((self.clip, self.slot), values)[: self.num_clips]
 
     def present(self) -> Tensor:
         """``(N,)`` bool: clips with at least one instance."""
-        return torch.zeros(self.num_clips, dtype=torch.bool, device=self.x.device).index_fill(
-            0, self.clip, True
-        )
+        found = torch.zeros(self.num_clips + 1, dtype=torch.bool, device=self.x.device)
+        return found.index_fill_(0, self.clip, True)[: self.num_clips]
 
     def pool(self) -> Tensor:
         """Average over the visible frames, joints and instances of a clip: ``(N, C)``, zero for a
@@ -76,7 +84,44 @@ def nearest_visible(mask: Tensor) -> Tensor:
     return torch.where(after - time < time - before, after, before)
 
 
-def pack(x: Tensor, mask: Tensor) -> Instances:
+def present_rows(present: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Places of the present entries in ascending order, without a wait for the device.
+
+    Args:
+        present (Tensor): ``(S,)`` bool.
+        rows (int): ``P``, at least the number of present entries.
+
+    Returns:
+        tuple[Tensor, Tensor]: ``(P,)`` long, padded with ``S``, and how many are present, a number
+        on the device.
+
+    Raises:
+        RuntimeError: If ``rows`` are too few. On a GPU, where the host does not know the number,
+            this is a device-side assertion.
+    """
+    count = present.sum()
+    torch.ops.aten._assert_async.msg(
+        count <= rows,
+        f'pack: found more than {rows} present instances; expected at most one a row. '
+        'Fix: let the data preprocessor count the rows',
+    )
+    size = len(present)
+    target = torch.where(present, present.cumsum(0) - 1, rows)
+    places = torch.full((rows + 1,), size, device=present.device)
+    places.scatter_(0, target, torch.arange(size, device=present.device))
+    return places[:rows], count
+
+
+def bucket(number: int, steps: int) -> int:
+    """The least size of a series with ``steps`` sizes an octave that is not below ``number`` nor
+    below 1: with 8, at most an eighth of the rows are padding.
+    """
+    number = max(number, 1)
+    step = max(1, 2 ** ((number - 1).bit_length() - 1) // steps)
+    return -(-number // step) * step
+
+
+def pack(x: Tensor, mask: Tensor, rows: int | None = None) -> Instances:
     """Packs the present instances of a batch; a missing frame of one repeats its nearest visible
     frame.
 
@@ -85,13 +130,30 @@ def pack(x: Tensor, mask: Tensor) -> Instances:
     Args:
         x (Tensor): ``(N, I, T, V, C)`` coordinates.
         mask (Tensor): ``(N, I, T)`` bool, True where visible.
+        rows (int, optional): Rows of the packed form, at least the number of present instances;
+            the others are padding. Nothing then waits for the device. By default the number of
+            present instances, which the host has to ask the device for.
 
     Returns:
         Instances: With ``x`` of shape ``(P, C, V, T)``.
+
+    Raises:
+        RuntimeError: If there are more present instances than ``rows``.
     """
-    clip, slot = mask.any(-1).nonzero(as_tuple=True)
-    packed_mask = mask[clip, slot]
-    # One gather picks instances and frames together.
-    frame = nearest_visible(packed_mask)
-    packed = x[clip[:, None], slot[:, None], frame].permute(0, 3, 2, 1).contiguous()
-    return Instances(packed, packed_mask, clip, slot, *mask.shape[:2])
+    if rows is None:
+        clip, slot = mask.any(-1).nonzero(as_tuple=True)
+        packed_mask = mask[clip, slot]
+        # One gather picks instances and frames together.
+        frame = nearest_visible(packed_mask)
+        packed = x[clip[:, None], slot[:, None], frame].permute(0, 3, 2, 1).contiguous()
+        return Instances(packed, packed_mask, clip, slot, *mask.shape[:2])
+    slots, frames = mask.shape[1:]
+    places, count = present_rows(mask.any(-1).flatten(), rows)
+    clip, slot = places // slots, places % slots
+    padding = clip == len(mask)
+    source = places.clamp(max=mask.numel() // frames - 1)
+    packed_mask = mask.flatten(0, 1)[source] & ~padding[:, None]
+    frame = nearest_visible(packed_mask).clamp(0, frames - 1)
+    packed = x.flatten(0, 1)[source[:, None], frame].masked_fill(padding[:, None, None, None], 0)
+    packed = packed.permute(0, 3, 2, 1).contiguous()
+    return Instances(packed, packed_mask, clip, slot, *mask.shape[:2], count)

@@ -155,7 +155,9 @@ class BHaRNetM(BHaRNet):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_experts):
             features = self.backbone(inputs)
         if 'rgb' in inputs:
-            x = self.rgb(inputs['rgb'], inputs['rgb_mask'], features.get('body'))
+            x = self.rgb(
+                inputs['rgb'], inputs['rgb_mask'], features.get('body'), inputs.get('rgb_rows')
+            )
             features['rgb'] = [RegionFeatures(x, inputs['rgb_mask'].flatten(1).any(1))]
         else:
             features['rgb'] = [self._no_pictures(len(inputs['body']))]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..layouts import REGION_PARTS, SkeletonLayout, get_layout
-from .instances import Instances
+from .instances import Instances, present_rows
 
 
 @dataclass
@@ -100,7 +100,11 @@ class BodyGuidedRGB(BaseModule):
         rgb: Tensor,
         rgb_mask: Tensor | None = None,
         body: list[Instances] | None = None,
+        pictures: int | None = None,
     ) -> Tensor:
+        """Features ``(N, D, h, w)`` of the pictures; ``pictures`` is how many clips have
+        one, where the host knows it.
+        """
         if rgb_mask is None:
             return self.backbone(rgb)
         self._check(rgb, rgb_mask)
@@ -112,7 +116,13 @@ class BodyGuidedRGB(BaseModule):
         # What a masked cell holds, NaN included, is replaced, not multiplied.
         cells = cells.masked_fill(~rgb_mask[:, None, :, None, :, None], 0)
         grids = (cells * factor[:, None, :, None, :, None]).reshape(rgb.shape)
-        present = rgb_mask.flatten(1).any(1).nonzero().flatten()
+        if pictures == size:
+            return self.backbone(grids)
+        present = rgb_mask.flatten(1).any(1)
+        if pictures is None:
+            present = present.nonzero().flatten()
+        else:
+            present = present_rows(present, pictures)[0]
         features = self.backbone(grids[present])
         dense = features.new_zeros(size, *features.shape[1:])
         return dense.index_copy(0, present, features)

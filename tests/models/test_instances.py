@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from bharnet_mm.models.instances import nearest_visible, pack
+from bharnet_mm.models.instances import bucket, nearest_visible, pack
 
 
 def test_nearest_visible():
@@ -47,3 +48,53 @@ def test_mask_follows_a_temporal_stride():
     packed = pack(torch.randn(1, 1, 7, 2, 3), mask)
     assert packed.with_features(packed.x[..., ::4]).mask.tolist() == [[True, True]]
     assert packed.with_features(packed.x[..., ::2]).mask.tolist() == [[True, False, False, True]]
+
+
+def padded_batch(dtype=torch.float64):
+    """Three clips: two instances and one, and none; masked entries are not numbers."""
+    torch.manual_seed(1)
+    x = torch.randn(3, 2, 5, 4, 3, dtype=dtype)
+    mask = torch.rand(3, 2, 5) > 0.3
+    mask[0, 0, 1], mask[0, 1, 2], mask[1, 0] = True, True, False
+    mask[1, 1, 3], mask[2] = True, False
+    return x.masked_fill(~mask[..., None, None], float('nan')), mask
+
+
+@pytest.mark.parametrize('rows', [3, 4, 6])
+def test_padding_changes_nothing(rows):
+    x, mask = padded_batch()
+    exact, padded = pack(x, mask), pack(x, mask, rows)
+    assert len(padded.x) == rows and int(padded.count) == len(exact.x) == 3
+    for name in ('x', 'mask', 'clip', 'slot'):
+        assert torch.equal(getattr(padded, name)[:3], getattr(exact, name))
+    assert not padded.x[3:].any() and not padded.mask[3:].any()
+    assert torch.equal(padded.present(), exact.present())
+    assert torch.equal(padded.pool(), exact.pool())
+    # Whatever an expert makes of the padding is not read, and gets no gradient.
+    values = torch.randn(rows, 7, dtype=x.dtype, requires_grad=True)
+    dense = padded.unpack(values)
+    assert torch.equal(dense, exact.unpack(values[:3]))
+    dense.square().sum().backward()
+    assert values.grad[:3].all() and not values.grad[3:].any()
+
+
+def test_padding_where_nothing_is_present():
+    x, mask = padded_batch()
+    padded = pack(x, torch.zeros_like(mask), 2)
+    assert int(padded.count) == 0 and not padded.x.any()
+    assert not padded.present().any() and not padded.pool().any()
+
+
+def test_too_few_rows_are_refused():
+    x, mask = padded_batch()
+    with pytest.raises(RuntimeError, match='more than 2 present instances'):
+        pack(x, mask, 2)
+
+
+def test_buckets():
+    assert [bucket(n, 4) for n in (0, 1, 8, 9, 11, 16, 17, 21, 64, 65)] == [
+        1, 1, 8, 10, 12, 16, 20, 24, 64, 80,
+    ]  # fmt: skip
+    sizes = {bucket(n, 8) for n in range(65, 129)}
+    assert sizes == set(range(72, 129, 8))
+    assert all(n <= bucket(n, 8) <= n * 9 / 8 + 1 for n in range(1, 500))
