@@ -99,6 +99,7 @@ def draw_clip(
         raise ConfigError('draw_clip', f'num_frames={num_frames}', 'at least 1', 'ask for a frame')
     body_layout = get_layout(body_layout)
     hand_layout = None if hand_layout is None else get_layout(hand_layout)
+    clip = clip.squared()
     persons, total = clip.body.shape[:2]
     hand_rows = 0 if hand_layout is None else persons
     figure = figure or new_figure(1.9 * num_frames, 3.1 + 1.05 * hand_rows)

@@ -33,7 +33,8 @@ class BodyHandDataset(Dataset):
     - ``frame_index`` (T,), ``video``, ``image_size`` (width, height), ``fps``
     - ``body_pixel`` (M, T, V, 2) float32 or None
 
-    The arrays are read-only views of the store.
+    Coordinates in fractions of a picture come in units of its width (``Clip.squared``), so that
+    every transform can measure lengths and angles. Other arrays are read-only views of the store.
 
     Args:
         store: Path of a clip store, or an opened one.

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ClipError
 from ..layouts import SkeletonLayout, get_layout
+from .coordinates import UNITS, square
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Clip:
         video: Path of the video, relative to the data set.
         image_size: (width, height) of the video in pixels, (0, 0) where unknown.
         fps: Frames per second, 0 where unknown.
+        units: Units of body and hand coordinates, see ``coordinates.UNITS``; '' where unknown.
     """
 
     clip_id: str
@@ -52,6 +54,7 @@ class Clip:
     video: str = ''
     image_size: tuple[int, int] = (0, 0)
     fps: float = 0.0
+    units: tuple[str, str] = ('', '')
 
     @property
     def num_persons(self) -> int:
@@ -113,6 +116,23 @@ class Clip:
         hand_score = np.where(hand_bad, np.float32(0), self.hand_score)
         return replace(self, body_score=body_score, hand_score=hand_score), count
 
+    def squared(self) -> Clip:
+        """The clip with picture fractions in units of the picture's width, so that lengths and
+        angles can be measured; itself where nothing is a fraction or the image size is unknown.
+        """
+        changed = {}
+        for part, unit in zip(('body', 'hand'), self.units, strict=True):
+            x = getattr(self, part)
+            if unit == 'fraction' and (y := square(x, self.image_size)) is not x:
+                changed[part] = y
+        if not changed:
+            return self
+        units = tuple(
+            'width' if part in changed else unit
+            for part, unit in zip(('body', 'hand'), self.units, strict=True)
+        )
+        return replace(self, **changed, units=units)
+
     def _nonfinite(self) -> tuple[np.ndarray, np.ndarray]:
         """Visible frames with a non-finite value: bodies (M, T) and hands (M, 2, T)."""
         body = _nonfinite(self.body, self.body_score)
@@ -143,6 +163,9 @@ class Clip:
             self._fail(f'image_size {size!r}', '(width, height) in pixels', 'use (0, 0) if unknown')
         if not isinstance(self.fps, (int, float, np.number)) or not 0 <= self.fps < np.inf:
             self._fail(f'fps {self.fps!r}', 'frames per second', 'use 0 if unknown')
+        units = self.units
+        if not isinstance(units, (tuple, list)) or len(units) != 2 or not set(units) <= set(UNITS):
+            self._fail(f'units {units!r}', f'two of {UNITS}, for body and hand', "use ('', '')")
 
     def _check_arrays(self) -> None:
         floats = ['body', 'body_score', 'hand', 'hand_score']
@@ -266,12 +289,15 @@ def pipeline_input(
 ) -> dict[str, Any]:
     """What the first transform of a pipeline gets of a clip, see ``BodyHandDataset``.
 
+    Picture fractions become square here (:meth:`Clip.squared`), before anything geometric.
+
     Args:
         clip: Without NaN or infinity in a visible frame (:meth:`Clip.with_nonfinite_masked`).
         body_layout: Layout of its bodies.
         hand_layout: Layout of its hands; None where no hand is ever visible.
         min_score: A frame is visible where its score is above this.
     """
+    clip = clip.squared()
     return {
         'clip_id': clip.clip_id,
         'label': clip.label,

@@ -242,13 +242,13 @@ class ClipRegions:
         people = [p for p in self.order if self.visible[p, t]]
         out = []
         for place, p in enumerate(people):
-            side = float(self.sides[p] * np.sqrt(scale.prod()))
+            side = self.sides[p] * scale  # a rectangle where the video's pixels are not square
             for row in range(len(self.grid.parts)):
                 x, y = ((self.centers[p, t, row] + 0.5) * scale).tolist()
                 inside = 0 <= x < size[0] and 0 <= y < size[1]
-                if inside and self.known[p, t, row] and side > 0:
-                    wide = side / len(people)
-                    out.append(RegionBox(row, place, len(people), (x, y), (wide, side)))
+                if inside and self.known[p, t, row] and side[0] > 0:
+                    wide, high = float(side[0]) / len(people), float(side[1])
+                    out.append(RegionBox(row, place, len(people), (x, y), (wide, high)))
         return out
 
 

@@ -11,11 +11,12 @@ train on all others, test on this one.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bharnet_mm.datasets import protocols
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import holistic
-from bharnet_mm.datasets.sources._cli import converter_parser, main, run
+from bharnet_mm.datasets.sources._cli import converter_parser, image_size, main, run
 from bharnet_mm.errors import ConfigError, SourceError
 
 
@@ -26,6 +27,14 @@ def command(argv: Sequence[str] | None = None) -> int:
         '--subject-from',
         metavar='REGEX',
         help="regular expression; its group 1, searched for in a clip's id, is the subject",
+    )
+    parser.add_argument(
+        '--image-size',
+        metavar='WIDTHxHEIGHT',
+        type=image_size,
+        default=(0, 0),
+        help='size of the pictures in pixels, which the vectors do not say: x is a fraction of the '
+        'width and y of the height, so that without it lengths and angles are distorted',
     )
     parser.add_argument('--name', help='name of the store (default: that of the source)')
     args = parser.parse_args(argv)
@@ -40,6 +49,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     else:
         items, classes = holistic.list_npz(args.source, report, args.subject_from)
         args.workers = 1  # all in memory: handing it to other processes would only cost time
+    items = [replace(item, image_size=args.image_size) for item in items]
     subjects = holistic.subjects_of(items)
     if len(subjects) > 1:
         report.notes.append(f'splits that leave one of {len(subjects)} subjects out')

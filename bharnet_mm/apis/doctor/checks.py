@@ -138,6 +138,20 @@ def check_coordinates(survey: Survey) -> Iterator[Finding]:
             )
 
 
+def check_square(survey: Survey) -> Iterator[Finding]:
+    """Picture fractions without the size of the picture."""
+    reference = survey.reference
+    fractions = reference.body.outside is not None or reference.plane == 'fraction'
+    unsized = survey.read & survey.facts['unsized']
+    if fractions and unsized.any():
+        message = (
+            'clips in fractions of a picture of unknown size: width and height are taken as equal, '
+            'which distorts lengths and angles unless the picture is square'
+        )
+        fix = 'convert again with the size of the pictures, such as --image-size 640x480'
+        yield survey.finding('square', 'warning', message, fix, unsized)
+
+
 def check_frozen(survey: Survey) -> Iterator[Finding]:
     """Consecutive frames that are the same to the last bit."""
     for part in ('body', 'hand'):

@@ -102,7 +102,9 @@ class StoreCollection(Collection):
 
     def release(self) -> None:
         # Pages read through a mapping count as the process's own until it is unmapped.
+        units = self.store.units
         self.store = ClipStore(self.path)
+        self.store.units = units  # found once
 
     def column(self, field: str) -> np.ndarray:
         return self.store.column(field)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...datasets.clip import Clip
+from ...datasets.coordinates import square
 from ...errors import BHaRNetError
 from ...layouts import SkeletonLayout
 from .collection import Collection, problem
@@ -33,6 +34,7 @@ FACTS = np.dtype(
         ('unread', '?'),  # no clip comes out
         ('bad_score', '?'),
         ('bad_order', '?'),
+        ('unsized', '?'),  # no image size
         ('persons', '<i4'),
         ('frames', '<i4'),
         ('first', '<i4'),  # frame numbers in the source
@@ -161,6 +163,7 @@ def measure(
         'last': index[-1] if len(index) else 0,
         'seen': np.count_nonzero(body_seen.any(axis=0)),
         'bad_order': bool(len(index) and index[0] < 0) or bool((index[1:] <= index[:-1]).any()),
+        'unsized': not all(clip.image_size),
         'bad_score': _bad_scores(clip.body_score) or _bad_scores(clip.hand_score),
     }
     _measure_part(values, 'body', clip.body, body_seen, reference.body)
@@ -255,17 +258,21 @@ def _wrist_distances(
     if hand is None or not {'left_wrist', 'right_wrist'} <= set(body.parts):
         return None
     joints = [_wrist(body, 'left'), _wrist(body, 'right'), *body.scale_index]
+    hands = clip.hand
     if plane == 'body':
-        points = clip.body[:, :, joints, :2]
+        clip = clip.squared()
+        points, hands = clip.body[:, :, joints, :2], clip.hand
     elif clip.body_pixel is None or (plane == 'fraction' and not all(clip.image_size)):
         return None
     else:
         points = clip.body_pixel[:, :, joints]
-        points = points / np.float32(clip.image_size) if plane == 'fraction' else points
-    if points.shape[-1] < 2 or clip.hand.shape[-1] < 2:
+        if plane == 'fraction':
+            points = square(points / np.float32(clip.image_size), clip.image_size)
+            hands = square(hands, clip.image_size)
+    if points.shape[-1] < 2 or hands.shape[-1] < 2:
         return None
     points = points.transpose(2, 0, 1, 3)[:, :, None]  # (4, M, 1, T, 2)
-    tips = clip.hand[:, :, :, hand.index(hand.root), :2]
+    tips = hands[:, :, :, hand.index(hand.root), :2]
     with np.errstate(invalid='ignore', divide='ignore', over='ignore'):
         unit = np.hypot(*np.moveaxis(points[2] - points[3], -1, 0))
         left, right = (np.hypot(*np.moveaxis(tips - points[k], -1, 0)) / unit for k in (0, 1))

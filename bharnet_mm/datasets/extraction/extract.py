@@ -119,6 +119,7 @@ def _to_clip(
         body_pixel=pixel,
         image_size=size,
         source='video',
+        units=('fraction', 'fraction'),
         **fields,
     )
 
@@ -186,7 +187,7 @@ def fill_hands(
         if num < clip.num_frames:
             repaired['frame beyond the end of the video: hands missing'] += clip.num_frames - num
     return [
-        replace(clip, hand=hand, hand_score=score)
+        replace(clip, hand=hand, hand_score=score, units=(clip.units[0], 'fraction'))
         for clip, (hand, score) in zip(clips, filled, strict=True)
     ]
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,6 +44,14 @@ def converter_parser(description: str, source: str, source_help: str) -> argpars
     )
     parser.add_argument('--report', metavar='FILE', type=Path, help='write the report as JSON')
     return parser
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT`` in pixels, for argparse."""
+    found = re.fullmatch(r'([1-9]\d{0,5})[xX]([1-9]\d{0,5})', text)
+    if not found:
+        raise argparse.ArgumentTypeError(f'found {text!r}; expected such as 640x480')
+    return int(found[1]), int(found[2])
 
 
 def open_store(args: argparse.Namespace, **store: Any) -> StoreWriter:

@@ -50,6 +50,7 @@ class HolisticClip:
     label: int
     subject: str
     vectors: np.ndarray | str
+    image_size: tuple[int, int] = (0, 0)
 
     def __str__(self) -> str:
         return self.clip_id
@@ -103,6 +104,8 @@ def read_clip(item: HolisticClip) -> Converted:
         frame_index=np.array(numbers, dtype=np.int32),
         subject=item.subject,
         source='mediapipe-holistic',
+        image_size=item.image_size,
+        units=('fraction', 'fraction'),
     )
     clip, masked = clip.with_nonfinite_masked()
     if not (clip.body_score > 0).any() and not (clip.hand_score > 0).any():

@@ -189,6 +189,7 @@ def skeleton_to_clip(text: SkeletonText, clip_id: str, repaired: Counter) -> Cli
         video=f'{clip_id}_rgb.avi',
         image_size=IMAGE_SIZE,
         fps=FPS,
+        units=('metre', ''),
     )
 
 

@@ -246,5 +246,6 @@ def _converted(
         hand_score=hand_score,
         frame_index=frames.astype(np.int32),
         source='n-ucla',
+        units=('metre', ''),
     )
     return Converted(clip_id, [clip], repaired)

@@ -242,6 +242,7 @@ def _instance(
         video=f'{converted.name}.avi',
         image_size=IMAGE_SIZE,
         fps=FPS,
+        units=('metre', ''),
     )
 
 

@@ -12,6 +12,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -300,8 +301,9 @@ def export_annotations(
 ) -> None:
     """Writes a store as a pickle that MMAction2's ``PoseDataset`` reads.
 
-    Missing persons and hands are zeros. Two-channel keypoints get a ``keypoint_score``; with three
-    channels there is none, because stock ``FormatGCNInput`` would append it as a fourth.
+    Picture fractions become pixels. Missing persons and hands are zeros. Two-channel keypoints get
+    a ``keypoint_score``; with three channels there is none, because stock ``FormatGCNInput`` would
+    append it as a fourth.
 
     Args:
         store (ClipStore): All its clips and splits are written; a ``*_test`` split also as
@@ -326,7 +328,7 @@ def export_annotations(
     report = Report('clips') if report is None else report
     annotations = []
     for i in range(len(store)):
-        clip = store[i]
+        clip = _in_pixels(store[i])
         keypoint = _blank(clip.body, clip.body_score)
         score = np.broadcast_to(clip.body_score[..., None], keypoint.shape[:3])
         if part == 'unified':
@@ -363,6 +365,15 @@ def export_annotations(
     with open(draft, 'wb') as stream:
         pickle.dump(dict(split=splits, annotations=annotations), stream, protocol=4)
     os.replace(draft, path)
+
+
+def _in_pixels(clip: Clip) -> Clip:
+    """Picture fractions as pixels, which is what stock transforms take them for."""
+    unit = np.float32([*clip.image_size, clip.image_size[0]])
+    parts = zip(('body', 'hand'), clip.units, strict=True)
+    parts = [part for part, of in parts if of == 'fraction' and unit.all()]
+    arrays = {part: getattr(clip, part) for part in parts}
+    return replace(clip, **{part: x * unit[: x.shape[-1]] for part, x in arrays.items()})
 
 
 def _blank(part: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ...errors import ConfigError, StoreError
 from ...layouts import get_layout
 from ..clip import Clip, empty_hands
+from ..coordinates import infer_units
 from .format import (
     INDEX_FILE,
     ROW,
@@ -23,6 +25,8 @@ from .format import (
     read_meta,
 )
 from .splits import match
+
+_ASKED = 48  # clips that say the units of a store that does not
 
 
 class ClipStore:
@@ -80,8 +84,32 @@ class ClipStore:
     def __len__(self) -> int:
         return len(self._index)
 
+    @cached_property
+    def units(self) -> tuple[str, str]:
+        """Units of body and hands, see ``coordinates.UNITS``: what ``store.json`` says, or what
+        some of the clips show (stores written before units were kept).
+        """
+        said = self.meta.get('units', {})
+        body, hand = said.get('body', ''), said.get('hand', '')
+        if body and (hand or not self.has_hands):
+            return body, hand
+        sized = np.flatnonzero((self._index['width'] > 0) & (self._index['height'] > 0))
+        some = sized[np.unique(np.linspace(0, len(sized) - 1, min(_ASKED, len(sized))).astype(int))]
+        clips = []
+        for i in some:
+            try:
+                clips.append(self._read(int(i), ('', '')))
+            except StoreError:
+                continue  # said when the clip itself is asked for
+        hand_layout = self.hand_layout if self.has_hands else None
+        found = infer_units(clips, self.body_layout, hand_layout)
+        return body or found[0], hand or found[1]
+
     def __getitem__(self, i: int) -> Clip:
         """Clip number i; its arrays are read-only views of the files."""
+        return self._read(i, self.units)
+
+    def _read(self, i: int, units: tuple[str, str]) -> Clip:
         if not -len(self) <= i < len(self):
             raise IndexError(f'clip {i} of a store of {len(self)} clips')
         values = dict(zip(ROW.names, self._index[i].item(), strict=True))
@@ -104,6 +132,7 @@ class ClipStore:
             label=values['label'],
             image_size=(values['width'], values['height']),
             fps=values['fps'],
+            units=units,
             **texts,
             **arrays,
         )

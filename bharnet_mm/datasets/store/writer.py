@@ -149,6 +149,7 @@ class StoreWriter:
                 'each clip id once',
                 'give clips unique ids; when resuming, skip what is in clip_ids',
             )
+        self._agree_on_units(clip)
         arrays = self._pack(clip)
         row = make_row(clip, self.meta['person_frames'], self.meta['frames'])
         row['crc32'] = checksum(row, arrays.values())
@@ -168,6 +169,22 @@ class StoreWriter:
         self.meta['num_clips'] += 1
         self.meta['person_frames'] += clip.num_persons * clip.num_frames
         self.meta['frames'] += clip.num_frames
+
+    def _agree_on_units(self, clip: Clip) -> None:
+        """The first clip that says its units says those of the store."""
+        units = self.meta.get('units', {})
+        for part, unit in zip(('body', 'hand'), clip.units, strict=True):
+            seen = getattr(clip, f'{part}_score')
+            if not unit or not np.any(seen > 0):
+                continue
+            if units.get(part, unit) == unit:
+                self.meta['units'] = units = {**units, part: unit}
+            else:
+                clip._fail(
+                    f'{part} coordinates in the unit {unit!r}',
+                    f'{units[part]!r}, as in the other clips of the store',
+                    'write clips of one unit to one store',
+                )
 
     def _pack(self, clip: Clip) -> dict[str, np.ndarray]:
         """The clip's arrays as they are stored, missing entries 0."""

@@ -128,6 +128,7 @@ class SyntheticSample:
             source='synthetic',
             video=self.video(label, repeat),
             image_size=IMAGE_SIZE,
+            units=('metre', 'crop'),
             fps=FPS,
         )
 
