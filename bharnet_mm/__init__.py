@@ -1,16 +1,23 @@
 """BHaRNet for MMAction2: body-hand action recognition from skeletons.
 
 ``custom_imports = dict(imports=['bharnet_mm'])`` in a config mends the platform
-(:mod:`bharnet_mm.compat`) and registers every data set, transform, model, metric, hook and
-optimizer wrapper of the package.
+(:mod:`bharnet_mm.compat`) and makes every data set, transform, model, metric, hook and optimizer
+wrapper of the package known to MMAction2's registries (:mod:`bharnet_mm.registration`). Neither
+torch nor MMAction2 is imported before something needs it.
 """
 
-from . import compat
+from . import compat, registration
+from .lazy import attributes
 from .version import __version__
 
-compat.apply()  # before anything below imports MMAction2's parts
+compat.apply()
+registration.register()
 
-from . import datasets, engine, evaluation, models  # noqa: E402
-from .datasets import body_hand_dataset  # noqa: E402, F401  registers the transforms as well
-
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models']
+PLACES = {
+    'datasets': '.datasets',
+    'engine': '.engine',
+    'evaluation': '.evaluation',
+    'models': '.models',
+}
+__getattr__, __dir__, __all__ = attributes(__name__, PLACES)
+__all__ += ['__version__', 'compat']

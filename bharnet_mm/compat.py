@@ -1,8 +1,9 @@
 """Work-arounds that let MMAction2 1.2 and MMEngine 0.10 run on a current Python stack.
 
 ``import bharnet_mm`` calls :func:`apply` once. Every function below mends one thing, first checks
-that it is broken here, may be called any number of times and says when it can go. What cannot be
-mended from here, because it happens before any ``custom_imports`` of a config is read:
+that it is broken here, may be called any number of times and says when it can go. A mend is made
+right after the module that it mends has been imported, so that neither torch nor MMAction2 is
+imported before somebody needs them. What cannot be mended from here, because it happens before any ``custom_imports`` of a config is read:
 
 * ``_base_ = 'mmaction::...'`` under MMAction2's own ``tools/train.py`` with setuptools >= 82. Our
   ``tools/`` import this package first, so there it works.
@@ -24,10 +25,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 
 from .io.plain_numpy import STAND_INS
-from .io.weights import load_weights
+from .lazy import after_import
 
 _DRN = 'mmaction.models.localizers.drn'
 
@@ -43,6 +43,7 @@ class _DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ == f'{_DRN}.drn':
+            import torch
             from mmaction.registry import MODELS
 
             @MODELS.register_module()
@@ -77,7 +78,7 @@ def skip_broken_multimodal() -> None:
     """
     from mmaction.utils import dependency
 
-    if not dependency.WITH_MULTIMODAL or 'mmaction.models.multimodal' in sys.modules:
+    if not dependency.WITH_MULTIMODAL:
         return
     try:
         from timm.models.layers import DropPath  # noqa: F401
@@ -117,6 +118,14 @@ def _get_installed_path(package: str) -> str:
     raise importlib.metadata.PackageNotFoundError(package)
 
 
+_ASKING_PKG_RESOURCES = (
+    'mmengine.utils.package_utils',
+    'mmengine.utils',
+    'mmengine.config.config',
+    'mmengine.hub.hub',
+)
+
+
 def replace_pkg_resources() -> None:
     """Let MMEngine find packages (``_base_ = 'mmaction::...'``) without ``pkg_resources``.
 
@@ -124,19 +133,13 @@ def replace_pkg_resources() -> None:
     """
     if importlib.util.find_spec('pkg_resources') is not None:
         return
-    for name in (
-        'mmengine.utils.package_utils',
-        'mmengine.utils',
-        'mmengine.config.config',
-        'mmengine.hub.hub',
-    ):
-        module = importlib.import_module(name)
+    for name in _ASKING_PKG_RESOURCES:
         for old, new in (
             ('is_installed', _is_installed),
             ('get_installed_path', _get_installed_path),
         ):
-            if hasattr(module, old):
-                setattr(module, old, new)
+            if hasattr(sys.modules.get(name), old):
+                setattr(sys.modules[name], old, new)
 
 
 # ---- checkpoints, torch 2.6
@@ -159,7 +162,8 @@ def allow_message_hub() -> None:
     the pickled ``getattr`` resolves to a function that knows four methods and nothing else. Can go
     when MMEngine saves ``message_hub`` as plain types (open-mmlab/mmengine#1655).
     """
-    from mmengine.logging import HistoryBuffer
+    import torch
+    from mmengine.logging.history_buffer import HistoryBuffer
 
     torch.serialization.add_safe_globals(
         [
@@ -180,6 +184,8 @@ def load_weights_safely() -> None:
     from mmengine.logging import print_log
     from mmengine.runner.checkpoint import CheckpointLoader
 
+    from .io.weights import load_weights
+
     def load_checkpoint(
         cls: type, filename: str, map_location: Any = None, logger: Any = 'current'
     ) -> dict:
@@ -192,6 +198,8 @@ def load_weights_safely() -> None:
 # ---- several processes, CPU
 @contextmanager
 def _set_device_does_nothing() -> Any:
+    import torch
+
     original = torch.cuda.set_device
     torch.cuda.set_device = lambda device: None
     try:
@@ -201,6 +209,8 @@ def _set_device_does_nothing() -> Any:
 
 
 def _leave_group() -> None:
+    import torch
+
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         gc.collect()  # the wrapped model holds the group, and the runner is a reference cycle
@@ -243,14 +253,14 @@ def wrap_cpu_models_for_ddp() -> None:
     The runner always passes ``device_ids=[LOCAL_RANK]``, which torch refuses for CPU parameters.
     Can go when MMEngine passes device ids for GPUs only.
     """
-    from mmengine.model import MMDistributedDataParallel
+    from mmengine.model.wrappers.distributed import MMDistributedDataParallel
 
     original = MMDistributedDataParallel.__init__
     if hasattr(original, 'bharnet_mm'):
         return
 
     @wraps(original)
-    def __init__(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
         if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
             kwargs['device_ids'] = None
         original(self, module, *args, **kwargs)
@@ -265,8 +275,9 @@ def survive_broken_torchvision() -> None:
     The runner only wants its version for the log. Can go when MMEngine's ``collect_env`` catches
     more than ``ModuleNotFoundError``.
     """
-    from mmengine.runner import runner
+    import torch
 
+    runner = sys.modules['mmengine.runner.runner']
     original = runner.collect_env
     if hasattr(original, 'bharnet_mm'):
         return
@@ -312,8 +323,8 @@ def restore_numpy_names() -> None:
     NumPy itself is not touched. Can go when MMAction2 supports NumPy 2.
     """
     for module_name, name in _OLD_NUMPY_NAMES.items():
-        if not hasattr(np, name):
-            importlib.import_module(module_name).np = _NumpyWithOldNames('numpy')
+        if not hasattr(np, name) and module_name in sys.modules:
+            sys.modules[module_name].np = _NumpyWithOldNames('numpy')
 
 
 def _adjust_hue(img: np.ndarray, factor: float) -> np.ndarray:
@@ -333,7 +344,7 @@ def fix_color_jitter() -> None:
     calls. Can go when MMAction2 supports NumPy 2.
     """
     if np.lib.NumpyVersion(np.__version__) >= '2.0.0':
-        from mmaction.datasets.transforms import ColorJitter
+        from mmaction.datasets.transforms.processing import ColorJitter
 
         ColorJitter.adjust_hue = staticmethod(_adjust_hue)
 
@@ -344,14 +355,15 @@ def accept_bfloat16_scores() -> None:
     They turn the class scores into a NumPy array, and NumPy has no bfloat16. Can go when MMAction2
     converts them first.
     """
-    from mmaction.models.heads import BaseHead
+    import torch
+    from mmaction.models.heads.base import BaseHead
 
     original = BaseHead.loss_by_feat
     if hasattr(original, 'bharnet_mm'):
         return
 
     @wraps(original)
-    def loss_by_feat(self: Any, cls_scores: torch.Tensor, data_samples: list) -> dict:
+    def loss_by_feat(self: Any, cls_scores: Any, data_samples: list) -> dict:
         if cls_scores.dtype == torch.bfloat16:
             cls_scores = cls_scores.float()
         return original(self, cls_scores, data_samples)
@@ -360,16 +372,23 @@ def accept_bfloat16_scores() -> None:
     BaseHead.loss_by_feat = loss_by_feat
 
 
+#: The module after whose import a mend is due.
+_DUE = {
+    **dict.fromkeys(_ASKING_PKG_RESOURCES, replace_pkg_resources),
+    **dict.fromkeys(_OLD_NUMPY_NAMES, restore_numpy_names),
+    'mmaction.utils.dependency': skip_broken_multimodal,
+    'mmengine.logging.history_buffer': allow_message_hub,
+    'mmengine.runner.checkpoint': load_weights_safely,
+    'mmengine.dist.utils': start_gloo_without_gpu,
+    'mmengine.model.wrappers.distributed': wrap_cpu_models_for_ddp,
+    'mmengine.runner.runner': survive_broken_torchvision,
+    'mmaction.datasets.transforms.processing': fix_color_jitter,
+    'mmaction.models.heads.base': accept_bfloat16_scores,
+}
+
+
 def apply() -> None:
-    """Mend everything above; calling it again changes nothing."""
+    """Mend everything above, each as soon as it is there; calling it again changes nothing."""
     provide_missing_drn()
-    skip_broken_multimodal()
-    replace_pkg_resources()
-    allow_message_hub()
-    load_weights_safely()
-    start_gloo_without_gpu()
-    wrap_cpu_models_for_ddp()
-    survive_broken_torchvision()
-    restore_numpy_names()
-    fix_color_jitter()
-    accept_bfloat16_scores()
+    for module, mend in _DUE.items():
+        after_import(module, mend)

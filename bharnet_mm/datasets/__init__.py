@@ -1,16 +1,14 @@
 """Clip stores, the data set and its transforms."""
 
-from . import transforms
-from .clip import Clip, empty_hands
-from .store import ClipStore, StoreWriter
+from ..lazy import attributes
 
-__all__ = ['BodyHandDataset', 'Clip', 'ClipStore', 'StoreWriter', 'empty_hands', 'transforms']
-
-
-def __getattr__(name: str):
-    # All else here needs numpy only; the data set needs torch and MMAction2.
-    if name == 'BodyHandDataset':
-        from .body_hand_dataset import BodyHandDataset
-
-        return BodyHandDataset
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+PLACES = {
+    'BodyHandDataset': '.body_hand_dataset',
+    'Clip': '.clip',
+    'ClipStore': '.store',
+    'StoreWriter': '.store',
+    'empty_hands': '.clip',
+    'registration': '.registration',
+    'transforms': '.transforms',
+}
+__getattr__, __dir__, __all__ = attributes(__name__, PLACES)

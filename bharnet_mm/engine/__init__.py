@@ -1,15 +1,12 @@
 """Hooks and optimizer wrappers, and what the command-line tools share."""
 
-from .bfloat16_optim_wrapper import BFloat16OptimWrapper
-from .checkpoint_guard import CheckpointGuardHook
-from .epoch_seed import EpochSeedHook
-from .non_finite_guard import NonFiniteGuardHook
-from .plain_form import PlainFormHook
+from ..lazy import attributes
 
-__all__ = [
-    'BFloat16OptimWrapper',
-    'CheckpointGuardHook',
-    'EpochSeedHook',
-    'NonFiniteGuardHook',
-    'PlainFormHook',
-]
+PLACES = {
+    'BFloat16OptimWrapper': '.bfloat16_optim_wrapper',
+    'CheckpointGuardHook': '.checkpoint_guard',
+    'EpochSeedHook': '.epoch_seed',
+    'NonFiniteGuardHook': '.non_finite_guard',
+    'PlainFormHook': '.plain_form',
+}
+__getattr__, __dir__, __all__ = attributes(__name__, PLACES)

@@ -1,6 +1,11 @@
 """Metrics and score files."""
 
-from .body_hand_metric import BodyHandMetric
-from .scores import Scores, load_scores, save_scores
+from ..lazy import attributes
 
-__all__ = ['BodyHandMetric', 'Scores', 'load_scores', 'save_scores']
+PLACES = {
+    'BodyHandMetric': '.body_hand_metric',
+    'Scores': '.scores',
+    'load_scores': '.scores',
+    'save_scores': '.scores',
+}
+__getattr__, __dir__, __all__ = attributes(__name__, PLACES)

@@ -1,0 +1,47 @@
+"""Tells MMAction2's registries where the parts of this package are."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from .lazy import after_import
+
+#: MMAction2's registry → the package whose modules register our parts in it.
+LOCATIONS = {
+    'DATASETS': 'bharnet_mm.datasets',
+    'TRANSFORMS': 'bharnet_mm.datasets',
+    'MODELS': 'bharnet_mm.models',
+    'METRICS': 'bharnet_mm.evaluation',
+    'HOOKS': 'bharnet_mm.engine',
+    'OPTIM_WRAPPERS': 'bharnet_mm.engine',
+}
+
+
+def register() -> None:
+    """Makes every part of the package known to MMAction2's registries, once these are imported.
+
+    A registry imports its locations when a name is first looked up in it, so nothing of torch or
+    MMAction2 is imported here. In a registry that is in use already the parts are registered at
+    once.
+    """
+    after_import('mmaction.registry', _add_locations)
+
+
+def _add_locations() -> None:
+    registries = sys.modules['mmaction.registry']
+    for name, package in LOCATIONS.items():
+        registry = getattr(registries, name)
+        for module in _modules(package):
+            if registry._imported:
+                importlib.import_module(module)
+            elif module not in registry._locations:
+                registry._locations.append(module)
+
+
+def _modules(package: str) -> list[str]:
+    """The modules to import: those behind the lazy names of a package, or the package itself."""
+    if package == 'bharnet_mm.models':
+        return [package]  # imports all of its modules by itself
+    places = importlib.import_module(package).PLACES
+    return sorted({package + place for place in places.values()})
