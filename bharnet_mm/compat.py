@@ -3,7 +3,8 @@
 ``import bharnet_mm`` calls :func:`apply` once. Every function below mends one thing, first checks
 that it is broken here, may be called any number of times and says when it can go. A mend is made
 right after the module that it mends has been imported, so that neither torch nor MMAction2 is
-imported before somebody needs them. What cannot be mended from here, because it happens before any ``custom_imports`` of a config is read:
+imported before somebody needs them. What cannot be mended from here, because it happens before any
+``custom_imports`` of a config is read:
 
 * ``_base_ = 'mmaction::...'`` under MMAction2's own ``tools/train.py`` with setuptools >= 82. Our
   ``tools/`` import this package first, so there it works.

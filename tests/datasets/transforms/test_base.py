@@ -67,6 +67,7 @@ UPPER = dict(
     scale=('left_shoulder', 'right_shoulder'),
     swaps=(('left_shoulder', 'right_shoulder'),),
 )
+TRANSFORMS.import_from_location()  # what a lookup does first
 REGISTERED = sorted(
     (
         cls
