@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bharnet_mm.apis.converter import main
 from bharnet_mm.apis.doctor import examine, print_diagnosis, write_page
-from bharnet_mm.datasets.sources._cli import main
 
 
 def command(argv: Sequence[str] | None = None) -> int:

@@ -14,9 +14,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bharnet_mm.apis.converter import main
 from bharnet_mm.datasets.extraction.output import Settings, merge
 from bharnet_mm.datasets.extraction.runner import extract
-from bharnet_mm.datasets.sources._cli import main
 from bharnet_mm.errors import ConfigError
 
 

@@ -11,9 +11,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bharnet_mm.apis.converter import main
 from bharnet_mm.datasets.extraction.rois import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
-from bharnet_mm.datasets.sources._cli import main
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,10 +13,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bharnet_mm.apis.converter import converter_parser, image_size, main, run
 from bharnet_mm.datasets import protocols
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import holistic
-from bharnet_mm.datasets.sources._cli import converter_parser, image_size, main, run
 from bharnet_mm.errors import ConfigError, SourceError
 
 

@@ -10,10 +10,10 @@ extract_hands.py --store.
 
 from collections.abc import Sequence
 
+from bharnet_mm.apis.converter import converter_parser, main, run
 from bharnet_mm.datasets import protocols
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import ntu
-from bharnet_mm.datasets.sources._cli import converter_parser, main, run
 
 
 def all_splits() -> dict[str, dict]:

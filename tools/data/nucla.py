@@ -10,10 +10,10 @@ Clip ids are those of the JSON form: a01_s01_e00_v01.
 from collections.abc import Sequence
 from functools import partial
 
+from bharnet_mm.apis.converter import converter_parser, main, run
 from bharnet_mm.datasets import protocols
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import nucla
-from bharnet_mm.datasets.sources._cli import converter_parser, main, run
 
 
 def command(argv: Sequence[str] | None = None) -> int:

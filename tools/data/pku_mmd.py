@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from bharnet_mm.apis.converter import converter_parser, main, run
 from bharnet_mm.datasets import protocols
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import pku_mmd
-from bharnet_mm.datasets.sources._cli import converter_parser, main, run
 
 
 def command(argv: Sequence[str] | None = None) -> int:

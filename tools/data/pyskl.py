@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bharnet_mm.apis.converter import converter_parser, finish, main, run
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import pyskl
-from bharnet_mm.datasets.sources._cli import converter_parser, finish, main, run
 from bharnet_mm.datasets.store import ClipStore
 from bharnet_mm.errors import ConfigError
 

@@ -1,9 +1,9 @@
 import numpy as np
-import report as tool
 from command import run_tool
 from tiny_sample import write_tiny_sample
 
 from bharnet_mm.apis.attention_maps import AttentionMap
+from bharnet_mm.experiments import report as tool
 
 
 def test_maps_of_runs_are_averaged():

@@ -7,7 +7,7 @@ import pytest
 
 from bharnet_mm.errors import StoreError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def tool(path):

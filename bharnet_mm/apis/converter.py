@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import BHaRNetError, ConfigError
-from ..ingest import Converted, Report, convert
-from ..store import ClipStore, StoreWriter
-from ..store.format import LOCK_FILE, META_FILE
+from ..datasets.ingest import Converted, Report, convert
+from ..datasets.store import ClipStore, StoreWriter
+from ..datasets.store.format import LOCK_FILE, META_FILE
+from ..errors import BHaRNetError, ConfigError
 
 
 def converter_parser(description: str, source: str, source_help: str) -> argparse.ArgumentParser:

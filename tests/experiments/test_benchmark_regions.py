@@ -1,12 +1,10 @@
-import importlib.util
 import json
-
-from command import ROOT
 
 from bharnet_mm.datasets.extraction.rois import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.datasets.synthetic.videos import write_videos
+from bharnet_mm.experiments import benchmark_regions
 
 
 def test_reads_both_and_writes_the_rates(tmp_path):
@@ -16,12 +14,8 @@ def test_reads_both_and_writes_the_rates(tmp_path):
     extract_regions(
         tmp_path / 'videos', tmp_path / 'store', tmp_path / 'rois', RegionGrid(cell=16), workers=0
     )
-    path = ROOT / 'tools/analysis/benchmark_regions.py'
-    spec = importlib.util.spec_from_file_location('benchmark_regions', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     places = [str(tmp_path / name) for name in ('store', 'videos', 'rois')]
-    rows = module.main(
+    rows = benchmark_regions.main(
         [
             *places,
             '--clips',

@@ -1,23 +1,13 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from command import run_tool
 
-ROOT = Path(__file__).resolve().parents[3]
+from bharnet_mm.experiments import contenders as tool
 
 
-@pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('bench', ROOT / 'tools/analysis/benchmark.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_same_people_in_every_form(tool):
+def test_the_same_people_in_every_form():
     ours, _ = tool.make_batch('both', 10, 'real')
     unified, _ = tool.make_batch('unified', 10, 'real')
     assert unified.shape == (10, 1, 2, 64, 25 + 42, 3)
@@ -29,7 +19,7 @@ def test_the_same_people_in_every_form(tool):
     assert not (ours['hand_mask'][:, 2:].any(-1) & ~ours['body_mask'][:, 1:].any(-1)).any()
 
 
-def test_unified_graph_is_a_tree_of_all_joints(tool):
+def test_unified_graph_is_a_tree_of_all_joints():
     graph = tool.unified_graph()
     assert graph['num_node'] == 67 and len(graph['inward']) == 66
     assert len({child for child, _ in graph['inward']}) == 66

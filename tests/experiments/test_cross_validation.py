@@ -3,15 +3,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import leave_one_out as tool
 import numpy as np
 import pytest
 from command import run_tool
 
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.evaluation import save_scores
+from bharnet_mm.experiments import cross_validation as tool
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / 'shared' / 'data' / 'asl10.npz'
 
 
@@ -85,15 +85,15 @@ def test_a_tool_that_fails_says_so_and_processor_time_is_counted(tmp_path):
     """In a process of its own: the server that tools are forked from belongs to a whole process."""
     script = f"""
 import subprocess, sys
-sys.path.insert(0, {str(ROOT / 'tools/analysis')!r})
+sys.path.insert(0, {str(ROOT)!r})
 if __name__ == '__main__':
-    import leave_one_out as tool
+    from bharnet_mm.experiments import cross_validation as tool
     log = tool.Path({str(tmp_path / 'log')!r})
-    cost = tool.run_tool('train.py', ['--help'], log, 1)
+    cost = tool.run_tool('train', ['--help'], log, 1)
     assert 0 < cost['cpu_seconds'] and 0 < cost['seconds']
     assert '--cfg-options' in log.read_text()
     try:
-        tool.run_tool('train.py', ['no/such/config.py'], log, 1)
+        tool.run_tool('train', ['no/such/config.py'], log, 1)
     except subprocess.CalledProcessError:
         assert 'no/such/config.py' in log.read_text()
         print('refused')

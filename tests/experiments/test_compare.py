@@ -1,7 +1,6 @@
 import json
 from argparse import Namespace
 
-import compare as tool
 import numpy as np
 import pytest
 from command import ROOT, run_tool
@@ -10,6 +9,7 @@ from tiny_sample import write_tiny_sample
 
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.evaluation import save_scores
+from bharnet_mm.experiments import compare as tool
 from bharnet_mm.features import FEATURES
 from bharnet_mm.layouts import get_layout
 

@@ -1,0 +1,62 @@
+"""Train a model: ``python tools/train.py CONFIG``; the arguments are MMAction2's."""
+
+import argparse
+from collections.abc import Sequence
+
+from ..engine.command_line import (
+    add_common_arguments,
+    add_hook,
+    build_runner,
+    read_config,
+    use_mixed_precision,
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line of the tool."""
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from this checkpoint; without a value from the last one in the work dir',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--no-validate', action='store_true', help='no evaluation during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument('--seed', type=int, help="random seed; default: the config's")
+    parser.add_argument(
+        '--diff-rank-seed', action='store_true', help='another seed for each process'
+    )
+    parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms')
+    add_common_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains as the command line says."""
+    args = parse_args(argv)
+    cfg = read_config(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.amp or cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+        use_mixed_precision(cfg)
+    if args.auto_scale_lr:
+        cfg.setdefault('auto_scale_lr', {}).enable = True
+    randomness = cfg.setdefault('randomness', {})
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    for name in ('diff_rank_seed', 'deterministic'):
+        if getattr(args, name):
+            randomness[name] = True
+    add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=0.5 if cfg.get('resume') else 0.1))
+    build_runner(cfg).train()

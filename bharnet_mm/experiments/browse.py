@@ -1,0 +1,64 @@
+"""Draws clips of a store: one PNG each, bodies above, hands beneath.
+
+python tools/analysis/browse.py data/sample --n 5 --out work_dirs/browse
+python tools/analysis/browse.py data/sample --clip synthetic00041 --out work_dirs/browse
+
+With --videos: frames of the video with the regions that M looks at, above the grid that they make.
+
+python tools/analysis/browse.py data/sample --n 5 --videos data/sample_videos --out work_dirs/regions
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..apis.region_picture import save_regions
+from ..apis.visualizer import save_clip
+from ..datasets import ClipStore
+
+
+def main(argv: Sequence[str] | None = None) -> list[Path]:
+    """Command line; returns the files written."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('store', help='clip store')
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument('--clip', nargs='+', help='clip ids')
+    which.add_argument('--n', type=int, help='this many clips, evenly spread over the store')
+    parser.add_argument('--frames', type=int, default=6, help='frames a clip')
+    parser.add_argument('--videos', type=Path, help='folder of the videos: draw regions')
+    parser.add_argument('--out', type=Path, required=True, help='folder for the PNG files')
+    args = parser.parse_args(argv)
+
+    store = ClipStore(args.store)
+    if args.clip:
+        numbers = [store.find(clip_id) for clip_id in args.clip]
+    else:
+        numbers = np.unique(np.linspace(0, len(store) - 1, max(args.n, 1)).round().astype(int))
+    args.out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for i in numbers:
+        clip = store[int(i)]
+        path = args.out / (clip.clip_id.replace('/', '_') + '.png')
+        title = f'{store.name}: {store.classes[clip.label]} ({clip.clip_id})'
+        if args.videos:
+            save_regions(path, clip, store.body_layout, args.videos, title=title)
+            print(path)
+            written.append(path)
+            continue
+        save_clip(
+            path,
+            clip,
+            store.body_layout,
+            store.hand_layout if store.has_hands else None,
+            num_frames=args.frames,
+            title=title,
+        )
+        print(path)
+        written.append(path)
+    return written

@@ -1,0 +1,297 @@
+"""Cross-validation: trains and tests a config once for each value of a field and each seed.
+
+python tools/analysis/leave_one_out.py configs/bharnet_p_asl10.py --seeds 0 1 --jobs 2
+
+Each fold tests on the clips of one value (by default one subject) and trains on all others. Folds
+that are done are not run again, and an interrupted one continues from its last checkpoint. Writes
+`summary.json` and `summary.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config, DictAction
+
+from ..datasets import ClipStore
+from ..errors import ConfigError
+from ..evaluation import load_scores
+from ..features import FEATURES, check_feature
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is cross-validated.
+
+    Args:
+        config: Path of the config.
+        work_dir: Its folds lie there as ``<value>_seed<seed>``.
+        field: What the folds leave out.
+        exclude: Clips left out everywhere, as split rules.
+        cfg_options: Overrides of the config.
+        feature: One of ``bharnet_mm.features.FEATURES``; None keeps the config's.
+        amp: Mixed precision.
+        threads: Threads of a fold; None leaves it to the environment.
+    """
+
+    config: str
+    work_dir: Path
+    field: str = 'subject'
+    exclude: tuple[dict, ...] = ()
+    cfg_options: dict | None = None
+    feature: str | None = None
+    amp: bool = False
+    threads: int | None = None
+
+    def folder(self, value: str, seed: int) -> Path:
+        """Where a fold's files lie."""
+        return self.work_dir / f'{value}_seed{seed}'
+
+    def read(self) -> Config:
+        """The config with the overrides."""
+        cfg = Config.fromfile(self.config)
+        cfg.merge_from_dict(self.cfg_options or {})
+        if self.feature is not None:
+            set_feature(cfg, self.feature)
+        return cfg
+
+
+def set_feature(cfg: Config, feature: str) -> None:
+    """Has the model see another of the four features.
+
+    Ours make it in the backbone, stock models in the ``MakeFeature`` of their pipelines.
+    """
+    check_feature(feature)
+    if cfg.model.backbone.type == 'BodyHandBackbone':
+        cfg.model.backbone.feature = feature
+        return
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        steps = [s for s in cfg[name].dataset.pipeline if s['type'] == 'MakeFeature']
+        if len(steps) != 1:
+            raise ConfigError(
+                f'{cfg.filename}, {name}',
+                f'{len(steps)} transforms MakeFeature',
+                'one, whose feature is to be changed',
+                "put dict(type='MakeFeature', feature='joint') before FormatKeypoint",
+            )
+        steps[0]['feature'] = feature
+
+
+def folds_of(entry: Entry) -> list[str]:
+    """The values of the field in the store, in order."""
+    store = ClipStore(entry.read().train_dataloader.dataset.store)
+    return sorted({value.decode() for value in store.column(entry.field)})
+
+
+def fold_config(entry: Entry, value: str) -> Config:
+    """The config that tests on ``value`` and trains on the rest."""
+    cfg = entry.read()
+    common = {'exclude': list(entry.exclude)} if entry.exclude else {}
+    cfg.train_dataloader.dataset.split = {entry.field: {'not_in': [value]}} | common
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.split = {entry.field: [value]} | common
+    return cfg
+
+
+def digest(cfg: Config) -> str:
+    """Of what decides a fold's result: model, clips, pipelines and schedule; not of paths."""
+    names = ('model', 'train_dataloader', 'test_dataloader')
+    names += ('optim_wrapper', 'param_scheduler', 'train_cfg')
+    everything = copy.deepcopy(cfg.to_dict())
+    parts = {name: everything[name] for name in names}
+    for name in ('train_dataloader', 'test_dataloader'):
+        parts[name]['dataset'].pop('store')
+    return f'{zlib.crc32(json.dumps(parts, sort_keys=True, default=str).encode()):08x}'
+
+
+def check_unchanged(folder: Path, cfg: Config) -> None:
+    """Refuses to go on with, or to count, a fold that was trained with another config."""
+    file, now = folder / 'config.crc32', digest(cfg)
+    if file.exists() and file.read_text().strip() != now:
+        raise ConfigError(
+            f'{folder}',
+            'a fold that was begun with another config',
+            'the same model, pipelines and schedule in all folds and seeds',
+            'remove the folder to train it again, or restore the config',
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(now + '\n')
+
+
+def run_fold(entry: Entry, value: str, seed: int) -> Path:
+    """Trains and tests one fold, unless it is done; returns the score file.
+
+    Beside it lies ``cost.json``: seconds on the clock and of processor time that the training took,
+    null where it was interrupted and resumed.
+    """
+    folder = entry.folder(value, seed)
+    scores = folder / 'scores.npz'
+    cfg = fold_config(entry, value)
+    check_unchanged(folder, cfg)
+    if scores.exists():
+        return scores
+    config = folder / 'fold.py'
+    cfg.dump(config)
+    resumed = (folder / 'last_checkpoint').exists()
+    train = [config, '--work-dir', folder, '--seed', seed, '--resume', '--no-validate']
+    log = folder / 'output.log'
+    cost = run_tool('train', [*train, *(['--amp'] if entry.amp else [])], log, entry.threads)
+    checkpoint = (folder / 'last_checkpoint').read_text().strip()
+    test = [config, checkpoint, '--work-dir', folder, '--dump', scores]
+    (folder / 'cost.json').write_text(json.dumps(None if resumed else cost) + '\n')
+    run_tool('test', test, log, entry.threads)
+    return scores
+
+
+def run_tool(name: str, arguments: list, log: Path, threads: int | None) -> dict[str, float]:
+    """Runs ``train`` or ``test`` in a process of its own and returns what it cost.
+
+    The process is forked from one that has imported everything, because importing torch and
+    MMAction2 twice took a third of a short fold.
+
+    Args:
+        name: Module of :mod:`bharnet_mm.apis` with the command.
+        arguments: Its command line.
+        log: File that its output is appended to.
+        threads: Threads of torch and OpenMP; None leaves them to the environment.
+
+    Returns:
+        ``seconds`` on the clock and ``cpu_seconds`` of processor time.
+
+    Raises:
+        CalledProcessError: The command failed; the log says why.
+    """
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(
+        ['__main__', 'bharnet_mm', 'mmaction.models', 'mmaction.datasets', __name__]
+    )
+    command = [name, *map(str, arguments)]
+    receiver, sender = context.Pipe(duplex=False)
+    start = time.time()
+    process = context.Process(target=_tool, args=(command, log, threads, sender))
+    process.start()
+    sender.close()
+    process.join()
+    seconds = round(time.time() - start, 2)
+    if process.exitcode:
+        raise subprocess.CalledProcessError(process.exitcode, command)
+    return {'seconds': seconds, 'cpu_seconds': receiver.recv()}
+
+
+def _tool(command: list[str], log: Path, threads: int | None, sender: Connection) -> None:
+    """Body of the process: runs the command with its output going to the log."""
+    import torch
+
+    with open(log, 'a') as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    if threads:
+        os.environ['OMP_NUM_THREADS'] = str(threads)
+        torch.set_num_threads(threads)
+    name, *arguments = command
+    try:
+        importlib.import_module(f'bharnet_mm.apis.{name}').main(arguments)
+    finally:
+        # Unlike the clock, processor time is that of the work even where other programs run or the
+        # process was stopped for a while.
+        usage = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        sender.send(round(sum(u.ru_utime + u.ru_stime for u in usage), 2))
+
+
+def summarise(files: dict[tuple[str, int], Path]) -> dict:
+    """Top-1 by expert, fold and seed; the mean over folds for each seed, its mean and range over the seeds."""
+    values, seeds = (sorted({key[i] for key in files}) for i in (0, 1))
+    experts = list(load_scores(next(iter(files.values()))).logits)
+    table = {}
+    for expert in experts:
+        top1 = np.array([[load_scores(files[v, s]).top1(expert) for s in seeds] for v in values])
+        by_seed = top1.mean(0)
+        table[expert] = {
+            'folds': {v: top1[i].round(4).tolist() for i, v in enumerate(values)},
+            'by_seed': by_seed.round(4).tolist(),
+            'mean': round(float(by_seed.mean()), 4),
+            'std': round(float(by_seed.std(ddof=1)), 4) if len(seeds) > 1 else None,
+        }
+    return {'seeds': seeds, 'experts': table}
+
+
+def to_markdown(summary: dict) -> str:
+    """One row an expert: mean over the seeds for each fold, mean of all, spread over the seeds."""
+    folds = list(next(iter(summary['experts'].values()))['folds'])
+    lines = [
+        f'| expert | {" | ".join(folds)} | mean | std over seeds {summary["seeds"]} |',
+        '|---' * (len(folds) + 3) + '|',
+    ]
+    for name, row in summary['experts'].items():
+        cells = [f'{np.mean(row["folds"][fold]):.3f}' for fold in folds]
+        spread = '-' if row['std'] is None else f'{row["std"]:.3f}'
+        lines.append(f'| {name} | {" | ".join(cells)} | {row["mean"]:.3f} | {spread} |')
+    return '\n'.join(lines) + '\n'
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument(
+        '--work-dir', type=Path, help='default: work_dirs/leave_one_out/<config name>'
+    )
+    parser.add_argument('--field', default='subject', help='what the folds leave out')
+    parser.add_argument('--folds', nargs='+', help='values of the field; default: all in the store')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument(
+        '--exclude',
+        nargs='+',
+        default=[],
+        metavar='RULE',
+        help='clips left out everywhere, as JSON rules',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='overrides'
+    )
+    parser.add_argument('--feature', choices=FEATURES, help="default: the config's")
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--jobs', type=int, default=1, help='folds at a time')
+    args = parser.parse_args(argv)
+    entry = Entry(
+        config=args.config,
+        work_dir=args.work_dir or Path('work_dirs/leave_one_out') / Path(args.config).stem,
+        field=args.field,
+        exclude=tuple(json.loads(rule) for rule in args.exclude),
+        cfg_options=args.cfg_options,
+        feature=args.feature,
+        amp=args.amp,
+        # On few cores several jobs of one thread finish sooner than one of several.
+        threads=1 if args.jobs > 1 else None,
+    )
+    keys = [(value, seed) for seed in args.seeds for value in args.folds or folds_of(entry)]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        files = dict(zip(keys, pool.map(lambda key: run_fold(entry, *key), keys), strict=True))
+    summary = {
+        'config': args.config,
+        'exclude': args.exclude,
+        'feature': args.feature,
+        'amp': args.amp,
+        'cfg_options': args.cfg_options,
+    } | summarise(files)
+    (entry.work_dir / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
+    (entry.work_dir / 'summary.md').write_text(to_markdown(summary))
+    print(to_markdown(summary))

@@ -1,0 +1,131 @@
+"""Kinds of damage to the input of a model: noise, lost frames, lost hands and others."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+
+def drop_one_hand(results: dict, prob: float) -> dict:
+    """With this probability one hand of each person, left or right by chance, is never seen."""
+    visible = results['hand_visible'].copy()
+    for person in visible:
+        lost, side = np.random.random() < prob, np.random.randint(2)
+        person[side] &= not lost
+    return results | {'hand_visible': visible}
+
+
+def swap_hands(results: dict, prob: float) -> dict:
+    """With this probability the hands of a clip are taken for each other."""
+    if np.random.random() >= prob:
+        return results
+    names = ('hand', 'hand_visible')
+    return results | {name: results[name].take((1, 0), axis=1) for name in names}
+
+
+def keep_every(results: dict, step: int) -> dict:
+    """A camera of 1 / step of the frame rate."""
+    axes = {'body': 1, 'body_visible': 1, 'hand': 2, 'hand_visible': 2, 'frame_index': 0}
+    if results.get('body_pixel') is not None:
+        axes['body_pixel'] = 1
+    kept = {
+        name: results[name][(slice(None),) * axis + (slice(None, None, int(step)),)]
+        for name, axis in axes.items()
+    }
+    fps = results['fps'] / step
+    return results | kept | {'total_frames': len(kept['frame_index']), 'fps': fps}
+
+
+def by_transform(kind: str, **arguments) -> Callable[[dict], dict]:
+    """One of our transforms."""
+    from mmaction.registry import TRANSFORMS
+
+    return TRANSFORMS.build(dict(type=kind, **arguments))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A kind of damage.
+
+    Args:
+        title: What the level means.
+        levels: From the weakest; the undamaged clip is level ``clean``.
+        make: Level → damage.
+        fixed: Levels at which nothing is random, so one seed says all.
+        clean: The level without damage.
+    """
+
+    title: str
+    levels: tuple[float, ...]
+    make: Callable[[float], Callable[[dict], dict]]
+    fixed: tuple[float, ...] = ()
+    clean: float = 0.0
+
+
+PROBABILITIES = (0.25, 0.5, 0.75, 1.0)
+CONDITIONS = {
+    'noise': Condition(
+        'noise of all joints, share of body scale and palm',
+        (0.02, 0.05, 0.1, 0.2),
+        lambda s: by_transform('RandomNoise', sigma=dict(body=s, hand=s)),
+    ),
+    'hand_noise': Condition(
+        'noise of the hands, share of the palm',
+        (0.05, 0.1, 0.2, 0.4),
+        lambda s: by_transform('RandomNoise', sigma=dict(hand=s)),
+    ),
+    'drop_frames': Condition(
+        'share of frames lost',
+        (0.25, 0.5, 0.75, 0.9),
+        lambda ratio: by_transform('DropFrames', ratio=ratio),
+    ),
+    'hands_missing': Condition(
+        'share of clips without hands',
+        PROBABILITIES,
+        lambda prob: by_transform('DropHands', prob=prob, mode='clip'),
+        fixed=(1.0,),
+    ),
+    'one_hand_missing': Condition(
+        'share of persons with one hand lost',
+        PROBABILITIES,
+        lambda prob: partial(drop_one_hand, prob=prob),
+    ),
+    'hand_swap': Condition(
+        'share of clips with hands exchanged',
+        PROBABILITIES,
+        lambda prob: partial(swap_hands, prob=prob),
+        fixed=(1.0,),
+    ),
+    'frame_rate': Condition(
+        'one frame of so many is kept',
+        (2, 3, 5, 10),
+        lambda step: partial(keep_every, step=step),
+        fixed=(2, 3, 5, 10),
+        clean=1,
+    ),
+    'mirror': Condition(
+        'share of clips mirrored (the other handedness)',
+        (0.5, 1.0),
+        lambda prob: by_transform('RandomMirror', prob=prob),
+        fixed=(1.0,),
+    ),
+}
+
+
+class Damage:
+    """Damages a clip by (seed, clip id), whatever was drawn before."""
+
+    def __init__(self, damage: Callable[[dict], dict], seed: int) -> None:
+        self.damage, self.seed = damage, seed
+
+    def __call__(self, results: dict) -> dict:
+        state = np.random.get_state()
+        np.random.seed(zlib.crc32(f'{self.seed} {results["clip_id"]}'.encode()))
+        try:
+            return self.damage(results)
+        finally:
+            np.random.set_state(state)
