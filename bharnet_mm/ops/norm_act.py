@@ -1,17 +1,113 @@
-"""Batch norm with what follows it, in as few passes over memory as the framework allows."""
+"""Batch norm, the sum with a shortcut and LeakyReLU in one operator."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import native
+from .operator import define, is_plain, wide
 
 #: Slope of every LeakyReLU in DeGCN.
 NEGATIVE_SLOPE = 0.1
+
+
+def norm_act(
+    norm: nn.Module,
+    x: Tensor,
+    residual: Tensor | None = None,
+    act: bool = True,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """``leaky_relu(norm(x) + residual)``; without ``act`` no LeakyReLU.
+
+    Keeps the running statistics up to date in training: at once, or where ``norm.deferred`` is set, when
+    :func:`track_statistics` is called for all norms of a network together.
+
+    Args:
+        norm (nn.Module): A batch norm, or what has taken its place (``SyncBatchNorm``), which then computes by
+            itself.
+        x (Tensor): ``(P, C, *)``.
+        residual (Tensor, optional): Like ``x``.
+        act (bool): Defaults to True.
+        rows (Tensor, optional): ``()`` int64, how many of the ``P`` instances are real. The others are padding:
+            they enter no statistic, and their outputs and gradients are zero.
+
+    Returns:
+        Tensor: Like ``x``.
+    """
+    slope = NEGATIVE_SLOPE if act else 1.0
+    if is_plain() or not is_batch_norm(norm) or x.numel() <= x.size(1):
+        y = norm(x) if residual is None else norm(x) + residual
+        return F.leaky_relu(y, slope) if act else y
+    y, stats = OPERATOR(x, residual, norm.weight, norm.bias, *given(norm), rows, norm.eps, slope)
+    keep(norm, stats, rows)
+    return y
+
+
+def reference(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    eps: float,
+    slope: float,
+) -> Tensor:
+    """The operator's output by the framework's batch norm."""
+    y = F.batch_norm(x, mean, variance, weight, bias, training=mean is None, eps=eps)
+    return F.leaky_relu(y if residual is None else y + residual, slope)
+
+
+def is_batch_norm(norm: nn.Module) -> bool:
+    """Whether it is torch's own batch norm, with parameters and running statistics."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return type(norm) in kinds and norm.affine and norm.track_running_stats
+
+
+def given(norm: nn.Module) -> tuple[Tensor | None, Tensor | None]:
+    """The statistics that a batch norm uses: None in training, where those of the batch are taken."""
+    return (None, None) if norm.training else (norm.running_mean, norm.running_var)
+
+
+def keep(norm: nn.Module, stats: Tensor, rows: Tensor | None = None) -> None:
+    """Notes the statistics of a batch, and tracks them unless that is done later for many norms."""
+    if norm.training:
+        norm.batch_stats = stats, rows
+        if not getattr(norm, 'deferred', False):
+            track_statistics([norm])
+
+
+@torch.no_grad()
+def track_statistics(norms: Iterable[nn.Module]) -> None:
+    """Updates the running statistics of all norms that have seen a batch since the last call, by few
+    operators for all of them.
+    """
+    seen = [(norm, *norm.batch_stats) for norm in norms if getattr(norm, 'batch_stats', None)]
+    groups: dict[tuple, list] = {}
+    for norm, stats, rows in seen:
+        norm.batch_stats = None
+        groups.setdefault((norm.momentum, id(rows)), []).append((norm, stats, rows))
+    for (momentum, _), group in groups.items():
+        counts = [norm.num_batches_tracked for norm, _, _ in group]
+        running = [t for norm, _, _ in group for t in (norm.running_mean, norm.running_var)]
+        new = [stats[i].to(norm.running_mean.dtype) for norm, stats, _ in group for i in (0, 2)]
+        rows = group[0][2]
+        some = 1 if rows is None else (rows > 0).to(torch.int64)
+        torch._foreach_add_(counts, some)
+        if rows is None and momentum is not None:
+            torch._foreach_lerp_(running, new, momentum)
+            continue
+        # A batch of padding alone changes nothing; without momentum the average is over all batches.
+        share = 1 / counts[0].clamp(min=1).to(new[0].dtype) if momentum is None else momentum
+        torch._foreach_sub_(new, running)
+        torch._foreach_mul_(new, share * some)
+        torch._foreach_add_(running, new)
 
 
 def folded(norm: nn.Module) -> tuple[Tensor, Tensor]:
@@ -27,131 +123,182 @@ def folded(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 def folds(module: nn.Module) -> bool:
     """Whether batch norms may be folded into the weights before them: at inference."""
-    return not module.training and not torch.is_grad_enabled()
+    return not module.training and not torch.is_grad_enabled() and not is_plain()
 
 
-def norm_act(
-    norm: nn.Module, x: Tensor, residual: Tensor | None = None, act: bool = True
-) -> Tensor:
-    """``leaky_relu(norm(x) + residual)``; without ``act`` no LeakyReLU.
+def real(rows: Tensor | None, *tensors: Tensor | None) -> list[Tensor | None]:
+    """The tensors without padding."""
+    if rows is None:
+        return list(tensors)
+    return [None if t is None else t[: int(rows)] for t in tensors]
 
-    In training on a CPU all of it is one native kernel, see :mod:`.native`. Where that is not to be had, the
-    statistics of a float32 batch norm, most of its time in torch, are written out (half the time).
 
-    Args:
-        norm (nn.Module): A batch norm, or what has taken its place (``SyncBatchNorm``).
-        x (Tensor): ``(P, C, *)``.
-        residual (Tensor, optional): Like ``x``.
-        act (bool): Defaults to True.
+def padded(x: Tensor, size: int) -> Tensor:
+    """``(p, *)`` → ``(size, *)`` with zeros."""
+    return x if len(x) == size else torch.cat((x, x.new_zeros(size - len(x), *x.shape[1:])))
+
+
+def batch_statistics(x: Tensor, eps: float) -> Tensor:
+    """Mean, ``1 / sqrt(variance + eps)`` and unbiased variance ``(3, C)`` of ``(P, C, *)``; zeros without
+    instance. The variance is taken of centred values, so a large mean costs no precision.
     """
-    if _by_batch(norm, x):
-        fits = residual is None or x.shape == residual.shape
-        if fits and norm.weight.dtype == norm.running_mean.dtype == torch.float32:
-            kernels = native.kernels('norm', x, residual)
-            if kernels is not None:
-                return _NormAct.apply(x, residual, kernels, norm, act, norm.weight, norm.bias)
-    if _by_batch(norm, x) and x.dtype == norm.running_mean.dtype:
-        y = _BatchNorm.apply(x, norm, norm.weight, norm.bias)
-    else:
-        y = norm(x)
+    axes, count = (0, *range(2, x.dim())), x.numel() // x.size(1)
+    if count == 0:
+        return x.new_zeros(3, x.size(1), dtype=wide(x.dtype))
+    mean = x.mean(axes, dtype=wide(x.dtype))
+    variance = (x - along_channels(mean, x)).square_().mean(axes)
+    unbiased = variance * (count / max(count - 1, 1))
+    return torch.stack((mean, torch.rsqrt(variance + eps), unbiased))
+
+
+def given_statistics(mean: Tensor, variance: Tensor, eps: float) -> Tensor:
+    """The same of running statistics."""
+    return torch.stack((mean, torch.rsqrt(variance + eps), variance))
+
+
+def along_channels(x: Tensor, like: Tensor) -> Tensor:
+    """``(C,)`` in the shape in which it meets ``(P, C, *)``."""
+    return x.view(-1, *[1] * (like.dim() - 2))
+
+
+def normalised(x: Tensor, stats: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``weight · (x - mean) / deviation + bias``, in the type of ``x``."""
+    scale = stats[1] * weight
+    shift = torch.addcmul(bias.to(scale.dtype), stats[0], scale, value=-1)
+    return (along_channels(scale, x) * x + along_channels(shift, x)).to(x.dtype)
+
+
+def _norm_act(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    rows: Tensor | None,
+    eps: float,
+    slope: float,
+) -> tuple[Tensor, Tensor]:
+    size = len(x)
+    x, residual = (t if t is None else t.contiguous() for t in real(rows, x, residual))
+    kernels = native.kernels('norm', x, residual) if mean is None and len(x) else None
+    if kernels is not None and weight.dtype == bias.dtype == torch.float32:
+        return native_norm(kernels[0], x, residual, weight, bias, eps, slope, size)
+    stats = batch_statistics(x, eps) if mean is None else given_statistics(mean, variance, eps)
+    y = normalised(x, stats, weight, bias)
     if residual is not None:
-        y = y + residual
-    return F.leaky_relu(y, NEGATIVE_SLOPE, inplace=True) if act else y
+        y += residual
+    return padded(F.leaky_relu_(y, slope) if slope != 1 else y, size), stats
 
 
-def _by_batch(norm: nn.Module, x: Tensor) -> bool:
-    """Whether it is torch's own batch norm, and uses the statistics of a batch on a CPU."""
-    return (
-        norm.training
-        and x.device.type == 'cpu'
-        and type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d)
-        and norm.affine
-        and norm.track_running_stats
-        and norm.momentum is not None
-        and x.numel() > x.size(1) == norm.num_features
-        and not torch.compiler.is_compiling()
+def native_norm(kernel, x, residual, weight, bias, eps, slope, size) -> tuple[Tensor, Tensor]:
+    """The operator in two native passes."""
+    y = x.new_empty(size, *x.shape[1:])
+    y[len(x) :] = 0
+    stats = weight.new_empty(3, len(weight))
+    results = map(native.pointer, (y, *stats))
+    kernel(
+        *map(ctypes.c_int64, (x.size(0), x.size(1), x[0, 0].numel())),
+        *map(native.pointer, (x, residual, weight, bias)),
+        ctypes.c_double(eps),
+        ctypes.c_float(slope),
+        *results,
     )
+    count = x.numel() // x.size(1)
+    stats[2] *= count / max(count - 1, 1)
+    return y, stats
 
 
-class _BatchNorm(torch.autograd.Function):
-    """Batch norm by the statistics of the batch, ``(P, C, *)``; keeps the running ones up to date.
-
-    The variance is taken of centred values, so a large mean costs no precision. The gradient is torch's own.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, norm: nn.Module, weight: Tensor, bias: Tensor) -> Tensor:
-        axes = (0, *range(2, x.dim()))
-        mean = x.mean(axes)
-        centred = x - mean.view(-1, *[1] * (x.dim() - 2))
-        variance = torch.mul(centred, centred, out=centred).mean(axes)
-        ctx.save_for_backward(x.contiguous(), weight, mean, torch.rsqrt(variance + norm.eps))
-        _track(norm, mean, variance, x.numel() // x.size(1))
-        return F.batch_norm(x, mean, variance, weight, bias, eps=norm.eps)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):
-        x, weight, mean, deviation = ctx.saved_tensors
-        # torch 2.13 gives a wrong gradient for one instance where only `grad` looks channels last
-        grad_x, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-            grad.contiguous(), x, weight, None, None, mean, deviation, True, 0.0, [True, True, True]
-        )
-        return grad_x, None, grad_weight, grad_bias
+def _fake(x, residual, weight, bias, mean, variance, rows, eps, slope):
+    stats = weight.new_empty(3, x.size(1), dtype=wide(x.dtype))
+    return torch.empty_like(x, memory_format=torch.contiguous_format), stats
 
 
-class _NormAct(torch.autograd.Function):
-    """:func:`norm_act` by the statistics of the batch, in two native passes, and so its gradient."""
-
-    @staticmethod
-    def forward(
-        ctx,
-        x: Tensor,
-        residual: Tensor | None,
-        kernels: tuple,
-        norm: nn.Module,
-        act: bool,
-        weight: Tensor,
-        bias: Tensor,
-    ) -> Tensor:
-        x = x.contiguous()
-        residual = None if residual is None else residual.contiguous()
-        y = torch.empty_like(x)
-        mean, deviation, variance = weight.new_empty(3, len(weight)).unbind()
-        ctx.slope = NEGATIVE_SLOPE if act else 1.0
-        shape = x.size(0), x.size(1), x.numel() // (x.size(0) * x.size(1))
-        operands = map(native.pointer, (x, residual, weight, bias))
-        results = map(native.pointer, (y, mean, deviation, variance))
-        kernels[0](
-            *map(ctypes.c_int64, shape),
-            *operands,
-            ctypes.c_double(norm.eps),
-            ctypes.c_float(ctx.slope),
-            *results,
-        )
-        _track(norm, mean, variance, x.numel() // x.size(1))
-        ctx.save_for_backward(x, y if act else None, weight, mean, deviation)
-        ctx.shape, ctx.adds, ctx.kernel = shape, residual is not None, kernels[1]
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):
-        x, y, weight, mean, deviation = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_x = torch.empty_like(x)
-        grad_residual = torch.empty_like(x) if ctx.adds and y is not None else None
-        grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)
-        operands = map(native.pointer, (grad, x, y, weight, mean, deviation))
-        results = map(native.pointer, (grad_x, grad_residual, grad_weight, grad_bias))
-        ctx.kernel(*map(ctypes.c_int64, ctx.shape), *operands, ctypes.c_float(ctx.slope), *results)
-        if ctx.adds and y is None:
-            grad_residual = grad
-        return grad_x, grad_residual, None, None, None, grad_weight, grad_bias
+def _norm_act_backward(
+    grad: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    weight: Tensor,
+    stats: Tensor,
+    rows: Tensor | None,
+    by_batch: bool,
+    adds: bool,
+    slope: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    size = len(x)
+    grad, x, y = (t if t is None else t.contiguous() for t in real(rows, grad, x, y))
+    kernels = native.kernels('norm', grad, x, y) if by_batch and len(x) else None
+    if kernels is not None and weight.dtype == torch.float32:
+        return _native_backward(kernels[1], grad, x, y, weight, stats, adds, slope, size)
+    inner = grad if y is None else torch.ops.aten.leaky_relu_backward(grad, y, slope, True)
+    grad_residual = inner if adds and y is not None else x.new_empty(0)
+    grad_x, *grads = norm_backward(inner, x, weight, stats, by_batch)
+    grad_residual = padded(grad_residual, size) if len(grad_residual) else grad_residual
+    return padded(grad_x, size), grad_residual, *grads
 
 
-def _track(norm: nn.Module, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Keeps the running statistics up to date."""
-    norm.num_batches_tracked.add_(1)
-    norm.running_mean.lerp_(mean, norm.momentum)
-    norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+def norm_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, stats: Tensor, by_batch: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to ``x``, weight and bias of a batch norm."""
+    if not x.numel():
+        return torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(weight)
+    kind = wide(x.dtype)
+    axes, count = (0, *range(2, x.dim())), x.numel() // x.size(1)
+    mean, deviation = stats[0].to(kind), stats[1].to(kind)
+    direction = (x - along_channels(mean, x)) * along_channels(deviation, x)
+    grad_bias = grad.sum(axes, dtype=kind)
+    grad_weight = (grad * direction).sum(axes, dtype=kind)
+    grad_x = grad.to(kind)
+    if by_batch:
+        shift, tilt = (along_channels(t / count, x) for t in (grad_bias, grad_weight))
+        grad_x = grad_x - shift - direction * tilt
+    grad_x = grad_x * along_channels(deviation * weight, x)
+    return grad_x.to(x.dtype), grad_weight.to(weight.dtype), grad_bias.to(weight.dtype)
+
+
+def _native_backward(kernel, grad, x, y, weight, stats, adds, slope, size):
+    grad_x = x.new_empty(size, *x.shape[1:])
+    grad_residual = torch.empty_like(grad_x) if adds and y is not None else None
+    for result in (grad_x, grad_residual):
+        if result is not None:
+            result[len(x) :] = 0
+    grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)
+    kernel(
+        *map(ctypes.c_int64, (x.size(0), x.size(1), x[0, 0].numel())),
+        *map(native.pointer, (grad, x, y, weight, stats[0], stats[1])),
+        ctypes.c_float(slope),
+        *map(native.pointer, (grad_x, grad_residual, grad_weight, grad_bias)),
+    )
+    grad_residual = x.new_empty(0) if grad_residual is None else grad_residual
+    return grad_x, grad_residual, grad_weight, grad_bias
+
+
+def _fake_backward(grad, x, y, weight, stats, rows, by_batch, adds, slope):
+    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    residual = torch.empty_like(grad_x) if adds and y is not None else x.new_empty(0)
+    return grad_x, residual, torch.empty_like(weight), torch.empty_like(weight)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    x, residual, weight, _, mean, _, rows, _, ctx.slope = inputs
+    y, stats = output
+    ctx.by_batch, ctx.adds = mean is None, residual is not None
+    ctx.save_for_backward(x, y if ctx.slope != 1 else None, weight, stats, rows)
+    ctx.mark_non_differentiable(stats)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx, grad: Tensor, _):
+    if grad is None:
+        return (None,) * 9
+    grad_x, grad_residual, *grads = BACKWARD(
+        grad, *ctx.saved_tensors, ctx.by_batch, ctx.adds, ctx.slope
+    )
+    if ctx.slope == 1:
+        grad_residual = grad
+    return grad_x, grad_residual if ctx.adds else None, *grads, *(None,) * 5
+
+
+BACKWARD = define(_norm_act_backward, _fake_backward)
+OPERATOR = define(_norm_act, _fake, _setup_context, _backward)

@@ -1,13 +1,19 @@
-"""The refined graph convolution's kernel: topology, projection and aggregation, a few instances at a
-time.
+r"""Channel-wise topology refinement graph convolution (CTR-GC, Chen et al., ICCV 2021), grouped.
 
-With ``rel(p) = tanh(q - k)`` and rows of ones and of the adjacency below it (so that ``alpha``, the bias
-and ``A`` are part of one product), an instance's output is ``y = (W rel)^T (U x + b)``.
+With query and key of the mean over time, :math:`q = W_q \bar x + b_q,\ k = W_k \bar x + b_k`,
 
-Shapes of the operands, for ``G`` groups and ``S`` subsets: x ``(P, C, V, T)``, value ``U (G, O/G·S,
-C/G)``, bias ``b (G, O/G·S)``, weight ``W (G, O/G·S, D + 1 + S)``, query ``(P, G, D, V)``, key
-``(P, G, D, V)``, adjacency ``(S, V, V)`` as ``[s, u, v]``. Rows of ``O/G·S`` are ordered (channel,
-subset).
+.. math::
+    y_{o,u,t} = \sum_{s,v} \Big(A_{s,u,v} + \alpha \big(\sum_r W_{o,s,r} \tanh(q_{s,r,u} - k_{s,r,v}) +
+    b_{o,s}\big)\Big) \sum_c U_{o,s,c}\, x_{c,v,t}
+
+The kernels use three identities: the mean over time is taken *before* the (linear) projection; ``alpha``, ``b``
+and ``A`` enter as extra rows of the product that builds the topology; and the subsets are summed inside one
+product of depth ``S·V``.
+
+Shapes, for ``G`` groups, ``S`` subsets and ``R`` relation channels of a group and subset: x ``(P, C, V, T)``, query
+and key ``(G, S·R, C/G)`` and ``(G·S·R,)``, value ``(G, O/G·S, C/G)`` and ``(O·S,)``, refine ``(G, O/G, S, R)`` and
+``(G, O/G, S)``, alpha ``()``, adjacency ``(S, V, V)`` as [subset, receiver, sender]. Rows of the value are ordered
+(channel, subset), those of query and key (subset, relation channel).
 """
 
 from __future__ import annotations
@@ -18,8 +24,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from . import native
+from . import native, pointwise
 from .native.block import Shape
+from .operator import define, is_plain, wide
+from .pointwise import per_instance, sum_of_products
 
 #: Bytes of what lies between a chunk's input and its output, on a CPU: few enough to stay in cache.
 CHUNK_BYTES = 4 * 2**20
@@ -28,115 +36,227 @@ CHUNK_BYTES = 4 * 2**20
 BF16_SIZE = 512
 
 
-def refined_graph_conv(x: Tensor, *operands: Tensor) -> Tensor:
-    """``y (P, O, V, T)`` of the operands x, value, bias, weight, query, key, adjacency."""
-    kernels = _kernels(x, *operands)
-    if kernels is not None:
-        return NativeRefinedGraphConv.apply(kernels, x, *operands)
-    if not torch.compiler.is_compiling():
-        return RefinedGraphConv.apply(x, *operands)
-    # A compiler plans buffers and recomputation itself, and cannot trace writes into slices.
-    value, bias, weight, query, key, adjacency = operands
+def refined_graph_conv(x: Tensor, *parameters: Tensor) -> Tensor:
+    """The graph convolution ``(P, C, V, T)`` → ``(P, O, V, T)``.
+
+    Args:
+        x (Tensor): Features.
+        *parameters (Tensor): Weight and bias of query, key, value and refinement, alpha, adjacency.
+    """
+    return reference(x, *parameters) if is_plain() else OPERATOR(x, *parameters)[0]
+
+
+def reference(
+    x: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    value_weight: Tensor,
+    value_bias: Tensor,
+    refine_weight: Tensor,
+    refine_bias: Tensor,
+    alpha: Tensor,
+    adjacency: Tensor,
+) -> Tensor:
+    """The equation: project, then average; build the topology; sum over subsets and senders."""
     size, _, joints, frames = x.shape
-    groups, rows = value.shape[:2]
-    constant = torch.cat((adjacency.new_ones(1, joints, joints), adjacency.transpose(1, 2)))
-    relation = torch.tanh(query[:, :, :, None] - key[..., None])
-    relation = torch.cat((relation, constant.expand(size, groups, -1, -1, -1)), dim=2).flatten(3)
-    values = value @ x.view(size, groups, -1, joints * frames) + bias[..., None]
-    topology = (weight @ relation).view(size, -1, len(adjacency) * joints, joints)
-    values = values.view(*topology.shape[:3], frames)
-    return topology.transpose(2, 3) @ values
+    groups, out, subsets, depth = refine_weight.shape
+    query = pointwise.reference(x, query_weight, query_bias).mean(-1)
+    key = pointwise.reference(x, key_weight, key_bias).mean(-1)
+    query, key = (t.view(size, groups, subsets, depth, joints) for t in (query, key))
+    relation = torch.tanh(query.unsqueeze(-1) - key.unsqueeze(-2))  # (P, G, S, R, u, v)
+    refined = torch.einsum('gosr,pgsruv->psgouv', refine_weight, relation)
+    refined = refined + refine_bias.permute(2, 0, 1)[None, ..., None, None]
+    refined = refined.reshape(size, subsets, groups * out, joints, joints)
+    refined = refined * alpha + adjacency[None, :, None]
+    value = pointwise.reference(x, value_weight, value_bias)
+    value = value.view(size, groups * out, subsets, joints, frames)
+    return torch.einsum('psouv,posvt->pout', refined, value)
 
 
-class RefinedGraphConv(torch.autograd.Function):
-    """:func:`refined_graph_conv` with its gradient.
-
-    Topology, relation and projected values together are seven times the size of the features. On a
-    CPU a few instances are worked on at a time, so that they do not leave the cache; and nothing but
-    the operands is kept for the backward pass, which builds them again (a tenth of its work).
+def joined(
+    value_weight: Tensor,
+    value_bias: Tensor,
+    refine_weight: Tensor,
+    refine_bias: Tensor,
+    alpha: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Value ``U (G, O/G·S, C/G)``, its bias ``(G, O/G·S)`` and the matrix ``W (G, O/G·S, S·R + 1 + S)``
+    that gives the topology from relations, a row of ones and the adjacency: block-diagonal over subsets.
     """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, *operands: Tensor) -> Tensor:
-        ctx.save_for_backward(x, *operands)
-        bias, adjacency = operands[1], operands[-1]
-        y = x.new_empty(x.size(0), bias.numel() // len(adjacency), *x.shape[2:])
-        return aggregate_(y, x, *operands, add=False)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
-        x, value, bias, weight, query, key, adjacency = operands = ctx.saved_tensors
-        subsets, joints, frames = len(adjacency), x.size(2), x.size(3)
-        depth = query.size(2)
-        grad = grad.contiguous()
-        grad_x, grad_query, grad_key = (torch.empty_like(t) for t in (x, query, key))
-        wide = torch.promote_types(x.dtype, torch.float32)
-        grad_value, grad_bias, grad_weight, grad_adjacency = (
-            torch.zeros_like(t, dtype=wide) for t in (value, bias, weight, adjacency)
-        )
-        for part, relation, values, topology in _chunks(*operands):
-            size = len(values)
-            few = size * value.size(0)
-            g = grad[part].flatten(0, 1)
-            flat_x = x[part].reshape(few, -1, joints * frames)
-            flat_values = values.view(-1, subsets * joints, frames)
-            g_topology = torch.bmm(flat_values, g.transpose(1, 2)).view(few, -1, joints * joints)
-            g_values = torch.bmm(topology, g).view(few, -1, joints * frames)
-            g_relation = torch.bmm(_repeat(weight, size).transpose(1, 2), g_topology)
-            torch.bmm(
-                _repeat(value, size).transpose(1, 2), g_values, out=grad_x[part].view(flat_x.shape)
-            )
-            grad_weight += _sum_of_products(g_topology, relation.flatten(0, 1), weight.shape)
-            grad_value += _sum_of_products(g_values, flat_x, value.shape)
-            grad_bias += g_values.view(size, *bias.shape, -1).sum((0, 3), dtype=wide)
-            g_relation = g_relation.view(size, -1, *relation.shape[2:])
-            constant = g_relation[:, :, depth + 1 :].sum((0, 1), dtype=wide)
-            grad_adjacency += constant.view(subsets, joints, joints).transpose(1, 2)
-            tanh = relation[:, :, :depth]
-            slope = torch.ops.aten.tanh_backward(g_relation[:, :, :depth], tanh)
-            slope = slope.unflatten(3, (joints, joints))  # sender, receiver
-            torch.sum(slope, 3, out=grad_query[part])
-            torch.sum(slope, 4, out=grad_key[part])
-        return (
-            grad_x,
-            grad_value.to(value.dtype),
-            grad_bias.to(bias.dtype),
-            grad_weight.to(weight.dtype),
-            grad_query,
-            grad_key.neg_(),
-            grad_adjacency.to(adjacency.dtype),
-        )
+    groups, out, subsets, _ = refine_weight.shape
+    eye = torch.eye(subsets, device=alpha.device, dtype=alpha.dtype)
+    weight = torch.einsum('gosr,st->gostr', alpha * refine_weight, eye)
+    weight = weight.reshape(groups, out * subsets, -1)
+    bias = (alpha * refine_bias).reshape(groups, -1, 1)
+    own = eye.repeat(out, 1).expand(groups, -1, -1)
+    return value_weight, value_bias.view(groups, -1), torch.cat((weight, bias, own), dim=2)
 
 
-class NativeRefinedGraphConv(torch.autograd.Function):
-    """:class:`RefinedGraphConv` by the native kernel: one instance and group at a time, all in cache.
+def relate(mean: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Query or key ``(P, G, S·R, V)`` of the mean over time ``(P, C, V)``."""
+    both = pointwise.product(mean, weight, bias)
+    return both.view(len(mean), *weight.shape[:2], mean.size(2))
 
-    Reads of ``W`` what is not zero by construction, and gives a gradient to that alone: a subset's rows read
-    the relation channels and the adjacency of that subset (the latter with a constant weight).
+
+def _refined_graph_conv(
+    x: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    value_weight: Tensor,
+    value_bias: Tensor,
+    refine_weight: Tensor,
+    refine_bias: Tensor,
+    alpha: Tensor,
+    adjacency: Tensor,
+) -> tuple[Tensor, Tensor]:
+    x = x.contiguous()
+    mean = x.mean(-1, dtype=wide(x.dtype))
+    query, key = relate(mean, query_weight, query_bias), relate(mean, key_weight, key_bias)
+    weights = joined(value_weight, value_bias, refine_weight, refine_bias, alpha)
+    y = x.new_empty(x.size(0), value_bias.numel() // len(adjacency), *x.shape[2:])
+    return aggregate_(y, x, *weights, query, key, adjacency, add=False), mean
+
+
+def aggregate_(y: Tensor, x: Tensor, *operands: Tensor, add: bool = True) -> Tensor:
+    """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place; with ``add=False`` writes it there.
+
+    The operands are those of :func:`joined`, query, key and adjacency.
     """
-
-    @staticmethod
-    def forward(ctx, kernels: tuple, x: Tensor, *operands: Tensor) -> Tensor:
-        x, ctx.kernel = x.contiguous(), kernels[1]
-        ctx.save_for_backward(x, *operands)
-        y = x.new_empty(x.size(0), operands[1].numel() // len(operands[-1]), *x.shape[2:])
-        _call_forward(kernels[0], y, x, operands, add=False)
+    kernels = _kernels(x, *operands)
+    if kernels is not None and y.dtype == x.dtype and y.is_contiguous():
+        floats = [t.to(torch.float32).contiguous() for t in operands]
+        kernels[0](
+            ctypes.byref(_shape(x, operands)),
+            *map(native.pointer, (x, *floats)),
+            ctypes.c_int(add),
+            native.pointer(y),
+        )
         return y
+    for part, _, values, topology in _chunks(x, *operands):
+        out = y[part].flatten(0, 1)
+        values = values.view(*topology.shape[:2], -1)
+        if add:
+            out.baddbmm_(topology.transpose(1, 2), values)
+        else:
+            torch.bmm(topology.transpose(1, 2), values, out=out)
+    return y
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, *operands = ctx.saved_tensors
+
+def _fake(x, *parameters):
+    channels = parameters[5].size(0) // parameters[9].size(0)
+    y = x.new_empty(x.size(0), channels, *x.shape[2:])
+    return y, x.new_empty(*x.shape[:3], dtype=wide(x.dtype))
+
+
+def _refined_graph_conv_backward(
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    value_weight: Tensor,
+    value_bias: Tensor,
+    refine_weight: Tensor,
+    refine_bias: Tensor,
+    alpha: Tensor,
+    adjacency: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    x, grad = x.contiguous(), grad.contiguous()
+    query, key = relate(mean, query_weight, query_bias), relate(mean, key_weight, key_bias)
+    weights = joined(value_weight, value_bias, refine_weight, refine_bias, alpha)
+    grad_x, grad_value, grad_bias, grad_joined, grad_query, grad_key, grad_adjacency = (
+        _aggregate_backward(grad, x, *weights, query, key, adjacency)
+    )
+    # Back from the joined matrix: only what is not zero by construction has a gradient.
+    groups, out, subsets, depth = refine_weight.shape
+    columns = grad_joined.view(groups, out, subsets, -1)
+    own = columns[..., : subsets * depth].unflatten(3, (subsets, depth))
+    own = own.diagonal(dim1=2, dim2=3).transpose(2, 3)  # (G, O/G, S, R)
+    bias = columns[..., subsets * depth]
+    grad_alpha = (own * refine_weight).sum() + (bias * refine_bias).sum()
+    # Back from query and key.
+    flat_mean = pointwise.flat(mean, groups)
+    grads, grad_mean = [], torch.zeros_like(flat_mean)
+    for gradient, weight in ((grad_query, query_weight), (grad_key, key_weight)):
+        flat_grad = gradient.flatten(0, 1).to(mean.dtype)
+        grads += [sum_of_products(flat_grad, flat_mean, groups).to(weight.dtype)]
+        grads += [gradient.sum((0, 3), dtype=mean.dtype).flatten().to(weight.dtype)]
+        transposed = per_instance(weight.to(mean.dtype), len(x)).transpose(1, 2)
+        grad_mean += torch.bmm(transposed, flat_grad)
+    grad_x += grad_mean.view(mean.shape)[..., None].to(x.dtype) / x.size(3)
+    kind = refine_weight.dtype
+    return (
+        grad_x,
+        *grads,
+        grad_value.to(kind),
+        grad_bias.flatten().to(kind),
+        (own * alpha).to(kind).contiguous(),
+        (bias * alpha).to(kind).contiguous(),
+        grad_alpha.to(kind),
+        grad_adjacency.to(kind),
+    )
+
+
+def _aggregate_backward(grad: Tensor, x: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
+    """Gradients to x and the operands of :func:`aggregate_`, in float32 at least but for x.
+
+    Topology, relation and projected values together are seven times the size of the features. On a CPU a few
+    instances are worked on at a time, so that they do not leave the cache; and nothing but the operands is kept for
+    the backward pass, which builds them again (a tenth of its work).
+    """
+    kernels = _kernels(x, *operands)
+    kind = wide(x.dtype)
+    if kernels is not None:
         floats = [t.to(torch.float32).contiguous() for t in operands]
         grads = [torch.zeros_like(t) for t in floats]  # the kernel leaves out what is zero
-        value, bias, weight, query, key, adjacency = grads
-        grad_x, grad = torch.empty_like(x), grad.contiguous()
-        ctx.kernel(
+        grad_x = torch.empty_like(x)
+        kernels[1](
             ctypes.byref(_shape(x, operands)),
             *map(native.pointer, (grad, x, *floats, grad_x, *grads)),
         )
-        return None, grad_x, *(g.to(t.dtype) for g, t in zip(grads, operands, strict=True))
+        return grad_x, *grads
+    value, bias, weight, query, key, adjacency = operands = [t.to(x.dtype) for t in operands]
+    subsets, joints, frames = len(adjacency), x.size(2), x.size(3)
+    groups, depth = len(value), query.size(2)
+    grad_x, grad_query, grad_key = (torch.empty_like(t) for t in (x, query, key))
+    grad_value, grad_bias, grad_weight, grad_adjacency = (
+        torch.zeros_like(t, dtype=kind) for t in (value, bias, weight, adjacency)
+    )
+    for part, relation, values, topology in _chunks(x, *operands):
+        size = len(values)
+        few = size * groups
+        g = grad[part].flatten(0, 1)
+        flat_x = x[part].reshape(few, -1, joints * frames)
+        flat_values = values.view(-1, subsets * joints, frames)
+        g_topology = torch.bmm(flat_values, g.transpose(1, 2)).view(few, -1, joints * joints)
+        g_values = torch.bmm(topology, g).view(few, -1, joints * frames)
+        g_relation = torch.bmm(per_instance(weight, size).transpose(1, 2), g_topology)
+        torch.bmm(
+            per_instance(value, size).transpose(1, 2), g_values, out=grad_x[part].view(flat_x.shape)
+        )
+        grad_weight += sum_of_products(g_topology, relation.flatten(0, 1), groups)
+        grad_value += sum_of_products(g_values, flat_x, groups)
+        grad_bias += g_values.view(size, *bias.shape, -1).sum((0, 3), dtype=kind)
+        g_relation = g_relation.view(size, -1, *relation.shape[2:])
+        constant = g_relation[:, :, depth + 1 :].sum((0, 1), dtype=kind)
+        grad_adjacency += constant.view(subsets, joints, joints).transpose(1, 2)
+        tanh = relation[:, :, :depth]
+        slope = torch.ops.aten.tanh_backward(g_relation[:, :, :depth], tanh)
+        slope = slope.unflatten(3, (joints, joints))  # sender, receiver
+        torch.sum(slope, 3, out=grad_query[part])
+        torch.sum(slope, 4, out=grad_key[part])
+    return grad_x, grad_value, grad_bias, grad_weight, grad_query, grad_key.neg_(), grad_adjacency
+
+
+def _fake_backward(grad, x, mean, *parameters):
+    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return grad_x, *(torch.empty_like(p) for p in parameters)
 
 
 def _shape(x: Tensor, operands: tuple[Tensor, ...]) -> Shape:
@@ -164,35 +284,7 @@ def _kernels(x: Tensor, *operands: Tensor) -> tuple | None:
     # They compute in float32, which a machine with products in bfloat16 beats where those are large.
     if x.dtype == torch.bfloat16 and channels * frames > BF16_SIZE:
         return None
-    return native.kernels('refined_graph', x, *operands)
-
-
-def _call_forward(kernel, y: Tensor, x: Tensor, operands: tuple[Tensor, ...], add: bool) -> None:
-    floats = [t.to(torch.float32).contiguous() for t in operands]
-    kernel(
-        ctypes.byref(_shape(x, operands)),
-        *map(native.pointer, (x, *floats)),
-        ctypes.c_int(add),
-        native.pointer(y),
-    )
-
-
-def aggregate_(y: Tensor, x: Tensor, *operands: Tensor, add: bool = True) -> Tensor:
-    """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place; with ``add=False`` writes it there."""
-    if torch.compiler.is_compiling():
-        return y + refined_graph_conv(x, *operands)
-    kernels = _kernels(x, *operands)
-    if kernels is not None and y.dtype == x.dtype and y.is_contiguous():
-        _call_forward(kernels[0], y, x.contiguous(), operands, add)
-        return y
-    for part, _, values, topology in _chunks(x, *operands):
-        out = y[part].flatten(0, 1)
-        values = values.view(*topology.shape[:2], -1)
-        if add:
-            out.baddbmm_(topology.transpose(1, 2), values)
-        else:
-            torch.bmm(topology.transpose(1, 2), values, out=out)
-    return y
+    return native.kernels('refined_graph', x)
 
 
 def _chunks(
@@ -204,9 +296,12 @@ def _chunks(
     key: Tensor,
     adjacency: Tensor,
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """For a few instances at a time: which, their relation ``(p, G, D + 1 + S, V·V)`` (sender,
+    """For a few instances at a time: which, their relation ``(p, G, S·R + 1 + S, V·V)`` (sender,
     receiver), projected values ``(p, O·S, V·T)`` and topology ``(p·O, S·V, V)``.
     """
+    value, bias, weight, query, key, adjacency = (
+        t.to(x.dtype) for t in (value, bias, weight, query, key, adjacency)
+    )
     size, _, joints, frames = x.shape
     groups, rows = value.shape[:2]
     depth, subsets = query.size(2), len(adjacency)
@@ -214,7 +309,7 @@ def _chunks(
     if x.device.type == 'cpu':
         instance = groups * rows * joints * (joints + frames) * x.element_size()
         step = max(1, min(size, CHUNK_BYTES // instance))
-    value, weight = _repeat(value, step), _repeat(weight, step)
+    value, weight = per_instance(value, step), per_instance(weight, step)
     relations = x.new_empty(step, groups, depth + 1 + subsets, joints, joints)
     relations[:, :, depth] = 1
     relations[:, :, depth + 1 :] = adjacency.transpose(1, 2)
@@ -232,12 +327,16 @@ def _chunks(
         yield part, relation, values, topology.view(-1, subsets * joints, joints)
 
 
-def _repeat(weight: Tensor, size: int) -> Tensor:
-    """``(G, ...)`` → ``(size·G, ...)``: torch's batched product takes no broadcast batch."""
-    return weight.repeat(size, 1, 1) if size > 1 else weight
+def _setup_context(ctx, inputs, output) -> None:
+    x, *parameters = inputs
+    ctx.save_for_backward(x, output[1], *parameters)
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
 
 
-def _sum_of_products(left: Tensor, right: Tensor, shape: torch.Size) -> Tensor:
-    """``sum_p left_p right_p^T`` of ``(p·G, ...)`` factors, in float32 at least."""
-    product = torch.bmm(left, right.transpose(1, 2)).view(-1, *shape)
-    return product.sum(0, dtype=torch.promote_types(left.dtype, torch.float32))
+def _backward(ctx, grad: Tensor, _):
+    return (None,) * 11 if grad is None else BACKWARD(grad, *ctx.saved_tensors)
+
+
+BACKWARD = define(_refined_graph_conv_backward, _fake_backward)
+OPERATOR = define(_refined_graph_conv, _fake, _setup_context, _backward, features=['x'])

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...ops.graph import graph_conv
+from ...ops.norm_act import norm_act
 from ...ops.refined_graph import refined_graph_conv
-from .layers import Pointwise, pointwise
+from .layers import Pointwise
 
 
 class LearnedGraphConv(nn.Module):
@@ -30,47 +32,21 @@ class LearnedGraphConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray) -> None:
         super().__init__()
         self.num_subsets, self.num_joints = adjacency.shape[:2]
-        self.out_channels = out_channels
         self.adjacency = nn.Parameter(torch.tensor(adjacency, dtype=torch.float32))
         self.value = Pointwise(in_channels, out_channels * self.num_subsets, bias=True)
         self.norm = nn.BatchNorm2d(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.aggregate(x))
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """``(P, C, V, T)`` → ``(P, O, V, T)``; ``rows`` as in :func:`.norm_act`."""
+        return norm_act(self.norm, self.aggregate(x), act=False, rows=rows)
 
     def aggregate(self, x: Tensor) -> Tensor:
-        """The sum over subsets and senders, before the batch norm.
+        """The sum over subsets and senders ``(P, O, V, T)``, before the batch norm."""
+        return graph_conv(x, *self.operands())
 
-        Aggregates first and projects after, which is the same and a tenth of the work where ``C`` is
-        small.
-        """
-        return self.mix(x, *self.operands())
-
-    def operands(
-        self, scale: Tensor | None = None, shift: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Adjacency ``(K·V, V)``, weight ``(1, O, C·K)`` and bias ``(O, V)``; with ``scale`` and
-        ``shift`` ``(O,)``, those of the output folded in.
-        """
-        weight = self.value.weight.view(self.out_channels, self.num_subsets, -1)
-        weight = weight.transpose(1, 2).flatten(1)
-        bias = self.value.bias.view(self.out_channels, -1) @ self.adjacency.sum(-1)
-        if scale is not None:
-            weight, bias = weight * scale[:, None], bias * scale[:, None] + shift[:, None]
-        return self.adjacency.flatten(0, 1), weight[None], bias
-
-    def mix(self, x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Products with :meth:`operands`."""
-        size, channels, joints, frames = x.shape
-        adjacency = adjacency.to(x.dtype).expand(size * channels, -1, -1)
-        gathered = torch.bmm(adjacency, x.flatten(0, 1))
-        gathered = gathered.view(size, channels * self.num_subsets, joints, frames)
-        return pointwise(gathered, weight).add_(bias[..., None])
-
-    def plain_forward(self, x: Tensor) -> Tensor:
-        """The same result in the order of the equation. For tests and benchmarks."""
-        value = self.value(x).unflatten(1, (self.out_channels, self.num_subsets))
-        return self.norm(torch.einsum('kuv,pokvt->pout', self.adjacency, value))
+    def operands(self) -> list[Tensor]:
+        """Weight, bias and adjacency, as :func:`.graph_conv` takes them."""
+        return [self.value.weight, self.value.bias, self.adjacency]
 
 
 class CTRGraphConv(nn.Module):
@@ -86,12 +62,7 @@ class CTRGraphConv(nn.Module):
         x_{c,v,t}\Big)
 
     for subsets ``s`` (self, inward, outward). ``A`` is trained from the spatial partition,
-    ``alpha`` from 0. All four products are grouped.
-
-    Three identities make it fast, with unchanged results: the mean over time is taken *before* the
-    (linear) projection; ``alpha``, ``b`` and
-    ``A`` enter as extra rows of the product that builds ``w``; and the subsets are summed inside
-    one product of depth ``S·V``.
+    ``alpha`` from 0. All four products are grouped. Computed by :func:`.refined_graph_conv`.
 
     Args:
         in_channels (int): ``C``.
@@ -114,76 +85,35 @@ class CTRGraphConv(nn.Module):
     ) -> None:
         super().__init__()
         self.num_subsets, self.num_joints = adjacency.shape[:2]
-        self.out_channels, self.groups = out_channels, groups
         # At least one relation channel in each group, however narrow the network.
-        self.relation = max(in_channels // reduction, groups)
+        relation = max(in_channels // reduction, groups)
         self.adjacency = nn.Parameter(torch.tensor(adjacency, dtype=torch.float32))
         self.alpha = nn.Parameter(torch.zeros(()))
-        self.query = Pointwise(in_channels, self.num_subsets * self.relation, groups, bias=True)
-        self.key = Pointwise(in_channels, self.num_subsets * self.relation, groups, bias=True)
+        self.query = Pointwise(in_channels, self.num_subsets * relation, groups, bias=True)
+        self.key = Pointwise(in_channels, self.num_subsets * relation, groups, bias=True)
         self.value = Pointwise(in_channels, self.num_subsets * out_channels, groups, bias=True)
-        refine = Pointwise(self.relation, out_channels * self.num_subsets, groups, bias=True)
-        # (G, O/G, S, R/G) and (G, O/G, S): outputs lie in the order (channel, subset) that the last
-        # product reads.
-        self.refine_weight = nn.Parameter(
-            refine.weight.detach()
-            .view(groups, out_channels // groups, self.num_subsets, -1)
-            .clone()
-        )
-        self.refine_bias = nn.Parameter(
-            torch.zeros(groups, out_channels // groups, self.num_subsets)
-        )
+        refine = Pointwise(relation, out_channels * self.num_subsets, groups, bias=True)
+        # (G, O/G, S, R/G) and (G, O/G, S)
+        shape = groups, out_channels // groups, self.num_subsets
+        self.refine_weight = nn.Parameter(refine.weight.detach().view(*shape, -1).clone())
+        self.refine_bias = nn.Parameter(torch.zeros(shape))
         self.norm = nn.BatchNorm2d(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.aggregate(x))
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """``(P, C, V, T)`` → ``(P, O, V, T)``; ``rows`` as in :func:`.norm_act`."""
+        return norm_act(self.norm, self.aggregate(x), act=False, rows=rows)
 
     def aggregate(self, x: Tensor) -> Tensor:
-        """The sum over subsets and senders, before the batch norm."""
-        x = x.contiguous()
-        weights = self.operands()
-        query, key = self.relate(x, *weights[3:])
-        x, *weights = (t.to(query.dtype) for t in (x, *weights[:3]))
-        return refined_graph_conv(x, *weights, query, key, self.adjacency.to(x.dtype))
+        """The sum over subsets and senders ``(P, O, V, T)``, before the batch norm."""
+        return refined_graph_conv(x, *self.operands())
 
-    def relate(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys ``(P, G, D, V)`` by one product with the mean over time."""
-        both = pointwise(x.mean(-1), weight, bias)
-        depth = both.size(1) // (2 * self.groups)
-        return both.view(x.size(0), self.groups, 2, depth, x.size(2)).unbind(2)
-
-    def operands(self) -> tuple[Tensor, ...]:
-        """Value ``U``, bias ``b`` and weight ``W`` of :func:`refined_graph_conv`, and the joined
-        weight and bias of query and key. Functions of the parameters alone.
-        """
-        groups, subsets = self.groups, self.num_subsets
-        eye = torch.eye(subsets, device=self.alpha.device, dtype=self.alpha.dtype)
-        # Block-diagonal over subsets: output (o, s) reads relation channels of its own subset only.
-        weight = torch.einsum('gosr,st->gostr', self.alpha * self.refine_weight, eye)
-        weight = weight.reshape(groups, self.refine_bias[0].numel(), -1)
-        bias = (self.alpha * self.refine_bias).reshape(groups, -1, 1)
-        own = eye.repeat(self.out_channels // groups, 1).expand(groups, -1, -1)
-        relate = (torch.cat((self.query.weight, self.key.weight), dim=1),)
-        relate += (
-            torch.stack([m.bias.view(groups, -1) for m in (self.query, self.key)], 1).flatten(),
-        )
-        refine = torch.cat((weight, bias, own), dim=2)
-        return self.value.weight, self.value.bias.view(groups, -1), refine, *relate
-
-    def plain_forward(self, x: Tensor) -> Tensor:
-        """The same result the way the equation reads: project, then average; build ``w`` subset by
-        subset. For tests and benchmarks.
-        """
-        size, _, joints, frames = x.shape
-        groups, subsets, out = self.groups, self.num_subsets, self.out_channels
-        query = self.query(x).mean(-1).view(size, groups, subsets, self.relation // groups, joints)
-        key = self.key(x).mean(-1).view(size, groups, subsets, self.relation // groups, joints)
-        relation = torch.tanh(query.unsqueeze(-1) - key.unsqueeze(-2))  # (P, G, S, R/G, u, v)
-        refined = torch.einsum('gosr,pgsruv->psgouv', self.refine_weight, relation)
-        refined = refined + self.refine_bias.permute(2, 0, 1)[None, ..., None, None]
-        refined = (
-            refined.reshape(size, subsets, out, joints, joints) * self.alpha
-            + self.adjacency[None, :, None]
-        )
-        value = self.value(x).view(size, out, subsets, joints, frames)
-        return self.norm(torch.einsum('psouv,posvt->pout', refined, value))
+    def operands(self) -> list[Tensor]:
+        """The parameters, as :func:`.refined_graph_conv` takes them."""
+        projections = self.query, self.key, self.value
+        return [
+            *(t for projection in projections for t in (projection.weight, projection.bias)),
+            self.refine_weight,
+            self.refine_bias,
+            self.alpha,
+            self.adjacency,
+        ]

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...layouts import SkeletonLayout, get_layout
-from ...ops import native
-from ...ops.norm_act import folds, norm_act
+from ...ops.inference_block import forget, inference_block
+from ...ops.norm_act import folds, is_batch_norm, norm_act, track_statistics
 from ..instances import Instances, pack
-from .folded import FoldedBlock
 from .graph import CTRGraphConv, LearnedGraphConv
-from .layers import Residual, activation
-from .temporal import DeformableTemporalConv, MultiBranchTemporal, refresh_taps
+from .layers import Residual, norm_operands
+from .temporal import MultiBranchTemporal
 
 
 class DeGCNBlock(nn.Module):
     """One block: ``y = act(gcn(x) + res1(x))``, ``out = act(tcn(y) + res2(x))``.
+
+    At inference all of it is one operator, :func:`.inference_block`.
 
     Args:
         in_channels (int): Channels in.
@@ -56,64 +57,31 @@ class DeGCNBlock(nn.Module):
             self.gcn_residual = Residual(in_channels, out_channels, 1, groups)
             self.residual = Residual(in_channels, out_channels, stride, groups)
         self.tcn = MultiBranchTemporal(out_channels, stride, num_samples)
-        self.act = activation()
-        self._folded: tuple[FoldedBlock, list, list] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """``(P, C, V, T)`` → ``(P, O, V, ceil(T / stride))``; ``rows`` as in :func:`.norm_act`."""
         if folds(self):
-            return self._folded_block(x)(x)
-        y, shortcut = self.gcn.aggregate(x), None
-        if self.gcn_residual is not None:
-            y = norm_act(self.gcn.norm, y, self.gcn_residual(x))
-            shortcut = self.residual(x)
-        else:
-            y = norm_act(self.gcn.norm, y)
-        return norm_act(self.tcn.norm, self.tcn.branches(y), shortcut)
-
-    def _folded_block(self, x: Tensor) -> FoldedBlock:
-        """The block's folded form, built anew only when a parameter or statistic has changed."""
-        dtype = (
-            torch.get_autocast_dtype(x.device.type)
-            if torch.is_autocast_enabled(x.device.type)
-            else x.dtype
+            return inference_block(x, *self.operands(), self.tcn.stride, self.tcn.norm.eps)
+        first, second = (
+            shortcut if shortcut is None else shortcut(x, rows)
+            for shortcut in (self.gcn_residual, self.residual)
         )
-        if torch.compiler.is_compiling():
-            return FoldedBlock(self, dtype)
-        if (
-            dtype == torch.bfloat16
-            and native.kernels('folded_block', x.new_empty(0, dtype=torch.float32)) is not None
-        ):
-            dtype = torch.float32  # the kernel is faster than products in bfloat16, and exact
-        if self._folded is not None:
-            kept, state, tensors = self._folded
-            if kept.dtype == dtype and state == [(t._version, t.data_ptr()) for t in tensors]:
-                return kept
-        tensors = [*self.parameters(), *self.buffers()]
-        state = [(t._version, t.data_ptr()) for t in tensors]
-        self._folded = FoldedBlock(self, dtype), state, tensors
-        return self._folded[0]
+        y = norm_act(self.gcn.norm, self.gcn.aggregate(x), first, rows=rows)
+        return norm_act(self.tcn.norm, self.tcn.branches(y, rows), second, rows=rows)
+
+    def operands(self) -> list[list[Tensor]]:
+        """Parameters and statistics, as :func:`.inference_block` takes them."""
+        first, second = (
+            [] if shortcut is None else shortcut.operands()
+            for shortcut in (self.gcn_residual, self.residual)
+        )
+        norm = norm_operands(self.gcn.norm)
+        return [self.gcn.operands(), norm, first, self.tcn.operands(), second]
 
     def train(self, mode: bool = True) -> DeGCNBlock:
-        # Writing through `.data`, as EMA does between epochs, leaves no trace in a version.
-        self._folded = None
+        """Sets the mode, and has the block folded anew: weights may have changed unseen."""
+        forget(self.gcn.operands())
         return super().train(mode)
-
-    def _apply(self, *args, **kwargs) -> DeGCNBlock:
-        self._folded = None
-        return super()._apply(*args, **kwargs)
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | dict(_folded=None)
-
-    def plain_forward(self, x: Tensor) -> Tensor:
-        """Operator by operator, as the equations read. For tests and benchmarks."""
-        y = self.gcn(x)
-        if self.gcn_residual is not None:
-            y = y + self.gcn_residual(x)
-        y = self.tcn(self.act(y))
-        if self.residual is not None:
-            y = y + self.residual(x)
-        return self.act(y)
 
 
 @MODELS.register_module()
@@ -216,21 +184,31 @@ class DeGCN(BaseModule):
         self.streams = nn.ModuleList(blocks(split_at, num_blocks) for _ in range(num_stream))
         self.out_channels = base_channels * 2 ** len(widen_at)
         self.temporal_stride = 2 ** len(stride_at)
-        self._temporal = [m for m in self.modules() if isinstance(m, DeformableTemporalConv)]
+        self.norms = [m for m in self.modules() if is_batch_norm(m)]
+        for norm in self.norms:
+            norm.deferred = True  # their statistics are tracked together
 
-    def forward_features(self, x: Tensor) -> list[Tensor]:
-        """``(P, C, V, T)`` → one ``(P, D, V, T')`` a stream. The part worth compiling: no branch
-        depends on data.
+    def forward_features(self, x: Tensor, rows: Tensor | None = None) -> list[Tensor]:
+        """``(P, C, V, T)`` → one ``(P, D, V, T')`` a stream; ``rows`` as in :func:`.norm_act`. The part worth
+        compiling: no branch depends on data.
         """
-        size, channels, joints, frames = x.shape
-        x = self.data_norm(x.reshape(size, channels * joints, frames)).view_as(x)
-        x = self.stem(x)
-        return [stream(x) for stream in self.streams]
+        flat = norm_act(self.data_norm, x.flatten(1, 2), act=False, rows=rows)
+        x = flat.view_as(x)
+        for block in self.stem:
+            x = block(x, rows)
+        streams = []
+        for stream in self.streams:
+            y = x
+            for block in stream:
+                y = block(y, rows)
+            streams.append(y)
+        if self.training:
+            track_statistics(self.norms)
+        return streams
 
     def forward_instances(self, instances: Instances) -> list[Instances]:
         """Features of packed instances: one :class:`Instances` a stream."""
         self._check(instances.x.shape[2], instances.x.shape[1])
-        refresh_taps(self._temporal)
         return [instances.with_features(x) for x in self.forward_features(instances.x)]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

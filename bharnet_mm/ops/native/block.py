@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -44,42 +44,42 @@ class NativeBlock:
     """Calls the kernel with a folded block's weights.
 
     Args:
-        folded (FoldedBlock): In float32.
+        folded (Folded): In float32, see :mod:`..inference_block`.
+        compose (Callable): Gives, for a branch of ``folded`` and a number of frames, its composed kernel ``(Q, Q,
+            1, J)`` and the first frame that this reads.
+        stride (int): Along time.
         slope (float): Of the LeakyReLUs.
     """
 
-    def __init__(self, folded, slope: float) -> None:
-        tcn, gcn = folded.tcn, folded.gcn
-        width = 4 * tcn.quarter
+    def __init__(self, folded, compose: Callable, stride: int, slope: float) -> None:
+        width = folded.hidden[0].size(2)
         self.kept: list[Tensor] = []
-        block = self.block = Block(stride=tcn.stride, slope=slope)
-        block.near_first, block.far_first = tcn.near.taps()[0], tcn.far.taps()[0]
+        self.folded, self.compose = folded, compose
+        self.deformable: dict[int, tuple] = {}
+        block = self.block = Block(stride=stride, slope=slope)
         block.hidden, block.direct = self._weight(*folded.hidden), self._weight(*folded.direct)
-        block.near, block.far = self._weight(*folded.near), self._weight(*folded.far)
         block.pool_scale, block.pool_shift = map(self._keep, folded.pool)
-        if folded.first is not None:
+        if folded.is_first:
             block.shape = Shape(G=1, C=width, O=width)
             return
-        value, bias, refine, relate, relate_bias = folded.operands
-        operands = (value, bias, refine, folded.adjacency, relate, relate_bias)
+        operands = folded.packed()
         for name, operand in zip(Block.operands, operands, strict=True):
             setattr(block, name, self._keep(operand))
-        groups, rows, channels = value.shape
-        subsets = gcn.num_subsets
-        depth = relate.size(1) // (2 * subsets)
-        block.shape = Shape(0, groups, channels, rows // subsets, depth, gcn.num_joints, 0)
-        if len(folded.gcn_shortcut) > 1:
-            block.first_shortcut = self._weight(*folded.gcn_shortcut)
+        groups, rows, channels = operands[0].shape
+        subsets, joints = folded.graph[9].shape[:2]
+        depth = operands[4].size(1) // (2 * subsets)
+        block.shape = Shape(0, groups, channels, rows // subsets, depth, joints, 0)
+        if len(folded.first_shortcut) > 1:
+            block.first_shortcut = self._weight(*folded.first_shortcut)
         else:
-            block.first_shortcut.bias = self._keep(folded.gcn_shortcut[0])
-        if folded.shortcut is not None:
+            block.first_shortcut.bias = self._keep(folded.first_shortcut[0])
+        if folded.shortcut:
             block.shortcut = self._weight(*folded.shortcut)
 
     @staticmethod
-    def can_take(folded) -> bool:
+    def can_take(folded, stride: int) -> bool:
         """Whether the kernel is written for such a block: three subsets, strides 1 and 2."""
-        subsets = 3 if folded.first is not None else folded.gcn.num_subsets
-        return folded.dtype == torch.float32 and subsets == 3 and folded.tcn.stride <= 2
+        return (folded.is_first or len(folded.graph[9]) == 3) and stride <= 2
 
     def fits(self, x: Tensor) -> bool:
         """Whether the input has the block's channels and joints."""
@@ -92,6 +92,14 @@ class NativeBlock:
         shape = block.shape
         shape.P, _, shape.V, shape.T = x.shape
         y = x.new_empty(shape.P, shape.G * shape.O, shape.V, -(-shape.T // block.stride))
+        if shape.T not in self.deformable:  # offsets are bounded to the clip
+            branches = [
+                (self.compose(b, shape.T), b[2]) for b in (self.folded.near, self.folded.far)
+            ]
+            self.deformable[shape.T] = tuple(
+                (self._weight(kernel, bias), first) for (kernel, first), bias in branches
+            )
+        (block.near, block.near_first), (block.far, block.far_first) = self.deformable[shape.T]
         kernel(ctypes.byref(block), pointer(x), pointer(y))
         return y
 

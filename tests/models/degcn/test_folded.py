@@ -9,6 +9,7 @@ import torch
 from bharnet_mm.models import DeGCN
 from bharnet_mm.models.degcn.network import DeGCNBlock
 from bharnet_mm.ops import native
+from bharnet_mm.ops.inference_block import _kept
 
 
 def trained(dtype=torch.double, **options) -> DeGCN:
@@ -119,7 +120,7 @@ def by_native_and_exactly(block, x):
     """Outputs of the kernel, and of the block in float64."""
     assert native.kernels('folded_block', x) is not None
     ours = outputs(block, x)
-    assert block._folded[0].native is not None
+    assert _kept[block.gcn.operands()[0]][1].native is not None
     return ours, outputs(copy.deepcopy(block).double().eval(), x.double())
 
 

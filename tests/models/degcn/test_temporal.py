@@ -3,12 +3,9 @@ import functools
 import pytest
 import torch
 
-from bharnet_mm.models.degcn.temporal import (
-    DeformableTemporalConv,
-    MaxOfThree,
-    MultiBranchTemporal,
-    refresh_taps,
-)
+from bharnet_mm.errors import ConfigError
+from bharnet_mm.models.degcn.temporal import DeformableTemporalConv, MultiBranchTemporal
+from bharnet_mm.ops.temporal import Composed, max_of_three, max_of_three_backward
 
 OFFSETS = {
     'initial': [-2.0, -2 / 3, 2 / 3, 2.0],
@@ -38,6 +35,14 @@ def loop(x, weight, offset, stride):
     return torch.stack(out, -1)
 
 
+def composed(x, conv):
+    """Output and gradients by the composed kernel."""
+    kernel = Composed(conv.weight.detach(), conv.offset.detach(), x.size(-1), conv.stride)
+    y = kernel.forward(x)
+    probe = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    return y, *kernel.backward(probe, x)
+
+
 def run(function, x, conv):
     x = x.clone().requires_grad_()
     y = function(x)
@@ -55,8 +60,8 @@ def test_composed_equals_gather_and_definition(case, frames, stride):
         conv = DeformableTemporalConv(8, 2.0, stride=stride).to(dtype)
         conv.offset.data = torch.tensor(OFFSETS[case], dtype=dtype)
         x = torch.randn(3, 8, 5, frames, dtype=dtype)
-        composed, gather = run(conv, x, conv), run(conv.plain_forward, x, conv)
-        for name, a, b in zip(('output', 'x', 'weight', 'offset'), composed, gather, strict=True):
+        ours, gather = composed(x, conv), run(conv, x, conv)
+        for name, a, b in zip(('output', 'x', 'weight', 'offset'), ours, gather, strict=True):
             scale = b.abs().max().clamp(min=1e-30)
             # Past one end every sample is the same frame, so the gradient to the offsets is zero
             # but for rounding.
@@ -67,25 +72,49 @@ def test_composed_equals_gather_and_definition(case, frames, stride):
                 loop, weight=conv.weight, offset=conv.offset, stride=stride
             )
             expected = run(definition, x, conv)
-            for a, b in zip(composed, expected, strict=True):
+            for a, b in zip(ours, expected, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-def test_kernel_follows_the_offsets_through_training_and_loading():
-    conv = DeformableTemporalConv(4, 2.0)
-    assert conv.taps() == (-2, 3)
-    optimizer = torch.optim.SGD(conv.parameters(), lr=1.0)
-    conv.offset.grad = torch.tensor([2.5, 0.0, 0.0, -1.0])
-    conv.weight.grad = torch.zeros_like(conv.weight)
-    optimizer.step()
-    assert conv.taps() == (-5, 4)
-    other = DeformableTemporalConv(4, 4.0)
-    assert other.taps() == (-4, 5)
-    other.load_state_dict(conv.state_dict())
-    assert other.taps() == (-5, 4)
-    refresh_taps([conv, other])
-    x = torch.randn(2, 4, 3, 12)
-    torch.testing.assert_close(conv(x), other(x))
+@pytest.mark.parametrize('offset', [1e5, -1e5, 1e30, -1e30])
+def test_an_offset_is_bounded_to_the_clip(offset):
+    """It reads the first or last frame at once, has no gradient, and no kernel grows with it."""
+    module = MultiBranchTemporal(16).double()
+    near = dict(offset=torch.tensor([-1.0, 0.5, 2.0, offset]), weight=module.near.weight.detach())
+    module.near.load_state_dict(near)
+    x = torch.randn(2, 16, 3, 9, dtype=torch.double, requires_grad=True)
+    y = module(x)
+    y.pow(2).sum().backward()
+    assert module.near.offset.grad[3] == 0 and module.near.offset.grad[:3].all()
+    nearer = 9 if offset > 0 else -9
+    module.near.load_state_dict(near | dict(offset=torch.tensor([-1.0, 0.5, 2.0, nearer])))
+    assert torch.equal(module(x), y)
+    assert (
+        Composed(module.near.weight, torch.full((4,), offset).double(), 9, 1).kernel.size(-1) == 2
+    )
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_offsets_that_are_not_finite(value):
+    """A checkpoint with one is refused; in training the output is not finite, so that guards see it."""
+    module = MultiBranchTemporal(16)
+    state = module.state_dict() | {'far.offset': torch.tensor([0.0, 1.0, value, 2.0])}
+    with pytest.raises(ConfigError, match='far.offset.*\n*.*finite numbers'):
+        module.load_state_dict(state)
+    with torch.no_grad():
+        module.far.offset[2] = value
+    if value != value:
+        assert module(torch.randn(2, 16, 3, 9))[:, 4:8].isnan().all()
+
+
+def test_a_learning_rate_far_too_large_does_not_hang():
+    module = MultiBranchTemporal(16)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e6)
+    for _ in range(3):
+        loss = module(torch.randn(2, 16, 3, 9)).pow(3).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 def test_a_half_offset_is_the_mean_of_two_frames():
@@ -110,8 +139,8 @@ def test_module_branches(stride):
     padded = torch.nn.functional.pad(hidden[:, 8:], (1, 1), value=float('-inf'))
     branches = torch.cat(
         (
-            module.near.plain_forward(hidden[:, :4]),
-            module.far.plain_forward(hidden[:, 4:8]),
+            module.near(hidden[:, :4]),
+            module.far(hidden[:, 4:8]),
             padded.unfold(-1, 3, stride).amax(-1),
             reduced[:, 12:, :, ::stride],
         ),
@@ -124,17 +153,15 @@ def test_module_branches(stride):
 @pytest.mark.parametrize('frames', [1, 2, 3, 7, 8])
 def test_max_of_three_is_max_pooling_with_its_gradient(stride, frames):
     torch.manual_seed(0)
-    x = torch.randn(3, 4, 5, frames, dtype=torch.double)
-    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    y = MaxOfThree.apply(mine, stride)
-    expected = torch.nn.functional.max_pool2d(theirs, (1, 3), (1, stride), (0, 1))
+    x = torch.randn(3, 4, 5, frames, dtype=torch.double, requires_grad=True)
+    expected = torch.nn.functional.max_pool2d(x, (1, 3), (1, stride), (0, 1))
+    y = max_of_three(x.detach(), stride)
     assert torch.equal(y, expected)
-    for z in (y, expected):
-        (z * torch.arange(z.numel(), dtype=z.dtype).view(z.shape).cos()).sum().backward()
-    torch.testing.assert_close(mine.grad, theirs.grad)
+    grad = torch.arange(y.numel(), dtype=y.dtype).view(y.shape).cos()
+    expected.backward(grad)
+    torch.testing.assert_close(max_of_three_backward(grad, x.detach(), y, stride), x.grad)
 
 
 def test_max_of_three_passes_each_gradient_on_once_at_ties():
-    x = torch.ones(1, 1, 1, 6, requires_grad=True)
-    MaxOfThree.apply(x, 1).sum().backward()
-    assert x.grad.sum() == 6
+    x = torch.ones(1, 1, 1, 6)
+    assert max_of_three_backward(torch.ones_like(x), x, max_of_three(x, 1), 1).sum() == 6

@@ -1,0 +1,99 @@
+"""How an operator is defined: once, under a name in torch's dispatcher.
+
+Each operator of this package is a name ``bharnet::NAME`` with
+
+- a *reference* of a few lines that reads as the equation, made of torch's operators and differentiated by
+  autograd. Inside :func:`plain_form` the operator is its reference;
+- a forward and a backward kernel for every device by torch's operators, in the module of the operator;
+- C++ kernels for CPUs (:mod:`.native`), called by these where they apply;
+- kernels for CUDA, which are registered by ``OPERATOR.register_kernel('cuda')``;
+- a fake kernel (shapes and types), a gradient, and a rule for autocast, so that ``torch.compile``, export and mixed
+  precision need no branch in a model.
+
+Parameters stay in their own type (float32 in mixed precision); kernels convert them as they read them, and
+return gradients in that type. Only the features follow autocast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+_plain = False
+_library = torch.library.Library('bharnet', 'FRAGMENT')
+
+
+@contextlib.contextmanager
+def plain_form() -> Iterator[None]:
+    """Within it, every operator is its reference. Gradients may be taken outside of it."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
+def is_plain() -> bool:
+    """Whether operators are their references now."""
+    return _plain
+
+
+def define(
+    kernel: Callable,
+    fake: Callable,
+    setup_context: Callable | None = None,
+    backward: Callable | None = None,
+    features: Sequence[str] = (),
+    autocast: Callable[[Tensor | None, str], Tensor | None] | None = None,
+) -> torch.library.CustomOpDef:
+    """Registers an operator ``bharnet::KERNEL``, named as the kernel is.
+
+    Args:
+        kernel (Callable): Forward for any device, by torch's operators. Its signature is the schema.
+        fake (Callable): Gives empty results of the right shapes and types.
+        setup_context (Callable, optional): Of the gradient, see :func:`torch.library.register_autograd`.
+        backward (Callable, optional): The gradient, which calls one further operator.
+        features (Sequence[str]): Arguments that autocast casts to its type where they are float32.
+        autocast (Callable, optional): Casts them instead, given one and the type of the device.
+    """
+    name = kernel.__name__.strip('_')
+    op = torch.library.custom_op(f'bharnet::{name}', kernel, mutates_args=())
+    op.register_fake(fake)
+    if backward is not None:
+        op.register_autograd(backward, setup_context=setup_context)
+    names = list(inspect.signature(kernel).parameters)
+    positions = {names.index(feature) for feature in features}
+    for device, key in (('cpu', 'AutocastCPU'), ('cuda', 'AutocastCUDA')) if features else ():
+        _library.impl(name, _autocast_rule(op, device, positions, autocast), key)
+    return op
+
+
+def _autocast_rule(
+    op: torch.library.CustomOpDef, device: str, positions: set[int], autocast: Callable | None
+) -> Callable:
+    def default(x: Tensor | None, device: str) -> Tensor | None:
+        return narrowed(x, torch.get_autocast_dtype(device))
+
+    cast_one = autocast or default
+
+    def rule(*args):
+        cast = [cast_one(a, device) if i in positions else a for i, a in enumerate(args)]
+        with torch.autocast(device, enabled=False):
+            return op(*cast)
+
+    return rule
+
+
+def narrowed(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Float32 features in autocast's type; others as they are."""
+    return x.to(dtype) if x is not None and x.dtype == torch.float32 else x
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type of sums over values of a type: at least float32."""
+    return torch.promote_types(dtype, torch.float32)
