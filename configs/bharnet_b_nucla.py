@@ -14,3 +14,4 @@ model = dict(
     cls_head=dict(num_classes=10, modalities=('body',)),
 )
 train_dataloader = dict(batch_size=16)
+auto_scale_lr = dict(base_batch_size=16)

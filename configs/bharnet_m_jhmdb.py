@@ -27,10 +27,16 @@ regions = dict(
 
 # 40 epochs were fixed by the time at hand, before a result was seen.
 max_epochs = 40
+warmup = min(3, max(max_epochs // 2, 1))
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
-    dict(_base_.param_scheduler[0], end=3),
-    dict(_base_.param_scheduler[1], T_max=max_epochs - 3, begin=3, end=max_epochs),
+    dict(_base_.param_scheduler[0], end=warmup),
+    dict(
+        _base_.param_scheduler[1],
+        T_max=max(max_epochs - warmup, 1),
+        begin=warmup,
+        end=max(max_epochs, warmup + 1),
+    ),
 ]
 
 train_dataloader = dict(

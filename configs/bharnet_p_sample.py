@@ -13,3 +13,4 @@ model = dict(
     cls_head=dict(num_classes=16, in_channels=64, attention=dict(num_frames=8)),
 )
 train_cfg = dict(val_interval=5)
+auto_scale_lr = dict(base_batch_size=30)

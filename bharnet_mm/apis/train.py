@@ -8,6 +8,7 @@ from ..engine.command_line import (
     add_hook,
     build_runner,
     read_config,
+    say_effective_batch,
     use_mixed_precision,
 )
 
@@ -59,4 +60,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         if getattr(args, name):
             randomness[name] = True
     add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=0.5 if cfg.get('resume') else 0.1))
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    say_effective_batch(runner)
+    runner.train()

@@ -3,16 +3,17 @@
 import argparse
 import os
 import os.path as osp
-from typing import Any
 
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from ..errors import ConfigError
+from .config_file import load_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='overrides of the config; dots go into nested dicts, lists are written "[a,b]"',
+        help='overrides of the config; dots go into nested dicts, lists are written "[a,b]"; what '
+        'the config derives from a value follows',
     )
     parser.add_argument(
         '--launcher',
@@ -38,35 +40,16 @@ def read_config(args: argparse.Namespace) -> Config:
     """Reads the config and applies launcher, overrides and work dir.
 
     The work dir is the command line's, else the config's, else
-    ``work_dirs/<name of the config file>``. An override of ``data_root`` moves every path of the
-    config that lies below its ``data_root``.
+    ``work_dirs/<name of the config file>``. See :func:`load_config` for the overrides.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        # A config file can only be read as a whole: what follows from data_root is in it already.
-        old, new = cfg.get('data_root'), args.cfg_options.get('data_root')
-        if old is not None and new is not None:
-            _move_paths(cfg._cfg_dict, str(old).rstrip('/'), str(new).rstrip('/'))
-        cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     return cfg
-
-
-def _move_paths(value: Any, old: str, new: str) -> Any:
-    """Containers in place, strings as a new one."""
-    if isinstance(value, str):
-        return new + value[len(old) :] if value.startswith(f'{old}/') else value
-    if isinstance(value, dict):
-        for key, item in value.items():
-            value[key] = _move_paths(item, old, new)
-    elif isinstance(value, (list, tuple)):
-        return type(value)(_move_paths(item, old, new) for item in value)
-    return value
 
 
 def use_mixed_precision(cfg: Config) -> None:
@@ -108,3 +91,32 @@ def build_runner(cfg: Config) -> Runner:
     """Builds the runner of the config in MMAction2's scope."""
     init_default_scope(cfg.get('default_scope') or 'mmaction')
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def say_effective_batch(runner: Runner) -> None:
+    """Warns where the batch over all processes is not the one that the learning rate is made for.
+
+    That one is ``auto_scale_lr.base_batch_size``; with ``auto_scale_lr.enable`` MMEngine scales the
+    rate, and nothing is said.
+    """
+    cfg, processes = runner.cfg, get_world_size()
+    base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    own = cfg.train_dataloader.get('batch_size')
+    if not base or not own or cfg.auto_scale_lr.get('enable'):
+        return
+    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    batch = own * processes * steps
+    if batch == base:
+        return
+    parts = f'{own} clips' + f' x {processes} processes' * (processes > 1)
+    parts += f' x {steps} accumulated steps' * (steps > 1)
+    share = base / (processes * steps)
+    keep = (
+        f'--cfg-options train_dataloader.batch_size={int(share)} keeps the batch of the recipe'
+        if share == int(share)
+        else f'no whole batch size gives {base} on {processes} processes'
+    )
+    runner.logger.warning(
+        f'The effective batch is {batch} ({parts}), and the learning rate is made for {base}. '
+        f'--auto-scale-lr scales the rate to the batch; {keep}.'
+    )

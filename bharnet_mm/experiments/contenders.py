@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from mmaction.structures import ActionDataSample
-from mmengine.config import Config
 from torch import Tensor
 
+from ..engine.config_file import load_config
 from ..layouts import SkeletonLayout, get_layout, unified_layout
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -26,9 +26,8 @@ def shipped(name: str, **overrides) -> dict:
         name: Of the config, such as ``'bharnet_p_ntu120'``.
         **overrides: Changes of the model, with ``__`` for each dot.
     """
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    cfg.merge_from_dict({'model.' + key.replace('__', '.'): v for key, v in overrides.items()})
-    return cfg.model.to_dict()
+    changes = {'model.' + key.replace('__', '.'): value for key, value in overrides.items()}
+    return load_config(CONFIGS / f'{name}.py', changes).model.to_dict()
 
 
 def expert(part: str) -> dict:

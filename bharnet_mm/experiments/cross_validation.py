@@ -30,6 +30,7 @@ import numpy as np
 from mmengine.config import Config, DictAction
 
 from ..datasets import ClipStore
+from ..engine.config_file import load_config
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
@@ -65,8 +66,7 @@ class Entry:
 
     def read(self) -> Config:
         """The config with the overrides."""
-        cfg = Config.fromfile(self.config)
-        cfg.merge_from_dict(self.cfg_options or {})
+        cfg = load_config(self.config, self.cfg_options)
         if self.feature is not None:
             set_feature(cfg, self.feature)
         return cfg

@@ -158,6 +158,12 @@ class StopAfterOneEpoch(Hook):
         runner.train_loop.stop_training = True
 
 
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_rate_is_made_for_the_batch(path):
+    cfg = Config.fromfile(path)
+    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
+
+
 def test_there_is_one_for_every_variant_and_data_set():
     names = {path.stem for path in CONFIGS}
     for data in ('sample', 'asl10', 'ntu60', 'ntu120'):

@@ -1,5 +1,7 @@
 import argparse
+import logging
 import os
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
@@ -9,6 +11,7 @@ from bharnet_mm.engine.command_line import (
     add_common_arguments,
     add_hook,
     read_config,
+    say_effective_batch,
     use_mixed_precision,
 )
 from bharnet_mm.errors import ConfigError
@@ -17,7 +20,7 @@ from bharnet_mm.errors import ConfigError
 @pytest.fixture
 def parse(tmp_path, monkeypatch):
     monkeypatch.delenv('LOCAL_RANK', raising=False)
-    (tmp_path / 'small.py').write_text('a = dict(b=1, c=[1, 2])\n')
+    (tmp_path / 'small.py').write_text('model = dict(b=1, c=[1, 2])\n')
     (tmp_path / 'placed.py').write_text('work_dir = "here"\n')
 
     def parse(name, *words):
@@ -36,25 +39,9 @@ def test_work_dir(parse):
 
 
 def test_overrides_and_launcher(parse):
-    cfg = parse('small.py', '--cfg-options', 'a.b=3', 'a.c=[4,5]', '--launcher', 'pytorch')
-    assert (cfg.a.b, cfg.a.c, cfg.launcher) == (3, [4, 5], 'pytorch')
-
-
-def test_data_root_moves_what_lies_below_it(parse, tmp_path):
-    (tmp_path / 'data.py').write_text(
-        'data_root = "data"\nstore = "data/ntu120"\n'
-        'loader = dict(pipeline=[dict(type="data", store="data/ntu120_rois"), dict(word="database")])\n'
-    )
-    cfg = parse('data.py', '--cfg-options', 'data_root=/elsewhere/', 'other=data/kept')
-    assert (cfg.data_root, cfg.store, cfg.other) == (
-        '/elsewhere/',
-        '/elsewhere/ntu120',
-        'data/kept',
-    )
-    first, second = cfg.loader.pipeline
-    assert first.type == 'data'
-    assert first.store == '/elsewhere/ntu120_rois' and second.word == 'database'
-    assert parse('data.py').loader.pipeline[0].store == 'data/ntu120_rois'
+    options = ('model.b=3', 'model.c=[4,5]')
+    cfg = parse('small.py', '--cfg-options', *options, '--launcher', 'pytorch')
+    assert (cfg.model.b, cfg.model.c, cfg.launcher) == (3, [4, 5], 'pytorch')
 
 
 @pytest.mark.parametrize('spelling', ['--local_rank', '--local-rank'])
@@ -91,6 +78,52 @@ def test_mixed_precision_on_gpu(monkeypatch):
 def test_mixed_precision_with_another_wrapper():
     with pytest.raises(ConfigError, match='ApexOptimWrapper.*Fix: drop --amp'):
         use_mixed_precision(wrapper_config(type='ApexOptimWrapper'))
+
+
+class Told(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
+@pytest.mark.parametrize(
+    'processes, batch, steps, said',
+    [
+        (1, 64, 1, []),
+        (8, 8, 1, []),
+        (2, 16, 2, []),
+        (
+            8,
+            64,
+            1,
+            ['is 512 (64 clips x 8 processes)', 'for 64', '--auto-scale-lr', 'size=8 keeps'],
+        ),
+        (1, 4, 1, ['is 4 (4 clips)', 'size=64 keeps']),
+        (3, 64, 1, ['is 192', 'no whole batch size']),
+    ],
+)
+def test_effective_batch_is_said(processes, batch, steps, said, monkeypatch):
+    monkeypatch.setattr('bharnet_mm.engine.command_line.get_world_size', lambda: processes)
+    cfg = Config(
+        dict(
+            train_dataloader=dict(batch_size=batch),
+            auto_scale_lr=dict(enable=False, base_batch_size=64),
+            optim_wrapper=dict(accumulative_counts=steps),
+        )
+    )
+    told = Told()
+    logger = logging.getLogger('effective_batch')
+    logger.addHandler(told)
+    say_effective_batch(SimpleNamespace(cfg=cfg, logger=logger))
+    assert len(told.said) == bool(said)
+    assert all(part in told.said[0] for part in said)
+    cfg.auto_scale_lr.enable = True
+    say_effective_batch(SimpleNamespace(cfg=cfg, logger=logger))
+    assert len(told.said) == bool(said)
+    logger.removeHandler(told)
 
 
 def test_hook_of_the_config_wins():

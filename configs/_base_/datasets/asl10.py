@@ -1,9 +1,9 @@
 # asl10: 10 ASL signs, 3 signers, MediaPipe Holistic; leave one signer out.
 #   python tools/data/holistic.py asl10.npz data/asl10
-# Another fold: --cfg-options split's values, see the README; the default tests on signer S1.
 _base_ = 'small_loaders.py'
 
 store = f'{_base_.data_root}/asl10'
+fold = 'S1'  # the signer to test on: S1, S2 or S3
 num_frames = 16  # every second one: clips have 30
 
 prepare = [
@@ -32,6 +32,6 @@ train_pipeline = [
 ]
 test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=1.0), *pack]
 
-train_dataloader = dict(dataset=dict(store=store, split='S1_train', pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(store=store, split='S1_test', pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(store=store, split=f'{fold}_train', pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(store=store, split=f'{fold}_test', pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -3,6 +3,7 @@
 _base_ = 'small_loaders.py'
 
 store = f'{_base_.data_root}/nucla'
+protocol = 'xview'  # or a view to test on: view1, view2, view3
 num_frames = 52
 
 prepare = [
@@ -23,6 +24,8 @@ train_pipeline = [
 ]
 test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
 
-train_dataloader = dict(dataset=dict(store=store, split='xview_train', pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(store=store, split='xview_test', pipeline=test_pipeline))
+train_dataloader = dict(
+    dataset=dict(store=store, split=f'{protocol}_train', pipeline=train_pipeline)
+)
+val_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test', pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -3,6 +3,7 @@
 _base_ = 'small_loaders.py'
 
 store = f'{_base_.data_root}/sample'
+protocol = 'xsub'
 num_frames = 32
 
 prepare = [
@@ -28,9 +29,9 @@ train_pipeline = [
 test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
 
 train_dataloader = dict(
-    batch_size=30, dataset=dict(store=store, split='xsub_train', pipeline=train_pipeline)
+    batch_size=30, dataset=dict(store=store, split=f'{protocol}_train', pipeline=train_pipeline)
 )
 val_dataloader = dict(
-    batch_size=60, dataset=dict(store=store, split='xsub_test', pipeline=test_pipeline)
+    batch_size=60, dataset=dict(store=store, split=f'{protocol}_test', pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader

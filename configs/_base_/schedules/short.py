@@ -1,5 +1,6 @@
-# For data sets of some hundred clips: one-cycle-like warm-up and cosine, by iteration.
+# For data sets of some hundred clips: a linear warm-up and a cosine, by iteration.
 max_epochs = 30
+warmup = min(2, max(max_epochs // 2, 1))  # epochs
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -9,13 +10,13 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, begin=0, end=2, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=warmup, convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR',
-        T_max=max_epochs - 2,
+        T_max=max(max_epochs - warmup, 1),
         eta_min=0,
-        begin=2,
-        end=max_epochs,
+        begin=warmup,
+        end=max(max_epochs, warmup + 1),
         convert_to_iter_based=True,
     ),
 ]
