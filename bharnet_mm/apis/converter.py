@@ -1,11 +1,12 @@
 """The command line that all converters share: ``python tools/data/<form>.py SOURCE OUT``."""
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..datasets.ingest import Converted, Report, convert
 from ..datasets.store import ClipStore, StoreWriter
 from ..datasets.store.format import LOCK_FILE, META_FILE
 from ..errors import BHaRNetError, ConfigError
+from ..io.atomic import remove_left_overs, swap_folders, undo_swap
+from ..io.lock import FolderLock
 
 
 def converter_parser(description: str, source: str, source_help: str) -> argparse.ArgumentParser:
@@ -54,31 +57,49 @@ def image_size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def open_store(args: argparse.Namespace, **store: Any) -> StoreWriter:
-    """Opens OUT for writing as ``--resume`` and ``--overwrite`` say.
+@contextlib.contextmanager
+def place_to_write(args: argparse.Namespace) -> Iterator[Path]:
+    """The folder to write the store in, as ``--resume`` and ``--overwrite`` say.
+
+    That is OUT, or with ``--overwrite`` a folder beside it that takes OUT's place when the block
+    ends without an exception and there are clips in it. Until then
+    the old store is whole, and locked against writers.
 
     Raises:
         ConfigError: OUT exists and neither was given, or it is not a clip store.
+        StoreError: Another writer is at work.
     """
-    out: Path = args.out
+    out = Path(os.path.abspath(args.out))
+    undo_swap(out)
+    remove_left_overs(out)
     present = out.exists() and (not out.is_dir() or any(out.iterdir()))
     if present and not (args.resume or args.overwrite):
         raise ConfigError(
-            str(out),
+            str(args.out),
             found='something there already',
             expected='a new folder',
             fix='give --resume to add what is missing, --overwrite to replace it, or another OUT',
         )
     if present and not _is_store(out):
         raise ConfigError(
-            str(out),
+            str(args.out),
             found='something that is not a clip store',
             expected='a clip store or a new folder',
             fix='give another OUT, or remove it yourself',
         )
-    if present and args.overwrite:
-        shutil.rmtree(out)
-    return StoreWriter(out, append=args.resume, **store)
+    if not (present and args.overwrite):
+        yield args.out
+        return
+    with FolderLock(out / LOCK_FILE):
+        beside = out.with_name(f'.{out.name}.building')
+        if beside.exists():  # of an overwriting that was killed, and nobody's: we hold the lock
+            shutil.rmtree(beside)
+        try:
+            yield beside
+            if len(ClipStore(beside)):
+                swap_folders(beside, out)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _is_store(folder: Path) -> bool:
@@ -86,7 +107,8 @@ def _is_store(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     return (folder / META_FILE).is_file() or all(
-        path.suffix == '.bin' or path.name == LOCK_FILE for path in folder.iterdir()
+        path.suffix == '.bin' or path.name in (LOCK_FILE, f'{META_FILE}.tmp')
+        for path in folder.iterdir()
     )
 
 
@@ -116,16 +138,20 @@ def run(
         int: Exit status: 1 where the store holds no clip afterwards.
     """
     later = callable(splits)
-    with open_store(args, splits=None if later else splits, **store) as writer:
-        if ids is not None and writer.clip_ids:
-            todo = [item for item in items if ids(item) not in writer.clip_ids]
-            report.skipped += len(items) - len(todo)
-            items = todo
-        items = prepare(items, writer) if prepare else items
-        convert(items, read, writer, report, workers=args.workers, strict=args.strict)
-    if later and (kept := ClipStore(args.out)):
-        with StoreWriter(args.out, splits=splits(kept), append=True):
-            pass
+    with place_to_write(args) as place:
+        first = None if later else splits
+        with StoreWriter(place, append=args.resume, splits=first, **store) as writer:
+            if ids is not None and writer.clip_ids:
+                todo = [item for item in items if ids(item) not in writer.clip_ids]
+                report.skipped += len(items) - len(todo)
+                items = todo
+            items = prepare(items, writer) if prepare else items
+            convert(items, read, writer, report, workers=args.workers, strict=args.strict)
+        if later and (kept := ClipStore(place)):
+            with StoreWriter(place, splits=splits(kept), append=True):
+                pass
+    if args.overwrite and not report.kept:
+        report.notes.append('nothing was kept, so a store that was there before is still there')
     return finish(args, report)
 
 

@@ -7,8 +7,9 @@ import io
 import os
 from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..io.atomic import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +57,7 @@ def save_page(path: str | os.PathLike, title: str, parts: Iterable[str]) -> None
         *parts,
         '</body></html>',
     ]
-    Path(path).write_text('\n'.join(page) + '\n', encoding='utf-8')
+    write_text(path, '\n'.join(page) + '\n')
 
 
 def table(names: list[str], rows: list[list[str]]) -> list[str]:

@@ -47,6 +47,7 @@ class BodyHandDataset(Dataset):
         min_score: A frame is visible where its score is above this.
         test_mode: Kept for MMAction2's configs; the pipeline alone decides what is random.
         repeat: How often the clips are gone through in one epoch.
+        check: Whether each clip's checksum is compared when it is first read.
 
     Raises:
         StoreError: No such store, damaged files, labels outside the classes, no clips.
@@ -63,6 +64,7 @@ class BodyHandDataset(Dataset):
         min_score: float = 0.0,
         test_mode: bool = False,
         repeat: int = 1,
+        check: bool = True,
     ) -> None:
         if nonfinite not in ('error', 'mask'):
             self._fail('nonfinite', nonfinite, "'error' or 'mask'")
@@ -70,7 +72,7 @@ class BodyHandDataset(Dataset):
             self._fail('min_score', min_score, 'a number in [0, 1)')
         if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
             self._fail('repeat', repeat, 'a whole number from 1')
-        self.store = store if isinstance(store, ClipStore) else ClipStore(store)
+        self.store = store if isinstance(store, ClipStore) else ClipStore(store, check)
         self.split = split
         self.nonfinite = nonfinite
         self.min_score = min_score

@@ -11,6 +11,9 @@ from ..errors import ClipError
 from ..layouts import SkeletonLayout, get_layout
 from .coordinates import UNITS, square
 
+#: Of visible joints; no skeleton in pixels, millimetres or metres comes near it, and its square is finite.
+MAX_COORDINATE = 1e6
+
 
 @dataclass
 class Clip:
@@ -252,7 +255,7 @@ class Clip:
                 place = ', '.join(str(i) for i in np.argwhere(bad)[0])
                 axes = 'person, frame' if name == 'body' else 'person, side, frame'
                 self._fail(
-                    f'NaN or infinity in {name} at ({axes}) = ({place}), '
+                    f'NaN or infinity in {name} (or a value beyond {MAX_COORDINATE:g}) at ({axes}) = ({place}), '
                     f'{int(bad.sum())} frames in all',
                     'finite coordinates in every visible frame',
                     'set the score of such frames to 0, as Clip.with_nonfinite_masked() does and '
@@ -266,7 +269,7 @@ def _nonfinite(values: np.ndarray, score: np.ndarray) -> np.ndarray:
     if not visible.any():
         return ~np.isfinite(score)
     with np.errstate(over='ignore'):  # too large for float32 is infinite in the store
-        finite = np.isfinite(np.asarray(values, np.float32))
+        finite = np.abs(np.asarray(values, np.float32)) <= MAX_COORDINATE  # False for NaN
     # Frame by frame only where something is wrong: a reduction over two short axes is slow.
     finite = True if finite.all() else finite.all(axis=(-2, -1))
     return (visible & np.logical_not(finite)) | ~np.isfinite(score)

@@ -7,7 +7,6 @@ on the number of workers. At most a few chunks per worker are under way, so memo
 with the number of items.
 """
 
-import json
 import os
 import sys
 import time
@@ -17,10 +16,12 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from ..errors import BHaRNetError, ClipError, SourceError
+from ..io.atomic import write_json
+from ..io.guard import name_of, reading
+from ..io.process import die_with
 from .clip import Clip
 from .store import StoreWriter
 
@@ -103,7 +104,7 @@ class Report:
             refused={reason: dict(names) for reason, names in self.refused.items()},
             notes=self.notes,
         )
-        Path(path).write_text(json.dumps(content, indent=1) + '\n')
+        write_json(path, content)
 
 
 def convert(
@@ -171,29 +172,41 @@ class _Guarded:
         return [self._one(item) for item in items]
 
     def _one(self, item: Any) -> Converted:
+        name = name_of(item)
         try:
-            return self.read(item)
+            with reading(name, 'a readable item', 'restore it or leave it out', but=(OSError,)):
+                return self.read(item)
         except BHaRNetError as error:
             if self.strict:
                 raise
-            name = str(item)
             return Converted(name, refused=[(name, 'ill-formed', str(error))])
         except OSError as error:
             if self.strict:
                 raise
-            name = str(item)
             return Converted(name, refused=[(name, 'cannot be read', str(error))])
 
 
-def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Converted]:
+def _items(items: Iterable) -> Iterator:
+    """The items; what an archive's content raises on the way is an error of ours."""
     items = iter(items)
+    while True:
+        with reading('source', 'a readable archive or list'):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
+
+
+def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Converted]:
+    items = _items(items)
     chunks = iter(lambda: list(islice(items, _CHUNK)), [])
     if workers <= 1:
         for chunk in chunks:
             yield from read(chunk)
         return
     try:
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=die_with, initargs=(os.getpid(),)) as pool:
             waiting: deque = deque()
             for chunk in chunks:
                 waiting.append(pool.submit(read, chunk))

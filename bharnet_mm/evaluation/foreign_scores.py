@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import io
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..datasets.sources.pyskl import annotation_id, load_annotations
-from ..datasets.sources.safe_pickle import RestrictedUnpickler, load_pickle
 from ..errors import ConfigError, SourceError
+from ..io.guard import reads
+from ..io.safe_pickle import RestrictedUnpickler, load_pickle
 from .scores import Scores, load_scores
 
 #: Under these names a data sample may keep the id of its clip.
 ID_KEYS = ('clip_id', 'frame_dir', 'filename', 'video_id')
 
 
+def _storage(data: Any) -> Any:
+    """A tensor's storage; torch's own function loads what it finds there as a full pickle."""
+    import torch
+
+    return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> np.ndarray:
+    """A pickled tensor as an array."""
+    import torch
+
+    if not isinstance(storage, torch.storage.TypedStorage):
+        raise ValueError('a tensor without a storage')
+    whole = torch.empty(0, dtype=storage.dtype).set_(storage).float().numpy()
+    shape, steps = tuple(size), tuple(stride)
+    if len(shape) != len(steps) or any(n < 0 for n in (offset, *shape, *steps)):
+        raise ValueError('a tensor of an impossible form')
+    last = offset + sum((n - 1) * step for n, step in zip(shape, steps, strict=True))
+    if math.prod(shape) > whole.size or (math.prod(shape) and last >= whole.size):
+        raise ValueError('a tensor that promises more than its storage has')
+    steps = tuple(step * whole.itemsize for step in steps)
+    return np.lib.stride_tricks.as_strided(whole[offset:], shape, steps).copy()
+
+
 class DumpUnpickler(RestrictedUnpickler):
-    """Builds torch tensors as well, which MMAction2's dumps hold."""
+    """Takes torch tensors as well, which MMAction2's dumps hold, as arrays."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        import torch
-
-        if (module, name) == ('torch._utils', '_rebuild_tensor_v2'):
-            return torch._utils._rebuild_tensor_v2
-        if (module, name) == ('torch.storage', '_load_from_bytes'):
-            # torch's own loads what it finds there as a full pickle.
-            return lambda data: torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
-        return super().find_class(module, name)
+    admitted: ClassVar[Mapping[tuple[str, str], Callable]] = {
+        **RestrictedUnpickler.admitted,
+        ('torch._utils', '_rebuild_tensor_v2'): _tensor,
+        ('torch.storage', '_load_from_bytes'): _storage,
+    }
 
 
+@reads('a score file of ours, MMAction2 or pyskl')
 def read_scores(
     path: str | os.PathLike,
     annotations: str | os.PathLike | None = None,

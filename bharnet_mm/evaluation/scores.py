@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, SourceError
+from ..io.arrays import load_npz
+from ..io.atomic import atomic_write
+from ..io.guard import reading
 
 _SUFFIX = '_logits'
 
@@ -109,15 +111,14 @@ def save_scores(
         classes=tuple(str(name) for name in classes),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.stem}.partial.npz')
-    np.savez_compressed(
-        partial,
-        clip_id=scores.clip_id,
-        label=scores.label,
-        classes=np.array(scores.classes, dtype=np.str_),
-        **{name + _SUFFIX: value for name, value in scores.logits.items()},
-    )
-    partial.replace(path)
+    with atomic_write(path, 'wb') as stream:
+        np.savez_compressed(
+            stream,
+            clip_id=scores.clip_id,
+            label=scores.label,
+            classes=np.array(scores.classes, dtype=np.str_),
+            **{name + _SUFFIX: value for name, value in scores.logits.items()},
+        )
     return scores
 
 
@@ -128,22 +129,18 @@ def load_scores(path: str | os.PathLike) -> Scores:
         SourceError: The file is not there, is no such file, or lacks an array.
     """
     fix = 'write it with tools/test.py --dump'
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        reason = 'no such file' if isinstance(error, FileNotFoundError) else f'{error}'
-        raise SourceError(f'{path}', reason, 'an npz file of scores', fix) from None
+    arrays = load_npz(path, 'an npz file of scores', fix)
     missing = {'clip_id', 'label', 'classes'} - set(arrays)
     if missing:
         raise SourceError(f'{path}', f'no array {sorted(missing)}', 'clip_id, label, classes', fix)
-    return Scores(
-        clip_id=arrays['clip_id'],
-        label=arrays['label'],
-        logits={
-            name.removesuffix(_SUFFIX): value
-            for name, value in arrays.items()
-            if name.endswith(_SUFFIX)
-        },
-        classes=tuple(arrays['classes'].tolist()),
-    )
+    with reading(path, 'an npz file of scores', fix):
+        return Scores(
+            clip_id=arrays['clip_id'],
+            label=arrays['label'],
+            logits={
+                name.removesuffix(_SUFFIX): value
+                for name, value in arrays.items()
+                if name.endswith(_SUFFIX)
+            },
+            classes=tuple(arrays['classes'].tolist()),
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,18 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file, whole or not at all, making its folder if needed."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as stream:
+        stream.write(text)
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes a JSON file, whole or not at all, making its folder if needed."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+
+
 def _open_temporary(target: Path, mode: str, options: dict) -> tuple[Path, IO[Any]]:
     while True:
         temporary = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.partial')
@@ -125,6 +139,44 @@ def remove_left_overs(folder: str | os.PathLike) -> list[Path]:
             path.unlink()
             removed.append(path)
     return removed
+
+
+def swap_folders(new: Path, old: Path) -> None:
+    """Puts the folder ``new`` in the place of ``old``, which then lies where ``new`` was.
+
+    One step where the system exchanges names (Linux, most file systems). Otherwise ``old`` is out
+    of the way for a moment under ``.NAME.replaced``; :func:`undo_swap` repairs a kill within it.
+    """
+    if not _exchange(new, old):
+        aside = _aside(old)
+        os.rename(old, aside)
+        os.rename(new, old)
+        os.rename(aside, new)
+    sync_folder(old.parent)
+
+
+def undo_swap(folder: Path) -> None:
+    """Puts a folder back that a killed ``swap_folders`` had moved out of the way."""
+    if not folder.exists() and _aside(folder).exists():
+        os.rename(_aside(folder), folder)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f'.{folder.name}.replaced')
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchanges two names by Linux's ``renameat2``; False where that cannot be done."""
+    if sys.platform != 'linux':
+        return False
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
 
 
 def write_error(path: str | os.PathLike, error: OSError) -> WriteError:

@@ -102,11 +102,16 @@ def _check(dtype: Any, shape: Any, data: Any) -> np.dtype:
     promised = math.prod(shape) * dtype.dtype.itemsize
     if promised != len(data):
         raise ValueError(f'an array that promises {promised} bytes and has {len(data)}')
-    if dtype.dtype.kind == 'U' and len(data):
-        codes = np.frombuffer(data, np.dtype('u4').newbyteorder(dtype.dtype.byteorder))
-        if codes.max() > 0x10FFFF:
-            raise ValueError('text that is not Unicode')
+    if dtype.dtype.kind == 'U':
+        check_text(data, dtype.dtype)
     return dtype.dtype
+
+
+def check_text(data: bytes | bytearray, dtype: np.dtype) -> None:
+    """Raises ValueError unless the bytes are Unicode code points in this byte order."""
+    codes = np.frombuffer(data, np.dtype('u4').newbyteorder(dtype.byteorder))
+    if codes.size and codes.max() > 0x10FFFF:
+        raise ValueError('text that is not Unicode')
 
 
 #: How NumPy 1 and 2 name what is replaced, and by what.

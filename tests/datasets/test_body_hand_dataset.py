@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from bharnet_mm.datasets import BodyHandDataset, ClipStore
+from bharnet_mm.datasets.store.format import ROW, checksum
 from bharnet_mm.errors import ClipError, ConfigError, StoreError
 from bharnet_mm.layouts import get_layout
 
@@ -145,11 +146,18 @@ def test_errors_keep_their_class_across_workers(write_store):
 
 
 def _poison(path, number):
-    """Puts a NaN behind the store's back into the first body coordinate of a clip."""
+    """Puts a NaN into the first body coordinate of a clip, as a writer without checks would."""
     offset = ClipStore(path).column('offset')[number] * 25 * 3 * 4
     with open(path / 'body.bin', 'r+b') as stream:
         stream.seek(int(offset))
         stream.write(np.float32(np.nan).tobytes())
+    store = ClipStore(path, check=False)
+    row = store._index[number].copy()
+    values = (int(row[key]) for key in ('offset', 'frame_offset', 'persons', 'frames'))
+    row['crc32'] = checksum(row, store._slices(*values).values())
+    with open(path / 'index.bin', 'r+b') as stream:
+        stream.seek(number * ROW.itemsize)
+        stream.write(row.tobytes())
 
 
 def test_nonfinite_is_an_error_or_masked_and_counted(write_store, caplog):

@@ -75,7 +75,7 @@ class StoreCollection(Collection):
 
     def __init__(self, path: str | os.PathLike) -> None:
         super().__init__(path)
-        self.store = store = ClipStore(path)
+        self.store = store = ClipStore(path, check=False)  # intact() checks
         self.name, self.classes, self.labels = store.name, store.classes, store.labels
         self.body_layout = store.body_layout
         self.hand_layout = store.hand_layout if store.has_hands else None
@@ -103,7 +103,7 @@ class StoreCollection(Collection):
     def release(self) -> None:
         # Pages read through a mapping count as the process's own until it is unmapped.
         units = self.store.units
-        self.store = ClipStore(self.path)
+        self.store = ClipStore(self.path, check=False)
         self.store.units = units  # found once
 
     def column(self, field: str) -> np.ndarray:

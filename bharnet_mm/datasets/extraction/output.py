@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import ConfigError, StoreError
+from ...io.atomic import write_json
 from ..ingest import Report
 from ..store import ClipStore, StoreWriter
 from .estimators import estimator_class
@@ -60,7 +60,7 @@ def check_settings(target: Path, settings: Settings) -> None:
             'give another OUT',
         )
     target.mkdir(parents=True, exist_ok=True)
-    _write_json(file, mine)
+    write_json(file, mine)
 
 
 def open_writer(
@@ -196,12 +196,6 @@ def _check_complete(out: Path, plan: Plan, accounted: set[str]) -> None:
 
 def write_refused(target: Path, report: Report) -> None:
     """``refused.json``: reason to name to detail."""
-    _write_json(
+    write_json(
         target / REFUSED_FILE, {r: dict(sorted(v)) for r, v in sorted(report.refused.items())}
     )
-
-
-def _write_json(file: Path, content: Any) -> None:
-    draft = file.with_suffix('.tmp')
-    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    draft.replace(file)

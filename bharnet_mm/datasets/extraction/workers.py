@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from ...errors import BHaRNetError
+from ...io.process import die_with
 
 _AHEAD = 4  # finished results per worker that may wait for an earlier one
 _START_SECONDS = 300.0  # for imports and models, on a busy machine
@@ -152,7 +153,9 @@ class _Member:
         self.started = False
         self.heard = time.monotonic()
         self.pipe, other = pool.context.Pipe()
-        self.process = pool.context.Process(target=_work, args=(other, pool.build), daemon=True)
+        self.process = pool.context.Process(
+            target=_work, args=(other, pool.build, os.getpid()), daemon=True
+        )
         # One process a core: threads of the libraries would only get in each other's way.
         before = os.environ.get('OMP_NUM_THREADS')
         os.environ['OMP_NUM_THREADS'] = '1'
@@ -171,7 +174,8 @@ class _Member:
         self.pipe.close()
 
 
-def _work(pipe: Any, build: Callable) -> None:
+def _work(pipe: Any, build: Callable, parent: int) -> None:
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
     cv2.setNumThreads(1)
     try:

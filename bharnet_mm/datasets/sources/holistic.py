@@ -11,7 +11,6 @@ names - a folder ``<label>/<clip>/<frame>.npy`` with one vector a file, as many 
 
 import os
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError
+from ...io.arrays import load_npy, load_npz, names_in_npz
+from ...io.guard import reads
 from ...layouts import get_layout
 from ..clip import Clip
 from ..ingest import Converted, Report
@@ -91,6 +92,7 @@ def split_vectors(vectors: np.ndarray, where: str) -> dict[str, np.ndarray]:
     }
 
 
+@reads('a source as docs/data.md describes it')
 def read_clip(item: HolisticClip) -> Converted:
     """Reads one clip: the reader for ``convert``."""
     if isinstance(item.vectors, str):
@@ -119,7 +121,8 @@ def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
     files = {}
     for path in folder.glob('*.npy'):
         number = path.stem
-        if not number.isascii() or not number.isdigit() or int(number) in files:
+        digits = number.isascii() and number.isdigit() and len(number) < 10
+        if not digits or int(number) in files:
             raise SourceError(
                 str(path),
                 found='a name that is not a frame number, or one that is taken already',
@@ -129,7 +132,9 @@ def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
         files[int(number)] = path
     numbers = sorted(files)
     first = numbers[0] if numbers and numbers[0] <= 1 else 0
-    absent = sorted(set(range(first, numbers[-1] + 1)) - set(numbers)) if numbers else []
+    # Of at most so many numbers, the first gap comes early: no list of all up to the last is made.
+    expected = range(first, first + len(numbers))
+    absent = [n for n in expected if n not in files] if numbers else []
     if not numbers or absent:
         raise SourceError(
             str(folder),
@@ -150,15 +155,12 @@ def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
 
 
 def _read_vector(path: Path) -> np.ndarray:
-    try:
-        vector = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SourceError(
-            str(path),
-            found=f'no plain array ({error})',
-            expected=f'a .npy file of {WIDTHS[0]} or {WIDTHS[1]} numbers',
-            fix='save the vector with numpy.save, without pickled objects',
-        ) from None
+    vector = load_npy(
+        path,
+        f'a .npy file of {WIDTHS[0]} or {WIDTHS[1]} numbers',
+        'save the vector with numpy.save, without pickled objects',
+        2**20,
+    )
     if vector.shape not in [(width,) for width in WIDTHS] or vector.dtype.kind != 'f':
         raise SourceError(
             str(path),
@@ -169,6 +171,7 @@ def _read_vector(path: Path) -> np.ndarray:
     return vector
 
 
+@reads('a source as docs/data.md describes it')
 def list_npz(
     path: str | os.PathLike, report: Report, subject_from: str | None = None
 ) -> tuple[list[HolisticClip], list[str]]:
@@ -221,22 +224,18 @@ def list_npz(
 
 def _load_npz(where: str) -> tuple[dict[str, np.ndarray], list[str]]:
     """Arrays by our names, and the names in the file."""
-    try:
-        with np.load(where, allow_pickle=False) as content:
-            keys = list(content.keys())
-            arrays = {}
-            for key, aliases in KEYS.items():
-                found = [alias for alias in aliases if alias in keys]
-                if found:
-                    arrays[key] = content[found[0]]
-            return arrays, keys
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise SourceError(
-            where,
-            found=f'no .npz of plain arrays ({error})',
-            expected='an .npz saved by numpy without pickled objects',
-            fix='save clips of one length as one array, or use the folder form',
-        ) from None
+    told = (
+        'an .npz saved by numpy without pickled objects',
+        'save clips of one length as one array, or use the folder form',
+    )
+    keys = names_in_npz(where, *told)
+    chosen = {}
+    for key, aliases in KEYS.items():
+        found = [alias for alias in aliases if alias in keys]
+        if found:
+            chosen[key] = found[0]
+    content = load_npz(where, *told, only=set(chosen.values()))
+    return {key: content[name] for key, name in chosen.items()}, keys
 
 
 def _labels(label: np.ndarray, names: np.ndarray | None, where: str) -> tuple[list[int], list[str]]:
@@ -264,6 +263,7 @@ def _labels(label: np.ndarray, names: np.ndarray | None, where: str) -> tuple[li
     return label.tolist(), [str(name) for name in names]
 
 
+@reads('a source as docs/data.md describes it')
 def list_tree(
     folder: str | os.PathLike, report: Report, subject_from: str | None = None
 ) -> tuple[list[HolisticClip], list[str]]:

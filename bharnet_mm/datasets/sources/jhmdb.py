@@ -8,11 +8,13 @@ import zlib
 from pathlib import Path
 
 from ...errors import SourceError
+from ...io.guard import reads
 
 _FILE = re.compile(r'(.+)_test_split([123])\.txt')
 _SIDES = {'1': 'train', '2': 'test', 'train': 'train', 'test': 'test'}
 
 
+@reads('a source as docs/data.md describes it')
 def read_splits(path: Path) -> dict[str, list[str]]:
     """The three official splits as lists of clip ids, `<class>/<video without .avi>`.
 

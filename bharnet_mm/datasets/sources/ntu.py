@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError
+from ...io.guard import reads
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..protocols import ntu_fields
@@ -207,6 +208,7 @@ def clip_id_of(path: str) -> str:
     return Path(path).stem
 
 
+@reads('a source as docs/data.md describes it')
 def read_skeleton_file(path: str) -> Converted:
     """Reads one ``.skeleton`` file: the reader for :func:`convert`."""
     clip_id = clip_id_of(path)
@@ -224,6 +226,7 @@ def read_skeleton_file(path: str) -> Converted:
     return converted
 
 
+@reads('a source as docs/data.md describes it')
 def read_missing_list(path: str | os.PathLike) -> set[str]:
     """Clip ids of a list of samples with missing skeletons, as the authors publish it (prose lines
     are passed over).

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError
+from ...io.guard import reads
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..protocols import nucla_fields
@@ -36,6 +37,7 @@ _FRAME_FILE = re.compile(r'frame_(\d+)_.*skeletons?\.txt')
 _FIX = 'unpack or download it again'
 
 
+@reads('a source as docs/data.md describes it')
 def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[str, str]], str]:
     """Finds the clips of either form.
 
@@ -124,6 +126,7 @@ def open_json(
         raise _archive_error(source, error) from None
 
 
+@reads('a source as docs/data.md describes it')
 def read_json(item: tuple[str, bytes | str]) -> Converted:
     """Reads one JSON clip, given as (clip id, content or path): the reader for :func:`convert`."""
     clip_id, content = item
@@ -159,6 +162,7 @@ def read_json(item: tuple[str, bytes | str]) -> Converted:
     return _converted(clip_id, skeletons, score, np.arange(len(skeletons)), Counter())
 
 
+@reads('a source as docs/data.md describes it')
 def read_text(item: tuple[str, str]) -> Converted:
     """Reads one clip of the original text files, given as (clip id, folder)."""
     clip_id, folder = item

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError
+from ...io.guard import reads
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..store import ClipStore, StoreWriter
@@ -46,6 +47,7 @@ class Recording:
         return Path(self.skeletons).stem
 
 
+@reads('a source as docs/data.md describes it')
 def list_recordings(
     skeletons: str | os.PathLike, labels: str | os.PathLike, report: Report
 ) -> list[Recording]:
@@ -167,6 +169,7 @@ def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
     return instances
 
 
+@reads('a source as docs/data.md describes it')
 def read_recording(recording: Recording) -> Converted:
     """Cuts one recording into its instances: the reader for :func:`convert`."""
     converted = Converted(str(recording))

@@ -4,7 +4,7 @@ The form: ``dict(split={name: [frame_dir, ...]}, annotations=[dict, ...])`` or o
 annotation with ``frame_dir`` (or ``filename``), ``label``, ``total_frames``, ``keypoint`` (M, T, V,
 C), perhaps ``keypoint_score`` (M, T, V), ``img_shape`` and ``original_shape`` (height, width).
 
-A pickle can run any code, so they are read by :mod:`safe_pickle`.
+A pickle can run any code, so they are read by :mod:`bharnet_mm.io.safe_pickle`.
 """
 
 import os
@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError, SourceError
+from ...io.atomic import atomic_write
+from ...io.guard import reading, reads
+from ...io.safe_pickle import load_pickle
 from ...layouts import LAYOUTS, SkeletonLayout, get_layout
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
@@ -25,12 +28,12 @@ from ..protocols import NTU_CLASSES, ntu_fields, nucla_fields
 from ..store import ClipStore
 from .coco_wholebody import NUM_KEYPOINTS as NUM_WHOLEBODY
 from .coco_wholebody import split_wholebody
-from .safe_pickle import load_pickle
 
 #: Number of joints to layout; anything else needs a layout by name.
 LAYOUT_BY_JOINTS = {17: 'coco', 20: 'kinect_v1', 25: 'kinect_v2', 33: 'mediapipe_pose'}
 
 
+@reads('annotations as MMAction2 and pyskl write them')
 def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, list[str]]]:
     """Loads a pickle safely; returns its annotations and splits (empty where it has none).
 
@@ -55,6 +58,10 @@ def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, lis
             fix="save it in the form of MMAction2's PoseDataset",
         )
     return data, {str(name): [str(i) for i in ids] for name, ids in splits.items()}
+
+
+#: More classes than any data set of actions has.
+MAX_CLASSES = 100_000
 
 
 def annotation_id(annotation: dict) -> str:
@@ -124,15 +131,13 @@ def class_names(annotations: list[dict], path: str | os.PathLike | None = None) 
     Raises:
         SourceError: A label is no number, or beyond the names of the file.
     """
-    try:
+    told = 'a class number from 0 in each', 'number the classes'
+    with reading('annotations', *told):
         highest = max(int(a['label']) for a in annotations if a.get('label') is not None)
-    except (TypeError, ValueError) as error:
+    if highest >= MAX_CLASSES:  # all numbers up to it would become names
         raise SourceError(
-            'annotations',
-            found=f'labels that are not numbers ({error})',
-            expected='a class number from 0 in each',
-            fix='number the classes',
-        ) from None
+            'annotations', f'the label {highest}', f'less than {MAX_CLASSES}', told[1]
+        )
     if path is not None:
         names = [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
         if highest >= len(names):
@@ -361,10 +366,8 @@ def export_annotations(
         stock = re.sub(r'(^|_)test$', r'\1val', name)
         if stock not in store.meta['splits']:
             splits[stock] = splits[name]
-    draft = Path(f'{path}.tmp')
-    with open(draft, 'wb') as stream:
+    with atomic_write(path, 'wb') as stream:
         pickle.dump(dict(split=splits, annotations=annotations), stream, protocol=4)
-    os.replace(draft, path)
 
 
 def _in_pixels(clip: Clip) -> Clip:

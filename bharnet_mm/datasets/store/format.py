@@ -20,6 +20,8 @@ VERSION = 1
 META_FILE = 'store.json'
 INDEX_FILE = 'index.bin'
 LOCK_FILE = 'writer.lock'
+MAX_CHANNELS = 64
+FIX = 'restore the folder from a copy, or convert the store again'
 
 TEXT_FIELDS = ('subject', 'camera', 'setup', 'source')
 ROW = np.dtype(
@@ -130,7 +132,7 @@ def read_meta(path: Path) -> dict[str, Any]:
         )
     try:
         meta = json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f'{file}',
             f'damaged JSON ({error})',
@@ -148,6 +150,7 @@ def read_meta(path: Path) -> dict[str, Any]:
             f'format {FORMAT!r} with {sorted(keys)}',
             'convert the store again',
         )
+    _check_types(file, meta)
     if meta['version'] != VERSION:
         raise StoreError(
             f'{file}',
@@ -156,6 +159,31 @@ def read_meta(path: Path) -> dict[str, Any]:
             'convert the data again with this version, or install the version that wrote it',
         )
     return meta
+
+
+def _check_types(file: Path, meta: dict[str, Any]) -> None:
+    classes, splits, channels = meta['classes'], meta['splits'], meta['channels']
+    right = {
+        'name': isinstance(meta['name'], str),
+        'classes': isinstance(classes, list) and all(isinstance(name, str) for name in classes),
+        'splits': isinstance(splits, dict) and all(isinstance(r, dict) for r in splits.values()),
+        'pixels': isinstance(meta['pixels'], bool),
+        'channels': isinstance(channels, dict)
+        and all(
+            isinstance(channels.get(part), list)
+            and 0 < len(channels[part]) <= MAX_CHANNELS
+            and all(isinstance(name, str) for name in channels[part])
+            for part in ('body', 'hand')
+        ),
+    }
+    wrong = [key for key, value in right.items() if not value]
+    if wrong:
+        raise StoreError(
+            f'{file}',
+            f'a damaged description, {wrong[0]} = {repr(meta[wrong[0]])[:80]}',
+            'the type that a store description has there',
+            FIX,
+        )
 
 
 def read_layouts(meta: dict[str, Any]) -> tuple[tuple[SkeletonLayout, SkeletonLayout | None], dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError, StoreError
+from ...io.guard import reading
 from ...layouts import get_layout
 from ..clip import Clip, empty_hands
 from ..coordinates import infer_units
 from .format import (
+    FIX,
     INDEX_FILE,
+    META_FILE,
     ROW,
     TEXT_FIELDS,
     array_formats,
@@ -38,6 +42,8 @@ class ClipStore:
 
     Args:
         path: The folder of the store.
+        check: Whether each clip's checksum is compared the first time that this process, or one
+            that it was forked with, reads the clip.
 
     Raises:
         StoreError: No store there, damaged or truncated files, a newer format.
@@ -53,8 +59,12 @@ class ClipStore:
         splits: Split name to rule.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, check: bool = True) -> None:
+        self.path, self.check = Path(path), check
+        with reading(self.path / META_FILE, 'the description of a clip store', FIX, StoreError):
+            self._open()
+
+    def _open(self) -> None:
         self.meta = read_meta(self.path)
         layouts, self.channels = read_layouts(self.meta)
         self.body_layout, hand = layouts
@@ -70,9 +80,11 @@ class ClipStore:
         for name, item in self._formats.items():
             flat = map_file(self.path / f'{name}.bin', sizes[f'{name}.bin']).view(item.dtype)
             self._arrays[name] = flat.reshape(-1, *item.row)
+        # Anonymous shared memory: what one data-loader worker has checked, its siblings need not.
+        self._checked = np.frombuffer(mmap.mmap(-1, max(1, len(self._index))), bool)
 
     def __reduce__(self):
-        return type(self), (self.path,)
+        return type(self), (self.path, self.check)
 
     def __repr__(self) -> str:
         hand = self.hand_layout.name if self.has_hands else None
@@ -116,11 +128,15 @@ class ClipStore:
         persons, frames = values['persons'], values['frames']
         try:
             arrays = self._slices(values['offset'], values['frame_offset'], persons, frames)
+            if self.check and not self._checked[i]:
+                if checksum(self._index[i], arrays.values()) != values['crc32']:
+                    raise ValueError('a checksum that is not that of the data')
+                self._checked[i] = True
             texts = {name: values[name].decode() for name in ('clip_id', *TEXT_FIELDS, 'video')}
         except ValueError as error:
             raise StoreError(
                 f'{self.path}, clip {i} ({values["clip_id"]!r})',
-                f'an index row that does not fit the data ({error})',
+                f'damaged data or a damaged index row ({error})',
                 'an undamaged index',
                 'run verify() on the store and convert it again, or restore the folder from a copy',
             ) from None
@@ -157,7 +173,8 @@ class ClipStore:
     @property
     def clip_ids(self) -> np.ndarray:
         """Clip ids, (n,) of str. Decoded at each call, so that nothing per clip is kept."""
-        return np.char.decode(np.ascontiguousarray(self._index['clip_id']), 'utf-8')
+        with reading(self.path / INDEX_FILE, 'clip ids in UTF-8', FIX, StoreError):
+            return np.char.decode(np.ascontiguousarray(self._index['clip_id']), 'utf-8')
 
     def column(self, field: str) -> np.ndarray:
         """A field of the index for all clips, (n,); texts are UTF-8 bytes. A read-only view."""
@@ -178,7 +195,9 @@ class ClipStore:
         """
         rows = np.flatnonzero(self._index['clip_id'] == clip_id.encode('utf-8', 'surrogatepass'))
         if not rows.size:
-            some = [str(name) for name in np.char.decode(self._index['clip_id'][:3], 'utf-8')]
+            some = [
+                str(name) for name in np.char.decode(self._index['clip_id'][:3], 'utf-8', 'replace')
+            ]
             raise StoreError(
                 f'{self.path}',
                 f'no clip {clip_id!r}',

@@ -12,7 +12,9 @@ it is cut off at the next opening.
 
 from __future__ import annotations
 
+import io
 import json
+import mmap
 import os
 import zlib
 from pathlib import Path
@@ -20,11 +22,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ...errors import BHaRNetError, ConfigError, SourceError, StoreError
+from ...io.guard import reading
 from ..regions import RegionGrid
-from .format import INDEX_FILE, LOCK_FILE, map_file
-from .writer import _lock
+from .append_only import AppendOnlyFolder
+from .format import FIX, INDEX_FILE, map_file
 
 FORMAT = 'bharnet_mm.region_store'
 VERSION = 1
@@ -51,6 +55,7 @@ class RegionStore:
 
     Args:
         path: The folder.
+        check: Whether each clip's checksum is compared the first time that it is read.
 
     Raises:
         StoreError: No region store, or damaged files.
@@ -59,8 +64,12 @@ class RegionStore:
         grid: The ``RegionGrid`` of all its pictures.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, check: bool = True) -> None:
+        self.path, self.check = Path(path), check
+        with reading(self.path / META_FILE, 'the description of a region store', FIX, StoreError):
+            self._open()
+
+    def _open(self) -> None:
         self.meta = _read_meta(self.path)
         self.grid = RegionGrid(**self.meta['grid'])
         kind = row_type(self.grid)
@@ -70,9 +79,10 @@ class RegionStore:
         ids = np.ascontiguousarray(self._index['clip_id'])
         self._order = np.argsort(ids, kind='stable')
         self._sorted = ids[self._order]
+        self._checked = np.frombuffer(mmap.mmap(-1, max(1, len(ids))), bool)
 
     def __reduce__(self):
-        return type(self), (self.path,)
+        return type(self), (self.path, self.check)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({str(self.path)!r}, num_clips={len(self)}, {self.grid})'
@@ -83,7 +93,8 @@ class RegionStore:
     @property
     def clip_ids(self) -> list[str]:
         """Clip ids in the order of the store."""
-        return [raw.decode() for raw in self._index['clip_id'].tolist()]
+        with reading(self.path / INDEX_FILE, 'clip ids in UTF-8', FIX, StoreError):
+            return [raw.decode() for raw in self._index['clip_id'].tolist()]
 
     def check_grid(self, grid: RegionGrid) -> None:
         """Raises ConfigError unless the pictures are of this kind."""
@@ -111,34 +122,44 @@ class RegionStore:
             SourceError: The clip is not there (extraction refused it, or has not come to it).
             StoreError: Its picture is damaged.
         """
-        row = self._find(clip_id)
-        size = row['size'].astype(np.int64)
-        if not size[offset]:
-            return self.grid.empty()
-        begin = int(row['offset']) + int(size[:offset].sum())
-        data = self._data[begin : begin + int(size[offset])]
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) == size[offset] else None
-        if image is None or image.shape[:2] != self.grid.shape:
-            raise StoreError(
-                f'{self.path}, clip {clip_id!r}',
-                'a damaged picture',
-                'a JPEG of the size of a grid',
-                'extract the regions again into a new folder',
-            )
+        number = self._find(clip_id)
+        row = self._index[number]
+        where = f'{self.path}, clip {clip_id!r}'
+        with reading(where, 'JPEG pictures of the size of a grid', FIX, StoreError):
+            data = self._pictures(row)
+            if self.check and not self._checked[number]:
+                if _checksum(row, data) != row['crc32']:
+                    raise ValueError('a damaged picture or index row: its checksum is another')
+                self._checked[number] = True
+            size = row['size'].astype(np.int64)
+            if not size[offset]:
+                return self.grid.empty()
+            begin = int(size[:offset].sum())
+            image = _decode(data[begin : begin + int(size[offset])], self.grid.shape)
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
         return np.ascontiguousarray(rgb), row['mask'][offset].copy()
+
+    def _pictures(self, row: np.void) -> np.ndarray:
+        """All JPEG bytes of a clip."""
+        begin, size = int(row['offset']), row['size'].astype(np.int64)
+        end = begin + int(size.sum())
+        if begin < 0 or (size < 0).any() or end > len(self._data):
+            raise ValueError('an index row that points outside the data')
+        return self._data[begin:end]
 
     def verify(self) -> list[str]:
         """Ids of the clips whose row or pictures fail their checksum; empty if all is well."""
         damaged = []
         for row in self._index:
-            begin = int(row['offset'])
-            data = self._data[begin : begin + int(row['size'].sum())]
-            if _checksum(row, data) != row['crc32']:
+            try:
+                good = _checksum(row, self._pictures(row)) == row['crc32']
+            except ValueError:
+                good = False
+            if not good:
                 damaged.append(row['clip_id'].decode('utf-8', 'replace'))
         return damaged
 
-    def _find(self, clip_id: str) -> np.void:
+    def _find(self, clip_id: str) -> int:
         raw = np.bytes_(clip_id.encode())
         place = int(np.searchsorted(self._sorted, raw))
         if place == len(self._sorted) or self._sorted[place] != raw:
@@ -148,7 +169,7 @@ class RegionStore:
                 f'one of its {len(self)} clips',
                 "see refused.json there, continue the extraction, or set missing='mask'",
             )
-        return self._index[self._order[place]]
+        return int(self._order[place])
 
 
 class RegionWriter:
@@ -165,9 +186,7 @@ class RegionWriter:
 
     def __init__(self, path: str | os.PathLike, grid: RegionGrid, quality: int = 90) -> None:
         self.path, self.grid = Path(path), grid
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.path / LOCK_FILE)
-        self._files: dict[str, Any] = {}
+        self._folder = AppendOnlyFolder(self.path, META_FILE)
         try:
             self._open(quality)
         except BaseException:
@@ -191,11 +210,7 @@ class RegionWriter:
             self.meta, self.clip_ids = store.meta, set(store.clip_ids)
         row = row_type(self.grid).itemsize
         sizes = {INDEX_FILE: self.meta['num_clips'] * row, DATA_FILE: self.meta['num_bytes']}
-        for name, size in sizes.items():
-            stream = open(self.path / name, 'r+b' if self.clip_ids else 'w+b', buffering=1 << 20)
-            self._files[name] = stream
-            stream.truncate(size)
-            stream.seek(size)
+        self._folder.open(sizes)
 
     def __enter__(self) -> RegionWriter:
         return self
@@ -228,32 +243,18 @@ class RegionWriter:
         row['size'], row['mask'] = [len(picture) for picture in pictures], masks
         data = b''.join(pictures)
         row['crc32'] = _checksum(row, np.frombuffer(data, np.uint8))
-        self._files[DATA_FILE].write(data)
-        self._files[INDEX_FILE].write(row.tobytes())
+        self._folder.append({DATA_FILE: data, INDEX_FILE: row.tobytes()})
         self.clip_ids.add(clip_id)
         self.meta['num_clips'] += 1
         self.meta['num_bytes'] += len(data)
 
     def commit(self) -> None:
         """Makes all added clips visible, atomically and durably."""
-        for stream in self._files.values():
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft = self.path / f'{META_FILE}.tmp'
-        with open(draft, 'w', encoding='utf-8') as stream:
-            json.dump(self.meta, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, self.path / META_FILE)
+        self._folder.commit(self.meta)
 
     def close(self) -> None:
         """Closes the files; what was added since the last commit is lost."""
-        for stream in self._files.values():
-            stream.close()
-        self._files = {}
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._folder.close()
 
 
 def encode(rgb: np.ndarray, quality: int) -> bytes:
@@ -262,6 +263,17 @@ def encode(rgb: np.ndarray, quality: int) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return cv2.imencode('.jpg', image, options)[1].tobytes()
+
+
+def _decode(data: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A picture, (H, W, 3) BGR; its header is looked at before anything is made for its size."""
+    with Image.open(io.BytesIO(data), formats=('JPEG',)) as header:
+        if header.size[::-1] != shape:
+            raise ValueError(f'a picture of {header.size[1]} x {header.size[0]}')
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None or image.shape[:2] != shape:
+        raise ValueError('a damaged picture')
+    return image
 
 
 def _checksum(row: np.ndarray, data: np.ndarray) -> int:

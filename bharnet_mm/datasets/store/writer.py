@@ -13,10 +13,10 @@ import numpy as np
 from ...errors import ConfigError, StoreError
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
+from .append_only import AppendOnlyFolder
 from .format import (
     FORMAT,
     INDEX_FILE,
-    LOCK_FILE,
     META_FILE,
     VERSION,
     array_formats,
@@ -87,12 +87,11 @@ class StoreWriter:
             given['hand_layout'] = None
         elif hand_layout is not self._UNSET:
             given['hand_layout'] = get_layout(hand_layout).to_dict()
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.path / LOCK_FILE)
+        self._folder = AppendOnlyFolder(self.path, META_FILE)
         try:
             self._open(given, dict(splits or {}), append)
         except BaseException:
-            self._release()
+            self.close()
             raise
 
     def _open(self, given: dict[str, Any], splits: dict[str, Mapping], append: bool) -> None:
@@ -113,13 +112,7 @@ class StoreWriter:
             self.body_layout, self.hand_layout, channels, self.meta['pixels']
         )
         self.clip_ids: set[str] = set(ClipStore(self.path).clip_ids.tolist()) if exists else set()
-        self._files = {}
-        for file, size in expected_bytes(self.meta, self._formats).items():
-            stream = open(self.path / file, 'r+b' if exists else 'w+b', buffering=1 << 20)
-            stream.truncate(size)
-            stream.seek(size)
-            self._files[file] = stream
-        self._failed = False
+        self._folder.open(expected_bytes(self.meta, self._formats))
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -140,7 +133,7 @@ class StoreWriter:
             ClipError: The content of the clip is wrong.
             StoreError: The id is already in the store, or the disk refused the data.
         """
-        self._check_open()
+        self._folder.check_open()
         clip.validate(self.body_layout, self.hand_layout, len(self.meta['classes']))
         if clip.clip_id in self.clip_ids:
             raise StoreError(
@@ -153,18 +146,8 @@ class StoreWriter:
         arrays = self._pack(clip)
         row = make_row(clip, self.meta['person_frames'], self.meta['frames'])
         row['crc32'] = checksum(row, arrays.values())
-        try:
-            for name, array in arrays.items():
-                self._files[f'{name}.bin'].write(array.tobytes())
-            self._files[INDEX_FILE].write(row.tobytes())
-        except OSError as error:
-            self._failed = True
-            raise StoreError(
-                f'{self.path}',
-                f'a disk that refused the data ({error})',
-                'room for the clip',
-                'free disk space and continue with append=True',
-            ) from error
+        parts = {f'{name}.bin': array.reshape(-1).data for name, array in arrays.items()}
+        self._folder.append(parts | {INDEX_FILE: row.tobytes()})
         self.clip_ids.add(clip.clip_id)
         self.meta['num_clips'] += 1
         self.meta['person_frames'] += clip.num_persons * clip.num_frames
@@ -212,73 +195,11 @@ class StoreWriter:
 
     def commit(self) -> None:
         """Make all added clips visible, atomically and durably."""
-        self._check_open()
-        for stream in self._files.values():
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft = self.path / f'{META_FILE}.tmp'
-        with open(draft, 'w', encoding='utf-8') as stream:
-            json.dump(self.meta, stream, ensure_ascii=False, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, self.path / META_FILE)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        self._folder.commit(self.meta)
 
     def close(self) -> None:
-        """Close the files; clips added since the last commit are lost."""
-        for stream in self._files.values():
-            stream.close()
-        self._files = {}
-        self._release()
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _check_open(self) -> None:
-        if not self._files or self._failed:
-            raise StoreError(
-                f'{self.path}',
-                'a writer that is closed'
-                if not self._files
-                else 'a writer whose last write failed',
-                'an open writer',
-                'open a new StoreWriter with append=True',
-            )
-
-
-def _lock(path: Path) -> int:
-    """Take the writer's lock; the system drops it when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:
-        raise StoreError(
-            f'{path.parent}',
-            'a system without file locks (fcntl)',
-            'Linux, macOS or WSL for writing a store',
-            'write the store there; reading works everywhere',
-        ) from None
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.read(handle, 32).decode(errors='replace') or 'unknown'
-        os.close(handle)
-        busy = isinstance(error, BlockingIOError)
-        raise StoreError(
-            f'{path.parent}',
-            f'another writer at work (process {owner})' if busy else f'no file locks ({error})',
-            'one writer at a time',
-            'wait until it is done, or write to another folder',
-        ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, str(os.getpid()).encode())
-    return handle
+        """Closes the files; clips added since the last commit are lost."""
+        self._folder.close()
 
 
 def _channels(

@@ -129,7 +129,7 @@ def test_npz_by_other_names_without_subjects(tmp_path, command, capsys):
         ({'keypoint': np.zeros((6, 258), np.float32)}, 'vectors of shape'),
         ({'label': np.zeros(6)}, 'float64 labels'),
         ({'label': np.arange(6), 'classes': np.array(['a'])}, 'labels from 0 to 5'),
-        ({'label': np.array(['a', None], object)}, 'no .npz of plain arrays'),
+        ({'label': np.array(['a', None], object)}, 'not of plain numbers'),
     ],
 )
 def test_wrong_npz(tmp_path, command, change, message):
@@ -232,8 +232,8 @@ def no_frames(clip):
         (two_forms, '5.npy: found 1662 numbers; expected 258'),
         (no_number, 'five.npy: found a name that is not a frame number'),
         (twice, '4.npy: found a name'),
-        (a_pickle, '5.npy: found no plain array'),
-        (torn, '5.npy: found no plain array'),
+        (a_pickle, '5.npy: found (an array|.*promises)'),
+        (torn, '5.npy: found (an array|.*promises)'),
         (late_start, r'no file of the frames \[0, 1\]'),
         (no_frames, 'no frame files'),
     ],

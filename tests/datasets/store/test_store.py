@@ -235,8 +235,6 @@ def test_killed_between_add_and_commit(tmp_path, make_clip):
             writer.add(clip(i))
         writer.commit()
         writer.add(clip(3))
-        for stream in writer._files.values():
-            stream.flush()
         os.kill(os.getpid(), signal.SIGKILL)
         """
     )
@@ -259,20 +257,17 @@ def test_killed_between_add_and_commit(tmp_path, make_clip):
     assert_same(make_clip(4, clip_id='c4', label=0), store[3])
 
 
-def test_a_full_disk_cannot_commit_half_a_clip(write_store, make_clip):
+def test_a_full_disk_cannot_commit_half_a_clip(write_store, make_clip, monkeypatch):
     path = write_store(2)
     writer = StoreWriter(path, append=True)
 
-    class Full:
-        def write(self, data):
-            raise OSError(28, 'No space left on device')
+    def full(handle, data):
+        raise OSError(28, 'No space left on device')
 
-        def close(self):
-            pass
-
-    writer._files['hand.bin'] = Full()
-    with pytest.raises(StoreError, match='No space left'):
-        writer.add(make_clip(5))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'write', full)
+        with pytest.raises(StoreError, match='No space left'):
+            writer.add(make_clip(5))
     with pytest.raises(StoreError, match='last write failed'):
         writer.commit()
     writer.close()

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from bharnet_mm.datasets.sources.ntu_text import SkeletonText, format_skeleton
-from bharnet_mm.datasets.sources.safe_pickle import load_pickle
 from bharnet_mm.datasets.store import ClipStore
 from bharnet_mm.errors import ConfigError, SourceError
+from bharnet_mm.io.safe_pickle import load_pickle
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,39 @@
+"""Processes that do not outlive the one that started them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+
+
+def die_with(process: int) -> None:
+    """Kills this process when another one ends, even if that one is killed.
+
+    Call it first thing in a child, with the ``os.getpid()`` of the process that started it. The
+    kernel's own signal for this (PR_SET_PDEATHSIG) would not do: it follows the *thread* that made
+    the child, and the child of a fork server has the server as its parent.
+    """
+    threading.Thread(target=_follow, args=(process,), daemon=True).start()
+
+
+def _follow(process: int) -> None:
+    try:
+        handle = os.pidfd_open(process)
+        select.select([handle], [], [])
+    except (AttributeError, OSError):  # it has ended, or there are no such handles: look
+        while _lives(process):
+            time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
