@@ -1,4 +1,5 @@
 import os
+import subprocess
 
 # Before numpy and torch start their threads: on a busy machine these cost far more than they give.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -106,3 +107,15 @@ def native_kernels():
         native.build()
     except RuntimeError as error:
         pytest.skip(f'no native kernels: {error}')
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of one megabyte of its own; needs the right to mount."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip('no right to mount a small disk')
+    yield folder
+    subprocess.run(['umount', '-l', str(folder)], check=True)
