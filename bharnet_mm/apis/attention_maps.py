@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.attention import CrossAttention, PoolingAttention
+from ..ops import plain_form
 
 
 @dataclass
@@ -68,7 +69,8 @@ class AttentionRecorder:
         # The fused kernel does not give its weights away.
         F.scaled_dot_product_attention = attention
         try:
-            yield
+            with plain_form():  # layer by layer
+                yield
         finally:
             F.scaled_dot_product_attention = original
             for handle in handles:

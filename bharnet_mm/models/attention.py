@@ -9,41 +9,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..ops import is_plain
+from ..ops.pooling import AXES, axis_tokens
 from .instances import Instances
-
-AXES = ('frame', 'joint', 'instance')
-
-
-def axis_tokens(instances: Instances, axis: str) -> tuple[Tensor, Tensor]:
-    """Averages features to a sequence along one axis, over the visible entries only.
-
-    Args:
-        instances (Instances): Features ``(P, C, V, T)``.
-        axis (str): ``'frame'``, ``'joint'`` or ``'instance'``.
-
-    Returns:
-        tuple[Tensor, Tensor]: Tokens ``(N, L, C)`` with ``L`` = ``T``, ``V`` or ``I``, and their
-        weights ``(N, L)``: how many visible (frame, instance) pairs stand behind each, 0 for none.
-        The weighted mean of the tokens is :meth:`Instances.pool` on every axis.
-    """
-    x, mask = instances.x, instances.mask.to(instances.x.dtype)
-    if axis == 'joint':
-        # A product per instance: the weighted sum over time without a masked copy of x.
-        total = instances.unpack(torch.matmul(x, mask[:, None, :, None]).squeeze(-1)).sum(
-            1
-        )  # (N, C, V)
-        weight = instances.unpack(mask.sum(-1)).sum(1)[:, None].expand(-1, x.size(2))
-    else:
-        total, weight = x.mean(2) * mask[:, None], mask  # (P, C, T), (P, T)
-        if axis == 'frame':
-            total, weight = instances.unpack(total).sum(1), instances.unpack(weight).sum(1)
-        else:
-            total, weight = (
-                instances.unpack(total.sum(-1)).transpose(1, 2),
-                instances.unpack(weight.sum(-1)),
-            )
-    tokens = total.transpose(1, 2) / weight.clamp(min=1)[..., None]
-    return tokens, weight
 
 
 class CrossAttention(BaseModule):
@@ -97,21 +65,22 @@ class CrossAttention(BaseModule):
         )
 
     @staticmethod
-    def _add_position(x: Tensor, position: Tensor | None) -> Tensor:
-        if position is None:
-            return x
-        if position.size(0) != x.size(1):  # another number of frames than in training
-            position = F.interpolate(
-                position.t()[None], size=x.size(1), mode='linear', align_corners=True
-            )[0].t()
-        return x + position
+    def fitted(position: Tensor | None, length: int) -> Tensor | None:
+        """Positions ``(L, C)`` for another number of frames than in training."""
+        if position is None or position.size(0) == length:
+            return position
+        position = position.t()[None]
+        return F.interpolate(position, size=length, mode='linear', align_corners=True)[0].t()
 
     def forward(self, x: Tensor, other: Tensor, other_weight: Tensor) -> Tensor:
+        """``(N, L, C)``, ``(N, L', C')``, ``(N, L')`` → ``(N, L, C)``."""
         size, length, _ = x.shape
-        query = self.query(self._add_position(self.norm(x), self.position))
-        key, value = self.key_value(
-            self._add_position(self.other_norm(other), self.other_position)
-        ).chunk(2, dim=-1)
+        query, other = self.norm(x), self.other_norm(other)
+        if self.position is not None:
+            query = query + self.fitted(self.position, length)
+            other = other + self.fitted(self.other_position, other.size(1))
+        query = self.query(query)
+        key, value = self.key_value(other).chunk(2, dim=-1)
         query, key, value = (
             t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (query, key, value)
         )
@@ -192,13 +161,121 @@ class PoolingAttention(BaseModule):
             )
 
     def forward(self, body: Instances, hand: Instances) -> tuple[Tensor, Tensor]:
-        pooled = [0.0, 0.0]
-        for axis in self.axes:
-            tokens = [axis_tokens(stream, axis) for stream in (body, hand)]
-            for i, attention in enumerate((self.body[axis], self.hand[axis])):
-                (own, weight), (other, other_weight) = tokens[i], tokens[1 - i]
-                y = attention(own, other, other_weight)
-                share = weight / weight.sum(1, keepdim=True).clamp(min=1)
-                pooled[i] = pooled[i] + torch.einsum('nlc,nl->nc', y, share)
-        body_vector, hand_vector = (p / len(self.axes) for p in pooled)
-        return body_vector, hand_vector
+        """Features of the bodies and hands of ``N`` clips → ``(N, C_body)``, ``(N, C_hand)``."""
+        lengths = [(s.x.size(3), s.x.size(2), s.num_slots) for s in (body, hand)]
+        longest = max(lengths[0] + lengths[1])
+        streams = []
+        for s in (body, hand):
+            tokens = axis_tokens(s.x, s.mask, s.clip, s.slot, s.num_clips, s.num_slots, longest)
+            if self.axes != AXES:
+                tokens = [t[[AXES.index(axis) for axis in self.axes]] for t in tokens]
+            streams.append(tokens)
+        lengths = [[own[AXES.index(axis)] for axis in self.axes] for own in lengths]
+        layers = [[own[axis] for axis in self.axes] for own in (self.body, self.hand)]
+        if is_plain() or streams[0][0].size(-1) != streams[1][0].size(-1):
+            function = _by_layer if is_plain() else _together
+            arguments = [(layers[i], len(self.axes), lengths[i], lengths[1 - i]) for i in (0, 1)]
+            both = [function(*arguments[i], streams[i], streams[1 - i])[0] for i in (0, 1)]
+        else:  # both directions at once
+            own, other = (
+                [torch.cat(pair) for pair in zip(streams[i], streams[1 - i], strict=True)]
+                for i in (0, 1)
+            )
+            both = _together(
+                layers[0] + layers[1],
+                len(self.axes),
+                lengths[0] + lengths[1],
+                lengths[1] + lengths[0],
+                own,
+                other,
+            )
+        return both[0].to(body.x.dtype), both[1].to(hand.x.dtype)
+
+
+def _by_layer(
+    layers: list[CrossAttention],
+    axes: int,
+    lengths: list[int],
+    other_lengths: list[int],
+    own: tuple[Tensor, Tensor],
+    other: tuple[Tensor, Tensor],
+) -> Tensor:
+    """The equation, axis by axis: the reference of :func:`_together` for one direction, ``(1, N, C)``."""
+    pooled = 0.0
+    for i, layer in enumerate(layers):
+        x, weight = (t[i, :, : lengths[i]] for t in own)
+        y = layer(x, *(t[i, :, : other_lengths[i]] for t in other))
+        share = weight / weight.sum(1, keepdim=True).clamp(min=1)
+        pooled = pooled + torch.einsum('nlc,nl->nc', y, share)
+    return pooled[None] / axes
+
+
+def _together(
+    layers: list[CrossAttention],
+    axes: int,
+    lengths: list[int],
+    other_lengths: list[int],
+    own: tuple[Tensor, Tensor],
+    other: tuple[Tensor, Tensor],
+) -> Tensor:
+    """All layers of equal widths in few products: tokens ``(D, N, L, C)`` and weights ``(D, N, L)``, padded to one
+    length, → the mean over the axes of each direction, ``(D / axes, N, C)``.
+
+    Padding is a token without weight, so nothing attends to it and no average reads it. Averaging is linear, hence
+    done before the output projection.
+    """
+    (x, weight), (other_x, other_weight) = own, other
+    depth, size, length, channels = x.shape
+    heads = layers[0].num_heads
+    query = _projected(
+        x,
+        [layer.norm for layer in layers],
+        [layer.fitted(layer.position, n) for layer, n in zip(layers, lengths, strict=True)],
+        [layer.query for layer in layers],
+    )
+    key_value = _projected(
+        other_x,
+        [layer.other_norm for layer in layers],
+        [
+            layer.fitted(layer.other_position, n)
+            for layer, n in zip(layers, other_lengths, strict=True)
+        ],
+        [layer.key_value for layer in layers],
+    )
+    query = query.view(depth * size, length, heads, -1).transpose(1, 2)
+    key, value = key_value.view(depth * size, length, 2, heads, -1).permute(2, 0, 3, 1, 4)
+    seen = other_weight.clamp(max=1)
+    # Where the other stream sees nothing all tokens are attended to alike, and the result is dropped.
+    bias = ((seen - 1) * 1e30).to(query.dtype).view(depth * size, 1, 1, length)
+    dropout = layers[0].dropout if layers[0].training else 0.0
+    y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+    y = y.transpose(1, 2).reshape(depth, size, length, -1)
+    share = (weight / weight.sum(-1, keepdim=True).clamp(min=1))[..., None]
+    out = torch.stack([layer.out.weight for layer in layers])
+    change = torch.bmm((share * y).sum(2).to(out.dtype), out.transpose(1, 2))
+    pooled = torch.addcmul((share * x).sum(2), change, seen.amax(-1, keepdim=True))
+    return pooled.view(-1, axes, size, channels).mean(1)
+
+
+def _projected(
+    x: Tensor,
+    norms: list[nn.LayerNorm],
+    positions: list[Tensor | None],
+    linears: list[nn.Linear],
+) -> Tensor:
+    """``linear(norm(x) + position)`` of tokens ``(D, N, L, C)`` by ``D`` layers → ``(D, N·L, E)``."""
+    depth, size, length, channels = x.shape
+    weight = torch.stack([linear.weight for linear in linears])
+    scale, shift = (
+        torch.stack([getattr(norm, name) for norm in norms]).view(depth, 1, 1, channels)
+        for name in ('weight', 'bias')
+    )
+    if any(position is not None for position in positions):
+        zeros = shift.new_zeros(length, channels)
+        rows = [zeros[:0] if position is None else position for position in positions]
+        rows = [part for row in rows for part in (row, zeros[len(row) :])]
+        shift = shift + torch.cat(rows).view(depth, 1, length, channels)
+    x = torch.addcmul(shift, F.layer_norm(x, (channels,), eps=norms[0].eps), scale)
+    return torch.bmm(
+        x.to(weight.dtype).view(depth, size * length, channels), weight.transpose(1, 2)
+    )

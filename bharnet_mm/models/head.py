@@ -201,26 +201,35 @@ class BHaRNetHead(BaseModule):
         target = self._targets(data_samples, features)
         logits = self.forward(features)
         present = {name: features[name][0].present() for name in self.modalities}
-        losses: dict[str, Tensor] = {}
+        experts = {name: sum(logits[name]) for name in self.modalities}
+        terms: list[tuple[str, Tensor, Tensor]] = []  # of which loss, logits, clips that count
         for name in self.modalities:
             own, _ = self._by_kind(name, logits[name])
-            terms = [sum(own)] + (own if len(own) > 1 else [])
-            losses[f'loss_{name}'] = sum(
-                expert_loss(z, present[name], target, self.label_smoothing) for z in terms
-            )
-        experts = {name: sum(logits[name]) for name in self.modalities}
-        fused = sum(experts.values())
+            for z in [sum(own)] + (own if len(own) > 1 else []):
+                terms.append((f'loss_{name}', z, present[name]))
+        losses: dict[str, Tensor] = {}
         if len(self.coupled) > 1 or 'expertized' in self.branches:
             some = torch.stack([present[name] for name in self.coupled]).any(0)
-            losses['loss_cpl'] = self.loss_cpl * expert_loss(
-                sum(experts[name] for name in self.coupled), some, target, self.label_smoothing
-            )
+            terms.append(('loss_cpl', sum(experts[name] for name in self.coupled), some))
             if self.loss_nor:
                 members, seen = self._members(logits, present, self.coupled)
                 losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, seen, target)
+        # All cross entropies at once.
+        values = expert_loss(
+            torch.stack([z for _, z, _ in terms]),
+            torch.stack([seen for _, _, seen in terms]),
+            target,
+            self.label_smoothing,
+        )
+        for (name, _, _), value in zip(terms, values, strict=True):
+            losses[name] = losses[name] + value if name in losses else value
+        if 'loss_cpl' in losses:
+            losses['loss_cpl'] = self.loss_cpl * losses['loss_cpl']
         with torch.no_grad():
-            for name, z in (*experts.items(), ('fused', fused)):
-                losses[f'top1_{name}'] = (z.argmax(-1) == target).float().mean()
+            z = torch.stack([*experts.values(), sum(experts.values())])
+            right = (z.argmax(-1) == target).float().mean(-1)
+            for name, value in zip((*experts, 'fused'), right, strict=True):
+                losses[f'top1_{name}'] = value
         return losses
 
     def predict(self, features: Features, data_samples: SampleList, **kwargs) -> SampleList:
@@ -232,9 +241,10 @@ class BHaRNetHead(BaseModule):
         experts = {name: sum(logits[name]).float() for name in self.modalities}
         fused = sum(experts.values())
         scores = self.fuse(logits, present)
+        labels = scores.argmax(-1, keepdim=True)
         for i, sample in enumerate(data_samples):
             sample.set_pred_score(scores[i])
-            sample.set_pred_label(scores[i].argmax(-1, keepdim=True))
+            sample.set_pred_label(labels[i])
             for name, z in experts.items():
                 sample.set_field(z[i], f'{name}_logits')
             sample.set_field(fused[i], 'fused_logits')

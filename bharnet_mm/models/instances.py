@@ -46,7 +46,9 @@ class Instances:
         mask = self.mask
         if x.size(-1) != mask.size(-1):
             stride = -(-mask.size(-1) // x.size(-1))
-            mask = F.max_pool1d(mask[:, None].float(), stride, stride, ceil_mode=True)[:, 0] > 0
+            if more := -mask.size(-1) % stride:
+                mask = F.pad(mask, (0, more))
+            mask = mask.unflatten(-1, (-1, stride)).any(-1)
         return replace(self, x=x, mask=mask)
 
     def unpack(self, values: Tensor) -> Tensor:

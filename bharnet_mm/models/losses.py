@@ -82,8 +82,14 @@ def expert_loss(
 
     So an absent hand weighs nothing, and a batch spread over several processes gives the loss of
     the whole.
+
+    Shapes:
+        logits ``(*, N, K)``, present ``(*, N)`` bool, target ``(N,)`` → ``(*)``: of several experts at once.
     """
     loss = F.cross_entropy(
-        logits.float(), target, reduction='none', label_smoothing=label_smoothing
+        logits.float().flatten(0, -2),
+        target.expand(present.shape).flatten(),
+        reduction='none',
+        label_smoothing=label_smoothing,
     )
-    return (loss * present).sum() / max(len(target), 1)
+    return (loss.view(present.shape) * present).sum(-1) / max(len(target), 1)

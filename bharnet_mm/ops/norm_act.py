@@ -42,8 +42,9 @@ def norm_act(
     """
     slope = NEGATIVE_SLOPE if act else 1.0
     if is_plain() or not is_batch_norm(norm) or x.numel() <= x.size(1):
+        size, (x, residual) = len(x), real(rows, x, residual)
         y = norm(x) if residual is None else norm(x) + residual
-        return F.leaky_relu(y, slope) if act else y
+        return padded(F.leaky_relu(y, slope) if act else y, size)
     y, stats = OPERATOR(x, residual, norm.weight, norm.bias, *given(norm), rows, norm.eps, slope)
     keep(norm, stats, rows)
     return y

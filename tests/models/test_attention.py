@@ -1,9 +1,13 @@
+import contextlib
+
 import pytest
 import torch
 
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.models import PoolingAttention, pack
-from bharnet_mm.models.attention import AXES, CrossAttention, axis_tokens
+from bharnet_mm.models.attention import AXES, CrossAttention
+from bharnet_mm.ops import plain_form
+from bharnet_mm.ops.pooling import axis_tokens
 
 
 def features(seed=0, clips=3, hands=4):
@@ -48,10 +52,12 @@ def test_axis_tokens_against_loops():
     _, hand = features()
     x = hand.unpack(hand.x).permute(0, 1, 4, 3, 2)  # (N, I, T, V, C)
     mask = hand.unpack(hand.mask)
+    all_tokens, weights = axis_tokens(hand.x, hand.mask, hand.clip, hand.slot, 3, 4, 23)
     for n in range(3):
         for axis, length in (('frame', 8), ('joint', 21), ('instance', 4)):
-            tokens, weight = axis_tokens(hand, axis)
-            assert tokens.shape == (3, length, 32)
+            tokens, weight = (t[AXES.index(axis)] for t in (all_tokens, weights))
+            assert tokens.shape == (3, 23, 32)
+            assert not tokens[:, length:].any() and not weight[:, length:].any()
             for i in range(length):
                 if axis == 'frame':
                     part, seen = x[n, :, i], mask[n, :, i]
@@ -80,6 +86,31 @@ def test_cross_attention_by_hand():
         heads.append(score.softmax(-1) @ v[0, :, h])
     expected = x + torch.cat(heads, -1) @ layer.out.weight.t()
     torch.testing.assert_close(layer(x, other, weight), expected)
+
+
+@pytest.mark.parametrize('channels', [16, 32])
+@pytest.mark.parametrize('axes', [AXES, ('frame', 'instance'), ('joint',)])
+def test_all_layers_together_equal_layer_by_layer(axes, channels):
+    """Outputs and all gradients, with equal widths of body and hand and with different ones."""
+    torch.manual_seed(0)
+    body, hand = features()
+    module = PoolingAttention(
+        channels, 32, body_joints=25, num_frames=6, embed_dims=8, num_heads=2, axes=axes
+    ).double()
+    for p in module.parameters():
+        torch.nn.init.normal_(p)
+    results = []
+    for plain in (False, True):
+        leaves = [torch.cat([body.x] * (channels // 16), 1), hand.x]
+        leaves = [x.double().requires_grad_() for x in leaves]
+        pair = body.with_features(leaves[0]), hand.with_features(leaves[1])
+        with plain_form() if plain else contextlib.nullcontext():
+            out = module(*pair)
+        module.zero_grad()
+        sum((y * torch.linspace(-1, 2, y.numel()).view_as(y)).sum() for y in out).backward()
+        results.append([*out, *(p.grad for p in (*leaves, *module.parameters()))])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
 
 def test_looks_at_the_other_stream_and_not_past_masks():

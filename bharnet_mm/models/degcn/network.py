@@ -209,7 +209,9 @@ class DeGCN(BaseModule):
     def forward_instances(self, instances: Instances) -> list[Instances]:
         """Features of packed instances: one :class:`Instances` a stream."""
         self._check(instances.x.shape[2], instances.x.shape[1])
-        return [instances.with_features(x) for x in self.forward_features(instances.x)]
+        first, *others = self.forward_features(instances.x, instances.count)
+        first = instances.with_features(first)
+        return [first, *(first.with_features(x) for x in others)]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Stock interface.
