@@ -32,6 +32,8 @@ class BodyHandDataset(Dataset):
     - ``body_layout``, ``hand_layout``: ``SkeletonLayout``
     - ``frame_index`` (T,), ``video``, ``image_size`` (width, height), ``fps``
     - ``body_pixel`` (M, T, V, 2) float32 or None
+    - ``body_joint_visible`` (M, T, V), ``hand_joint_visible`` (M, 2, T, 21) bool, where the store
+      has joint scores: False where a joint is missing by itself and its position was filled
 
     Coordinates in fractions of a picture come in units of its width (``Clip.squared``), so that
     every transform can measure lengths and angles. Other arrays are read-only views of the store.
@@ -45,6 +47,8 @@ class BodyHandDataset(Dataset):
             make the frame missing. The first such clip of each process is logged; ``num_masked``
             counts the frames.
         min_score: A frame is visible where its score is above this.
+        min_joint_score: A joint is there where its own score is above this; others of a visible
+            frame are filled from the frames that show them.
         test_mode: Kept for MMAction2's configs; the pipeline alone decides what is random.
         repeat: How often the clips are gone through in one epoch.
         check: Whether each clip's checksum is compared when it is first read.
@@ -65,17 +69,21 @@ class BodyHandDataset(Dataset):
         test_mode: bool = False,
         repeat: int = 1,
         check: bool = True,
+        min_joint_score: float = 0.0,
     ) -> None:
         if nonfinite not in ('error', 'mask'):
             self._fail('nonfinite', nonfinite, "'error' or 'mask'")
         if not 0 <= min_score < 1:
             self._fail('min_score', min_score, 'a number in [0, 1)')
+        if not 0 <= min_joint_score < 1:
+            self._fail('min_joint_score', min_joint_score, 'a number in [0, 1)')
         if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
             self._fail('repeat', repeat, 'a whole number from 1')
         self.store = store if isinstance(store, ClipStore) else ClipStore(store, check)
         self.split = split
         self.nonfinite = nonfinite
         self.min_score = min_score
+        self.min_joint_score = min_joint_score
         self.test_mode = test_mode
         self.repeat = repeat
         self.num_masked = 0
@@ -123,7 +131,7 @@ class BodyHandDataset(Dataset):
         return (
             f'{type(self).__name__}(store={str(self.store.path)!r}, split={self.split!r}, '
             f'num_clips={len(self.indices)}, repeat={self.repeat}, nonfinite={self.nonfinite!r}, '
-            f'min_score={self.min_score})'
+            f'min_score={self.min_score}, min_joint_score={self.min_joint_score})'
         )
 
     def _number(self, idx: int) -> int:
@@ -150,7 +158,11 @@ class BodyHandDataset(Dataset):
                 )
             self.num_masked += count
         return pipeline_input(
-            masked, self.store.body_layout, self.store.hand_layout, self.min_score
+            masked,
+            self.store.body_layout,
+            self.store.hand_layout,
+            self.min_score,
+            self.min_joint_score,
         )
 
     def prepare_data(self, idx: int) -> Any:

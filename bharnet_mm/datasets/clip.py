@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ClipError
 from ..layouts import SkeletonLayout, get_layout
 from .coordinates import UNITS, square
+from .joints import with_joints_filled
 
 #: Of visible joints; no skeleton in pixels, millimetres or metres comes near it, and its square is finite.
 MAX_COORDINATE = 1e6
@@ -39,6 +40,9 @@ class Clip:
         video: Path of the video, relative to the data set.
         image_size: (width, height) of the video in pixels, (0, 0) where unknown.
         fps: Frames per second, 0 where unknown.
+        body_joint_score: Confidence of each body joint, (M, T, V) in [0, 1], 0 = missing by itself;
+            None where all joints of a visible frame are there.
+        hand_joint_score: Likewise for the hands' joints, (M, 2, T, 21).
         units: Units of body and hand coordinates, see ``coordinates.UNITS``; '' where unknown.
     """
 
@@ -57,6 +61,8 @@ class Clip:
     video: str = ''
     image_size: tuple[int, int] = (0, 0)
     fps: float = 0.0
+    body_joint_score: np.ndarray | None = None
+    hand_joint_score: np.ndarray | None = None
     units: tuple[str, str] = ('', '')
 
     @property
@@ -119,6 +125,17 @@ class Clip:
         hand_score = np.where(hand_bad, np.float32(0), self.hand_score)
         return replace(self, body_score=body_score, hand_score=hand_score), count
 
+    @property
+    def num_missing_joints(self) -> int:
+        """Joints that are missing by themselves: in frames in which their body or hand is seen."""
+        count = 0
+        for part in ('body', 'hand'):
+            score = getattr(self, f'{part}_joint_score')
+            if score is not None:
+                seen = getattr(self, f'{part}_score') > 0
+                count += int(np.count_nonzero(seen[..., None] & (score <= 0)))
+        return count
+
     def squared(self) -> Clip:
         """The clip with picture fractions in units of the picture's width, so that lengths and
         angles can be measured; itself where nothing is a fraction or the image size is unknown.
@@ -138,10 +155,11 @@ class Clip:
 
     def _nonfinite(self) -> tuple[np.ndarray, np.ndarray]:
         """Visible frames with a non-finite value: bodies (M, T) and hands (M, 2, T)."""
-        body = _nonfinite(self.body, self.body_score)
+        body = _nonfinite(self.body, self.body_score, self.body_joint_score)
         if self.body_pixel is not None:
-            body = body | _nonfinite(self.body_pixel, self.body_score)
-        return body, _nonfinite(self.hand, self.hand_score)
+            pixel = _nonfinite(self.body_pixel, self.body_score, self.body_joint_score)
+            body = body | pixel
+        return body, _nonfinite(self.hand, self.hand_score, self.hand_joint_score)
 
     def _fail(self, found: str, expected: str, fix: str) -> None:
         raise ClipError(f'clip {self.clip_id!r}', found, expected, fix)
@@ -173,6 +191,10 @@ class Clip:
     def _check_arrays(self) -> None:
         floats = ['body', 'body_score', 'hand', 'hand_score']
         floats += [] if self.body_pixel is None else ['body_pixel']
+        for name in ('body_joint_score', 'hand_joint_score'):
+            array = getattr(self, name)
+            if array is not None and (not isinstance(array, np.ndarray) or array.dtype.kind != 'f'):
+                self._fail(f'{name} of another type', 'an array of floats', 'use .astype(float32)')
         for name in floats:
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype.kind != 'f' or array.itemsize < 4:
@@ -217,6 +239,8 @@ class Clip:
             'hand_score': (m, 2, t),
             'frame_index': (t,),
             'body_pixel': (m, t, v, 2),
+            'body_joint_score': (m, t, v),
+            'hand_joint_score': (m, 2, t, hand_joints),
         }
         for name, shape in expected.items():
             array = getattr(self, name)
@@ -237,8 +261,10 @@ class Clip:
             )
 
     def _check_scores(self) -> None:
-        for name in ('body_score', 'hand_score'):
+        for name in ('body_score', 'hand_score', 'body_joint_score', 'hand_joint_score'):
             score = getattr(self, name)
+            if score is None:
+                continue
             bad = ~((score >= 0) & (score <= 1))
             if bad.any():
                 self._fail(
@@ -263,15 +289,23 @@ class Clip:
                 )
 
 
-def _nonfinite(values: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Where a visible (V, C) entry of values is not finite, or its score is not; shape of score."""
+def _nonfinite(values: np.ndarray, score: np.ndarray, joint_score: np.ndarray | None) -> np.ndarray:
+    """Where a visible (V, C) entry of values is not finite, or its score is not; shape of score.
+
+    Joints that are missing by themselves may be anything.
+    """
     visible = score > 0
     if not visible.any():
         return ~np.isfinite(score)
     with np.errstate(over='ignore'):  # too large for float32 is infinite in the store
         finite = np.abs(np.asarray(values, np.float32)) <= MAX_COORDINATE  # False for NaN
     # Frame by frame only where something is wrong: a reduction over two short axes is slow.
-    finite = True if finite.all() else finite.all(axis=(-2, -1))
+    if finite.all():
+        finite = True
+    elif joint_score is None:
+        finite = finite.all(axis=(-2, -1))
+    else:
+        finite = (finite.all(axis=-1) | (joint_score <= 0)).all(axis=-1)
     return (visible & np.logical_not(finite)) | ~np.isfinite(score)
 
 
@@ -289,6 +323,7 @@ def pipeline_input(
     body_layout: SkeletonLayout,
     hand_layout: SkeletonLayout | None,
     min_score: float = 0.0,
+    min_joint_score: float = 0.0,
 ) -> dict[str, Any]:
     """What the first transform of a pipeline gets of a clip, see ``BodyHandDataset``.
 
@@ -299,7 +334,11 @@ def pipeline_input(
         body_layout: Layout of its bodies.
         hand_layout: Layout of its hands; None where no hand is ever visible.
         min_score: A frame is visible where its score is above this.
+        min_joint_score: A joint is there where its score is above this; other joints of a visible
+            frame are filled, see ``joints.with_joints_filled``.
     """
+    if min_joint_score:
+        clip = with_joints_filled(clip, body_layout, hand_layout, min_joint_score)
     clip = clip.squared()
     return {
         'clip_id': clip.clip_id,
@@ -316,6 +355,11 @@ def pipeline_input(
         'image_size': clip.image_size,
         'fps': clip.fps,
         'body_pixel': clip.body_pixel,
+        **{
+            f'{part}_joint_visible': score > min_joint_score
+            for part in ('body', 'hand')
+            if (score := getattr(clip, f'{part}_joint_score')) is not None
+        },
     }
 
 

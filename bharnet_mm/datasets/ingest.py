@@ -28,6 +28,7 @@ from .store import StoreWriter
 _CHUNK = 16  # items a worker takes at once
 _IN_FLIGHT = 3  # chunks per worker that are read ahead of the store
 _COMMIT_EVERY = 2000  # clips
+MISSING_JOINT = 'joint missing by itself: filled from the frames that show it'
 _SHOWN = 5  # refused names printed per reason
 
 
@@ -151,6 +152,9 @@ def convert(
                     raise
                 report.refuse(clip.clip_id, 'a clip that the store does not accept', str(error))
                 continue
+            if missing := clip.num_missing_joints:
+                report.repaired[MISSING_JOINT] += missing
+                report.repaired_items[MISSING_JOINT] += 1
             report.kept += 1
             report.frames += len(clip.frame_index)
             uncommitted += 1

@@ -27,6 +27,9 @@ class BodyHandBackbone(BaseModule):
         hand (dict, optional): Config of the hands' network.
         feature (str): What the networks see: ``'joint'``, ``'bone'``, ``'joint_motion'`` or
             ``'bone_motion'``, see :func:`make_feature`. Defaults to ``'joint'``.
+        visibility (bool): Whether the last channel of the inputs says which joints are there, as
+            ``FormatBodyHand(visibility=True)`` appends it: no feature is made of it. The networks
+            need one input channel more. Defaults to False.
 
     Shapes:
         ``inputs``: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``,
@@ -45,6 +48,7 @@ class BodyHandBackbone(BaseModule):
         body: dict | None = None,
         hand: dict | None = None,
         feature: str = 'joint',
+        visibility: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -54,6 +58,7 @@ class BodyHandBackbone(BaseModule):
                 'BodyHandBackbone', 'neither body nor hand', 'at least one', 'give a config for one'
             )
         self.feature = check_feature(feature)
+        self.visibility = visibility
         self.experts = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in experts.items()})
         for name, network in self.experts.items():
             layout = getattr(network, 'layout', None)
@@ -70,12 +75,14 @@ class BodyHandBackbone(BaseModule):
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, list[Instances]]:
         features = {}
         for name, network in self.experts.items():
+            x, seen = inputs[name], None
+            if self.visibility:
+                x, seen = x[..., :-1], x[..., -1:]
             x, mask = make_feature(
-                inputs[name],
-                inputs[f'{name}_mask'],
-                getattr(self, f'{name}_parents'),
-                self.feature,
+                x, inputs[f'{name}_mask'], getattr(self, f'{name}_parents'), self.feature
             )
+            if seen is not None:
+                x = torch.cat([x, seen], dim=-1)
             features[name] = _run(network, x, mask, inputs.get(f'{name}_rows'))
         return features
 

@@ -12,11 +12,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from bharnet_mm.apis.converter import converter_parser, finish, main, run
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import pyskl
+from bharnet_mm.datasets.sources.keypoint_form import CHANNELS, form_of
 from bharnet_mm.datasets.store import ClipStore
 from bharnet_mm.errors import ConfigError
 
@@ -36,6 +35,11 @@ def command(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--layout', help='layout of the keypoints, where their number does not say it'
     )
+    parser.add_argument(
+        '--channels',
+        choices=CHANNELS,
+        help='what the channels are, where the values leave it open: c is the confidence of a joint',
+    )
     parser.add_argument('--classes', metavar='FILE', type=Path, help='class names, one a line')
     parser.add_argument('--name', help='name of the store (default: that of the file)')
     args = parser.parse_args(argv)
@@ -47,10 +51,15 @@ def import_(args: argparse.Namespace) -> int:
     report = Report('annotations')
     annotations, splits = pyskl.load_annotations(args.source)
     report.found = len(annotations)
-    layout = pyskl.layout_of(annotations, args.layout)
-    channels = next(np.shape(a['keypoint'])[3] for a in annotations if 'keypoint' in a)
-    names = ('x', 'y', 'z')[:channels]
-    reader = pyskl.AnnotationReader(layout, channels)
+    form = form_of(annotations, args.layout, args.channels)
+    reader = pyskl.AnnotationReader(*form)
+    pixels = form.unit == 'pixel'
+    if form.unit == 'fraction':
+        sizes = [a.get('img_shape', a.get('original_shape')) for a in annotations]
+        pixels = all(size is not None and all(size) for size in sizes)
+        report.notes.append('keypoints are fractions of the picture')
+    if form.channels.endswith('c'):
+        report.notes.append('the last channel is taken as the confidence of the joint')
     # the annotations are in memory already: handing them to other processes would only cost time
     args.workers = 1
     return run(
@@ -60,13 +69,13 @@ def import_(args: argparse.Namespace) -> int:
         report,
         ids=pyskl.annotation_id,
         name=args.name or args.source.stem,
-        body_layout='coco' if reader.whole else layout,
+        body_layout='coco' if reader.whole else form.layout,
         hand_layout='hand' if reader.whole else None,
-        body_channels=names,
-        hand_channels=names,
+        body_channels=form.names,
+        hand_channels=form.names,
         classes=pyskl.class_names(annotations, args.classes),
         splits=lambda store: pyskl.split_rules(splits, store.clip_ids.tolist(), report),
-        pixels=channels == 2,
+        pixels=pixels,
     )
 
 

@@ -138,6 +138,22 @@ def check_coordinates(survey: Survey) -> Iterator[Finding]:
             )
 
 
+def check_joints(survey: Survey) -> Iterator[Finding]:
+    """Joints that are missing by themselves, in a body or hand that is seen."""
+    joints = survey.facts['joints']
+    if not joints.any():
+        return
+    message = f'{joints.sum():,} joints missing by themselves, in bodies and hands that are seen'
+    fix = (
+        'they are filled from the frames that show them; see whether an estimator lost them, and '
+        'perhaps give their visibility to the network (FormatBodyHand(visibility=True))'
+    )
+    severity = 'note'
+    if survey.collection.kind != 'clip store':
+        severity, fix = 'warning', 'convert to a store: MMAction2 takes their zeros for positions'
+    yield survey.finding('joints', severity, message, fix, joints > 0)
+
+
 def check_square(survey: Survey) -> Iterator[Finding]:
     """Picture fractions without the size of the picture."""
     reference = survey.reference
@@ -149,7 +165,7 @@ def check_square(survey: Survey) -> Iterator[Finding]:
             'which distorts lengths and angles unless the picture is square'
         )
         fix = 'convert again with the size of the pictures, such as --image-size 640x480'
-        yield survey.finding('square', 'warning', message, fix, unsized)
+        yield survey.finding('square', 'note', message, fix, unsized)
 
 
 def check_frozen(survey: Survey) -> Iterator[Finding]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...datasets.clip import Clip
 from ...datasets.sources import pyskl
+from ...datasets.sources.keypoint_form import form_of, layout_of
 from ...datasets.store import ClipStore
-from ...datasets.store.format import META_FILE, checksum
+from ...datasets.store.format import META_FILE, checked, checksum
 from ...errors import BHaRNetError, ConfigError, SourceError, StoreError
 from ...layouts import get_layout
 from .diagnosis import Finding
@@ -97,7 +98,7 @@ class StoreCollection(Collection):
         return self.store[i]
 
     def intact(self, i: int, clip: Clip) -> bool:
-        arrays = (getattr(clip, name) for name in self.store._formats)
+        arrays = checked({name: getattr(clip, name) for name in self.store._formats})
         return checksum(self.store._index[i], arrays) == self.store.column('crc32')[i]
 
     def release(self) -> None:
@@ -125,9 +126,13 @@ class PickleCollection(Collection):
         super().__init__(path)
         self.annotations, splits = pyskl.load_annotations(path)
         self.name = self.path.stem
-        layout = pyskl.layout_of(self.annotations)
-        shape = next(np.shape(a['keypoint']) for a in self.annotations if 'keypoint' in a)
-        self._reader = pyskl.AnnotationReader(layout, shape[3])
+        layout = layout_of(self.annotations)
+        try:
+            form = form_of(self.annotations)
+        except ConfigError as error:
+            self.findings.append(Finding('channels', 'error', f'found {error.found}', error.fix))
+            form = form_of(self.annotations, channels='xy')
+        self._reader = pyskl.AnnotationReader(*form)
         self.body_layout = get_layout('coco') if self._reader.whole else layout
         self.hand_layout = get_layout('hand') if self._reader.whole else None
         self.classes = pyskl.class_names(self.annotations)

@@ -17,6 +17,7 @@ CHECKS = (
     ('labels', checks.check_labels),
     ('finite', checks.check_finite),
     ('coordinates', checks.check_coordinates),
+    ('joints', checks.check_joints),
     ('square', checks.check_square),
     ('frozen', checks.check_frozen),
     ('length', checks.check_length),

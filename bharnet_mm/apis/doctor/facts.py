@@ -34,6 +34,7 @@ FACTS = np.dtype(
         ('unread', '?'),  # no clip comes out
         ('bad_score', '?'),
         ('bad_order', '?'),
+        ('joints', '<i4'),  # missing by themselves in frames in which their part is seen
         ('unsized', '?'),  # no image size
         ('persons', '<i4'),
         ('frames', '<i4'),
@@ -163,6 +164,7 @@ def measure(
         'last': index[-1] if len(index) else 0,
         'seen': np.count_nonzero(body_seen.any(axis=0)),
         'bad_order': bool(len(index) and index[0] < 0) or bool((index[1:] <= index[:-1]).any()),
+        'joints': clip.num_missing_joints,
         'unsized': not all(clip.image_size),
         'bad_score': _bad_scores(clip.body_score) or _bad_scores(clip.hand_score),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import SourceError
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
+from ..joints import joint_scores
 from .association import HandTracker, PersonTracker, find_arms, find_hands
 from .estimators import Arm, BodyPose, Estimator, HandPose
 
@@ -100,12 +101,14 @@ def _to_clip(
     body = np.zeros((m, count, v, len(estimator.body_channels)), np.float32)
     pixel = np.zeros((m, count, v, 2), np.float32)
     body_score = np.zeros((m, count), np.float32)
+    joint_score = np.zeros((m, count, v), np.float32)
     hand, hand_score = _no_hands(m, count, len(estimator.hand_channels))
     for p, track in enumerate(tracks):
         for t, pose, hands in zip(track.frames, track.bodies, track.hands, strict=True):
             body[p, t] = _fractions(pose.points, size)
             pixel[p, t] = pose.points[:, :2]
             body_score[p, t] = pose.score
+            joint_score[p, t] = pose.joint_score
             for side, found in enumerate(hands):
                 if found is not None:
                     hand[p, side, t] = _fractions(found.points, size)
@@ -119,6 +122,7 @@ def _to_clip(
         body_pixel=pixel,
         image_size=size,
         source='video',
+        body_joint_score=joint_scores(body, body_score > 0, joint_score),
         units=('fraction', 'fraction'),
         **fields,
     )

@@ -13,7 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from ...io.guard import reads
 from ...layouts import get_layout
 from ..clip import Clip
 from ..ingest import Converted, Report
+from ..joints import joint_scores
 
 POSE, HAND, FACE = 33 * 4, 21 * 3, 468 * 3
 WIDTHS = (POSE + 2 * HAND, POSE + FACE + 2 * HAND)
@@ -66,6 +67,7 @@ def split_vectors(vectors: np.ndarray, where: str) -> dict[str, np.ndarray]:
 
     Returns:
         dict: ``body (1, T, 33, 3)``, ``body_score (1, T)``: the mean visibility of the upper body,
+            ``body_joint_score (1, T, 33)``: the visibility of each joint,
             ``hand (1, 2, T, 21, 3)`` and ``hand_score (1, 2, T)``: 1 where there is a hand.
 
     Raises:
@@ -87,6 +89,7 @@ def split_vectors(vectors: np.ndarray, where: str) -> dict[str, np.ndarray]:
     return {
         'body': pose[None, ..., :3],
         'body_score': np.where(there, visibility.clip(_MIN_SCORE, 1), 0).astype(np.float32)[None],
+        'body_joint_score': pose[None, ..., 3].clip(_MIN_SCORE, 1),
         'hand': hand[None],
         'hand_score': (hand != 0).any(axis=(2, 3)).astype(np.float32)[None],
     }
@@ -109,7 +112,11 @@ def read_clip(item: HolisticClip) -> Converted:
         image_size=item.image_size,
         units=('fraction', 'fraction'),
     )
+    # A vector with NaN is damaged as a whole: joint scores do not excuse it.
+    visibility, clip = clip.body_joint_score, replace(clip, body_joint_score=None)
     clip, masked = clip.with_nonfinite_masked()
+    known = joint_scores(clip.body, clip.body_score > 0, visibility)
+    clip = replace(clip, body_joint_score=known)
     if not (clip.body_score > 0).any() and not (clip.hand_score > 0).any():
         return Converted(item.clip_id, refused=[(item.clip_id, 'no body and no hand in it', '')])
     repaired = Counter({'body or hand frame with NaN or infinity: missing': masked})

@@ -27,6 +27,7 @@ from ...errors import SourceError
 from ...io.guard import reads
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
+from ..joints import joint_scores
 from ..protocols import ntu_fields
 from .ntu_text import COLOR, POSITION, TRACKING, SkeletonText, parse_skeleton
 
@@ -134,7 +135,7 @@ def skeleton_to_clip(text: SkeletonText, clip_id: str, repaired: Counter) -> Cli
     """Makes a clip of a file's bodies.
 
     The score of a person in a frame is the mean tracking state of the joints: 1 all tracked, 0.5
-        all inferred.
+        all inferred. So is that of each joint; one that is not tracked is missing by itself.
 
     Args:
         text (SkeletonText): T frames.
@@ -162,11 +163,13 @@ def skeleton_to_clip(text: SkeletonText, clip_id: str, repaired: Counter) -> Cli
     body = np.zeros((*shape, 25, 3), dtype=np.float32)
     pixel = np.zeros((*shape, 25, 2), dtype=np.float32)
     score = np.zeros(shape, dtype=np.float32)
+    state = np.zeros((*shape, 25), dtype=np.float32)
     for m, actor in enumerate(actors):
         for track in actor:
             body[m, track.frames] = track.joints[..., POSITION]
             pixel[m, track.frames] = track.joints[..., COLOR]
             score[m, track.frames] = track.joints[..., TRACKING].mean(axis=1) / 2
+            state[m, track.frames] = track.joints[..., TRACKING] / 2
     unknown = ~np.isfinite(pixel).all(axis=-1)
     _count(repaired, f'joint without a finite pixel position: set to {OUTSIDE:g}', unknown)
     pixel[unknown] = OUTSIDE
@@ -190,6 +193,7 @@ def skeleton_to_clip(text: SkeletonText, clip_id: str, repaired: Counter) -> Cli
         video=f'{clip_id}_rgb.avi',
         image_size=IMAGE_SIZE,
         fps=FPS,
+        body_joint_score=joint_scores(body, score > 0, state),
         units=('metre', ''),
     )
 

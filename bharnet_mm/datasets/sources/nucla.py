@@ -27,6 +27,7 @@ from ...errors import SourceError
 from ...io.guard import reads
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
+from ..joints import joint_scores
 from ..protocols import nucla_fields
 
 NUM_JOINTS = 20
@@ -179,6 +180,7 @@ def read_text(item: tuple[str, str]) -> Converted:
         return Converted(clip_id, refused=[(clip_id, 'no skeleton file', folder)])
     body = np.zeros((len(numbers), NUM_JOINTS, 3))
     score = np.zeros(len(numbers), dtype=np.float32)
+    state = np.zeros((1, len(numbers), NUM_JOINTS), dtype=np.float32)
     for t, number in enumerate(numbers):
         bodies = _frame_bodies(files[number]) if number in files else np.empty((0, NUM_JOINTS, 4))
         if not len(bodies):
@@ -187,8 +189,9 @@ def read_text(item: tuple[str, str]) -> Converted:
         if len(bodies) > 1:
             repaired['body beyond the first of a frame: dropped'] += len(bodies) - 1
         body[t] = bodies[0, :, :3]
-        score[t] = np.clip(bodies[0, :, 3].mean() / 2, 0, 1)
-    return _converted(clip_id, body, score, np.array(numbers), repaired)
+        state[0, t] = np.clip(bodies[0, :, 3] / 2, 0, 1)
+        score[t] = state[0, t].mean()
+    return _converted(clip_id, body, score, np.array(numbers), repaired, state)
 
 
 def _frame_numbers(folder: Path) -> list[int] | None:
@@ -223,15 +226,21 @@ def _frame_bodies(path: Path) -> np.ndarray:
 
 
 def _converted(
-    clip_id: str, body: np.ndarray, score: np.ndarray, frames: np.ndarray, repaired: Counter
+    clip_id: str,
+    body: np.ndarray,
+    score: np.ndarray,
+    frames: np.ndarray,
+    repaired: Counter,
+    state: np.ndarray | None = None,
 ) -> Converted:
+    """``state`` (1, T, 20) is the tracking state of the joints, halved, where the files have it."""
     fields = nucla_fields(clip_id)
     for bad, what in (
         (
             ~np.isfinite(body).all(axis=(1, 2)),
             'frame with a coordinate that is not finite: missing',
         ),
-        ((body == 0).all(axis=2).any(axis=1), 'frame with a joint at (0, 0, 0): missing'),
+        ((body == 0).all(axis=(1, 2)), 'frame with all joints at (0, 0, 0): missing'),
     ):
         bad &= score > 0
         if bad.any():
@@ -250,6 +259,7 @@ def _converted(
         hand_score=hand_score,
         frame_index=frames.astype(np.int32),
         source='n-ucla',
+        body_joint_score=joint_scores(body.astype(np.float32)[None], score[None] > 0, state),
         units=('metre', ''),
     )
     return Converted(clip_id, [clip], repaired)

@@ -23,6 +23,7 @@ from ...errors import SourceError
 from ...io.guard import reads
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
+from ..joints import joint_scores
 from ..store import ClipStore, StoreWriter
 
 NUM_JOINTS = 25
@@ -245,6 +246,7 @@ def _instance(
         video=f'{converted.name}.avi',
         image_size=IMAGE_SIZE,
         fps=FPS,
+        body_joint_score=joint_scores(body, visible),
         units=('metre', ''),
     )
 

@@ -8,29 +8,25 @@ A pickle can run any code, so they are read by :mod:`bharnet_mm.io.safe_pickle`.
 """
 
 import os
-import pickle
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import ConfigError, SourceError
-from ...io.atomic import atomic_write
+from ...errors import SourceError
 from ...io.guard import reading, reads
 from ...io.safe_pickle import load_pickle
-from ...layouts import LAYOUTS, SkeletonLayout, get_layout
+from ...layouts import SkeletonLayout
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
+from ..joints import joint_scores
 from ..protocols import NTU_CLASSES, ntu_fields, nucla_fields
-from ..store import ClipStore
-from .coco_wholebody import NUM_KEYPOINTS as NUM_WHOLEBODY
+from .annotation_export import export_annotations  # noqa: F401  the way back, for others
 from .coco_wholebody import split_wholebody
-
-#: Number of joints to layout; anything else needs a layout by name.
-LAYOUT_BY_JOINTS = {17: 'coco', 20: 'kinect_v1', 25: 'kinect_v2', 33: 'mediapipe_pose'}
+from .content import content_of
+from .keypoint_form import NUM_WHOLEBODY, layout_of, shape_of  # noqa: F401  layout_of is for others
 
 
 @reads('annotations as MMAction2 and pyskl write them')
@@ -40,6 +36,14 @@ def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, lis
     Raises:
         SourceError: Not a pickle, not of this form, or asking for a class that is not admitted.
     """
+    what = content_of(path)
+    if what not in ('', 'a pickle'):
+        raise SourceError(
+            str(path),
+            found=what,
+            expected='a pickle of annotations',
+            fix='docs/data.md says which file is read by which converter',
+        )
     data = load_pickle(path)
     splits: dict = {}
     if isinstance(data, dict):
@@ -53,7 +57,7 @@ def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, lis
     if not well_formed:
         raise SourceError(
             str(path),
-            found='another structure',
+            found=f'another structure ({_structure(data)})',
             expected='dict(split=dict, annotations=[dict, ...]) or a list of dicts',
             fix="save it in the form of MMAction2's PoseDataset",
         )
@@ -62,6 +66,15 @@ def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, lis
 
 #: More classes than any data set of actions has.
 MAX_CLASSES = 100_000
+
+
+def _structure(data: object) -> str:
+    """What was in the place of a list of annotations."""
+    if isinstance(data, (list, tuple, dict)) and not data:
+        return f'an empty {type(data).__name__}: no annotation'
+    if isinstance(data, list):
+        return f'a list of {type(data[0]).__name__}'
+    return 'no list of annotations' if data is None else f'a {type(data).__name__}'
 
 
 def annotation_id(annotation: dict) -> str:
@@ -93,36 +106,6 @@ def split_rules(
         if test not in splits:
             rules[test] = rules[name]
     return rules
-
-
-def layout_of(annotations: list[dict], layout: str | None = None) -> SkeletonLayout:
-    """The layout by name, or by the number of joints of the first annotation that has keypoints.
-
-    Raises:
-        SourceError: No annotation has keypoints.
-        ConfigError: The number of joints says nothing, or is not that of the layout.
-    """
-    shapes = [np.shape(a['keypoint']) for a in annotations if 'keypoint' in a]
-    if not shapes or len(shapes[0]) != 4:
-        raise SourceError(
-            'annotations',
-            found='no keypoint of shape (M, T, V, C)',
-            expected='a keypoint array in each annotation',
-            fix='keypoints kept in separate files have to be put into the annotations first',
-        )
-    joints = shapes[0][2]
-    if layout is None and joints == NUM_WHOLEBODY:
-        return get_layout('coco_wholebody')
-    if layout is None and joints in LAYOUT_BY_JOINTS:
-        return get_layout(LAYOUT_BY_JOINTS[joints])
-    if layout is None or get_layout(layout).num_joints != joints:
-        raise ConfigError(
-            '--layout',
-            found=f'{layout} for {joints} joints',
-            expected=f'a layout with {joints} joints, one of {sorted(LAYOUTS)}',
-            fix='name the layout of this data',
-        )
-    return get_layout(layout)
 
 
 def class_names(annotations: list[dict], path: str | os.PathLike | None = None) -> list[str]:
@@ -158,15 +141,25 @@ class AnnotationReader:
 
     Whole bodies (133 keypoints) become a body of 17 joints and two hands. The score of a person or
     hand in a frame is the mean of its keypoints' scores; without scores it is 1 where any
-    coordinate is not 0. Two-channel keypoints are pixel positions and are kept as such too.
+    coordinate is not 0. A joint is missing by itself where its score or all of its coordinates
+    are 0, or one is not finite. Keypoints without depth are in the picture: their pixel positions
+    are kept too.
 
     Args:
         layout (SkeletonLayout): Of the keypoints.
-        channels (int): 2 or 3.
+        channels (str): What they are, see ``keypoint_form.CHANNELS``; 2 and 3
+            are xy and xyz. A confidence (c) counts as
+            ``keypoint_score`` where the annotation has none.
+        unit (str): ``'pixel'``, ``'fraction'`` of the picture, or ``''``. Defaults to ``'pixel'``
+            without depth, else ``''``.
     """
 
-    def __init__(self, layout: SkeletonLayout, channels: int) -> None:
-        self.layout, self.channels = layout, channels
+    def __init__(
+        self, layout: SkeletonLayout, channels: str | int, unit: str | None = None
+    ) -> None:
+        self.layout, self.channels = layout, {2: 'xy', 3: 'xyz'}.get(channels, channels)
+        self.flat = 'z' not in self.channels
+        self.unit = ('pixel' if self.flat else '') if unit is None else unit
         self.whole = layout.num_joints == NUM_WHOLEBODY
 
     def __call__(self, annotation: dict) -> Converted:
@@ -189,13 +182,16 @@ class AnnotationReader:
         keypoint, score = self._arrays(annotation, clip_id, converted.repaired)
         if self.whole:
             body, body_score, hand, hand_score = split_wholebody(keypoint, score, clip_id)
-            hand_score = _frame_score(hand, hand_score, converted.repaired, 'hand')
+            given = score is not None
+            hand_score, hand_joints = _scores(hand, hand_score, given, converted.repaired, 'hand')
         else:
-            body, body_score = keypoint, score
+            body, body_score, given = keypoint, score, score is not None
             if body_score is None:
                 body_score = (body != 0).any(axis=(-2, -1))[..., None].astype(np.float32)
+                body_score = np.broadcast_to(body_score, body.shape[:3])
             hand, hand_score = empty_hands(*body.shape[:2], channels=1)
-        body_score = _frame_score(body, body_score, converted.repaired, 'body')
+            hand_joints = None
+        body_score, body_joints = _scores(body, body_score, given, converted.repaired, 'body')
         if not body_score.any() and not hand_score.any():
             converted.refused.append((clip_id, 'nobody visible in any frame', ''))
             return converted
@@ -203,6 +199,9 @@ class AnnotationReader:
         size = annotation.get('img_shape', annotation.get('original_shape'))
         height, width = (0, 0) if size is None else size
         fields = _name_fields(clip_id)
+        pixel = body[order] if self.flat else None
+        if self.unit == 'fraction':
+            pixel = pixel * np.float32((width, height)) if width and height else None
         clip = Clip(
             clip_id=clip_id,
             label=int(annotation['label']),
@@ -211,9 +210,12 @@ class AnnotationReader:
             hand=hand[order],
             hand_score=hand_score[order],
             frame_index=np.arange(body.shape[1], dtype=np.int32),
-            body_pixel=body[order] if self.channels == 2 else None,
+            body_pixel=pixel,
             image_size=(int(width), int(height)),
             source='pickle',
+            body_joint_score=None if body_joints is None else body_joints[order],
+            hand_joint_score=None if hand_joints is None else hand_joints[order],
+            units=(self.unit, self.unit),
             **fields,
         )
         converted.clips.append(clip)
@@ -228,17 +230,18 @@ class AnnotationReader:
         for key in ('keypoint', 'label'):
             if annotation.get(key) is None:
                 refuse(f'no {key}', f'a {key}', 'complete the annotation or leave it out')
-        keypoint = np.asarray(annotation['keypoint'])
-        if keypoint.dtype.kind not in 'fiu' or keypoint.ndim != 4:
+        shape = shape_of(annotation['keypoint'])
+        if not isinstance(shape, tuple) or len(shape) != 4:
             refuse(
-                f'keypoints of shape {keypoint.shape}, type {keypoint.dtype}',
-                'numbers of shape (M, T, V, C)',
-                'correct the array',
+                f'keypoints of shape {shape}',
+                'numbers of shape (M, T, V, C): persons, frames, joints, channels',
+                'correct the array; keypoint[None] adds the axis of persons',
             )
-        if keypoint.shape[2:] != (self.layout.num_joints, self.channels):
+        keypoint, joints = np.asarray(annotation['keypoint']), self.layout.num_joints
+        if shape[2] != joints or shape[3] < len(self.channels):
             refuse(
-                f'{keypoint.shape[2]} joints of {keypoint.shape[3]} channels',
-                f'{self.layout.num_joints} of {self.channels}, as the first annotation',
+                f'{shape[2]} joints of {shape[3]} channels',
+                f'{joints} of {len(self.channels)} ({self.channels}), as in the other annotations',
                 'convert clips of different kinds into different stores',
             )
         frames = annotation.get('total_frames', keypoint.shape[1])
@@ -250,9 +253,15 @@ class AnnotationReader:
             )
         if keypoint.dtype.kind != 'f':
             repaired['clip of integer coordinates: made float32'] += 1
-        elif keypoint.dtype == np.float16 and self.channels == 2:
+        elif keypoint.dtype == np.float16 and self.unit == 'pixel':
             repaired['clip of float16 pixels: already rounded to 0.5 or 1 pixel'] += 1
+        count = len(self.channels.removesuffix('c'))
         score = annotation.get('keypoint_score')
+        if score is None and self.channels.endswith('c'):
+            score = keypoint[..., len(self.channels) - 1]
+        if shape[3] > len(self.channels):
+            repaired['clip with channels that --channels leaves out: dropped'] += 1
+        keypoint = keypoint[..., :count]
         score = None if score is None else np.asarray(score, dtype=np.float32)
         if score is not None and score.shape != keypoint.shape[:3]:
             refuse(
@@ -278,18 +287,33 @@ def _is_ntu(clip_id: str) -> bool:
     return 'setup' in _name_fields(clip_id)
 
 
-def _frame_score(part: np.ndarray, score: np.ndarray, repaired: Counter, name: str) -> np.ndarray:
-    """``part (..., T, V, C)``, ``score (..., T, V)`` to (..., T) in [0, 1], 0 where unusable."""
-    score = np.nan_to_num(score.mean(axis=-1), nan=0.0).astype(np.float32)
-    bad = (score > 0) & ~np.isfinite(part).all(axis=(-2, -1))
-    if bad.any():
-        repaired[f'{name} in a frame with a coordinate that is not finite: missing'] += int(
-            bad.sum()
-        )
-    if (score > 1).any():
-        repaired[f'{name} score above 1: made 1'] += int((score > 1).sum())
-    empty = ~(part != 0).any(axis=(-2, -1))
-    return np.where(bad | empty, 0, np.clip(score, 0, 1)).astype(np.float32)
+def _scores(
+    part: np.ndarray, score: np.ndarray, given: bool, repaired: Counter, name: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Scores of frames and of joints.
+
+    Args:
+        part: (..., T, V, C).
+        score: (..., T, V) of its joints.
+        given: Whether the source has them.
+        repaired: Is added to.
+        name: Of the part.
+
+    Returns:
+        (..., T) in [0, 1], 0 where no joint is usable, and (..., T, V), see ``joint_scores``.
+    """
+    finite = np.isfinite(part).all(axis=-1)
+    usable = finite & (part != 0).any(axis=-1) & (score > 0)
+    score = np.nan_to_num(score, nan=0.0).astype(np.float32)
+    frame = score.mean(axis=-1)
+    lost = (frame > 0) & ~finite.any(axis=-1)
+    if lost.any():
+        what = f'{name} in a frame without a finite coordinate: missing'
+        repaired[what] += int(lost.sum())
+    if (frame > 1).any():
+        repaired[f'{name} score above 1: made 1'] += int((frame > 1).sum())
+    frame = np.where(usable.any(axis=-1), np.clip(frame, 0, 1), 0).astype(np.float32)
+    return frame, joint_scores(part, frame > 0, score if given else None)
 
 
 def _by_motion(body: np.ndarray, score: np.ndarray) -> list[int]:
@@ -297,99 +321,6 @@ def _by_motion(body: np.ndarray, score: np.ndarray) -> list[int]:
     keys = []
     for person, visible in zip(body, score > 0, strict=True):
         points = person[visible].reshape(-1, person.shape[-1])
+        points = points[np.isfinite(points).all(axis=1)]
         keys.append(float(points.var(axis=0).sum()) if len(points) else -1.0)
     return sorted(range(len(body)), key=lambda m: (-keys[m], -float(score[m].sum())))
-
-
-def export_annotations(
-    store: ClipStore, path: str | os.PathLike, part: str = 'body', report: Report | None = None
-) -> None:
-    """Writes a store as a pickle that MMAction2's ``PoseDataset`` reads.
-
-    Picture fractions become pixels. Missing persons and hands are zeros. Two-channel keypoints get
-    a ``keypoint_score``; with three channels there is none, because stock ``FormatGCNInput`` would
-    append it as a fourth.
-
-    Args:
-        store (ClipStore): All its clips and splits are written; a ``*_test`` split also as
-            ``*_val``, the name that stock configs use.
-        path (str): A ``.pkl`` file, replaced when complete.
-        part (str): ``body``, or ``unified``: body, left hand, right hand along the joint axis, the
-            order of ``unified_layout``. Defaults to ``body``.
-        report (Report, optional): Counts the clips.
-
-    Raises:
-        ConfigError: ``unified`` without hands, or with hands of other channels than the body.
-    """
-    if not str(path).endswith('.pkl'):
-        raise ConfigError(
-            str(path),
-            found='another ending',
-            expected='.pkl, as PoseDataset wants it',
-            fix='rename it',
-        )
-    if part == 'unified':
-        _check_unified(store)
-    report = Report('clips') if report is None else report
-    annotations = []
-    for i in range(len(store)):
-        clip = _in_pixels(store[i])
-        keypoint = _blank(clip.body, clip.body_score)
-        score = np.broadcast_to(clip.body_score[..., None], keypoint.shape[:3])
-        if part == 'unified':
-            hands = _blank(clip.hand, clip.hand_score)
-            hand_score = np.broadcast_to(clip.hand_score[..., None], hands.shape[:4])
-            keypoint = np.concatenate([keypoint, hands[:, 0], hands[:, 1]], axis=2)
-            score = np.concatenate([score, hand_score[:, 0], hand_score[:, 1]], axis=2)
-        shape = (int(clip.image_size[1]), int(clip.image_size[0]))
-        annotation = dict(
-            frame_dir=str(clip.clip_id),
-            label=int(clip.label),
-            total_frames=int(keypoint.shape[1]),
-            img_shape=shape,
-            original_shape=shape,
-            keypoint=keypoint,
-        )
-        if keypoint.shape[-1] == 2:
-            annotation['keypoint_score'] = np.ascontiguousarray(score)
-        annotations.append(annotation)
-        report.found = report.read = report.kept = i + 1
-        report.frames += keypoint.shape[1]
-    splits = {}
-    ids = store.clip_ids
-    for name in store.meta['splits']:
-        try:
-            splits[name] = [str(ids[i]) for i in store.select(name)]
-        except ConfigError as error:  # a rule that names e.g. a subject of whom there is no clip
-            report.notes.append(f'left out: {error}')
-            continue
-        stock = re.sub(r'(^|_)test$', r'\1val', name)
-        if stock not in store.meta['splits']:
-            splits[stock] = splits[name]
-    with atomic_write(path, 'wb') as stream:
-        pickle.dump(dict(split=splits, annotations=annotations), stream, protocol=4)
-
-
-def _in_pixels(clip: Clip) -> Clip:
-    """Picture fractions as pixels, which is what stock transforms take them for."""
-    unit = np.float32([*clip.image_size, clip.image_size[0]])
-    parts = zip(('body', 'hand'), clip.units, strict=True)
-    parts = [part for part, of in parts if of == 'fraction' and unit.all()]
-    arrays = {part: getattr(clip, part) for part in parts}
-    return replace(clip, **{part: x * unit[: x.shape[-1]] for part, x in arrays.items()})
-
-
-def _blank(part: np.ndarray, score: np.ndarray) -> np.ndarray:
-    return np.where((score > 0)[..., None, None], part, 0).astype(np.float32)
-
-
-def _check_unified(store: ClipStore) -> None:
-    channels = store.meta['channels']
-    if store.meta['hand_layout'] is None or channels['body'] != channels['hand']:
-        have = 'no hands' if store.meta['hand_layout'] is None else f'channels {channels}'
-        raise ConfigError(
-            '--part unified',
-            found=have,
-            expected='a body and hands with the same channels',
-            fix='export --part body, or a store whose hands have the same channels as the body',
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +62,7 @@ def array_formats(
     hand: SkeletonLayout | None,
     channels: dict[str, tuple[str, ...]],
     pixels: bool,
+    joint_scores: Collection[str] = (),
 ) -> dict[str, ArrayFormat]:
     """The data files of a store; ``<name>.bin`` holds the clip's array ``name``."""
     formats = {
@@ -74,6 +75,11 @@ def array_formats(
     formats['frame_index'] = ArrayFormat('<i4', (), 0)
     if pixels:
         formats['body_pixel'] = ArrayFormat('<f4', (body.num_joints, 2), 1)
+    # Half precision: three digits of a confidence are enough.
+    if 'body' in joint_scores:
+        formats['body_joint_score'] = ArrayFormat('<f2', (body.num_joints,), 1)
+    if 'hand' in joint_scores and hand is not None:
+        formats['hand_joint_score'] = ArrayFormat('<f2', (hand.num_joints,), 2)
     return formats
 
 
@@ -110,6 +116,27 @@ def checksum(row: np.ndarray, arrays: Iterable[np.ndarray]) -> int:
     for array in arrays:
         value = zlib.crc32(np.ascontiguousarray(array), value)
     return value
+
+
+def all_joints(arrays: Mapping[str, np.ndarray], part: str) -> np.ndarray:
+    """Joint scores of a clip that has none: 1 in each visible frame, (..., 1) bool."""
+    return (arrays[f'{part}_score'] > 0)[..., None]
+
+
+def checked(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The arrays of a clip that its checksum covers, in order.
+
+    Joint scores that say nothing, see ``all_joints``, are left out: a clip has the same checksum
+    in a store with and without joint scores.
+    """
+    said = []
+    for name, array in arrays.items():
+        part = name.removesuffix('_joint_score')
+        if part == name or not np.array_equal(
+            array, np.broadcast_to(all_joints(arrays, part), array.shape)
+        ):
+            said.append(array)
+    return said
 
 
 def expected_bytes(meta: dict[str, Any], formats: dict[str, ArrayFormat]) -> dict[str, int]:

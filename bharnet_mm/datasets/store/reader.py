@@ -22,6 +22,7 @@ from .format import (
     ROW,
     TEXT_FIELDS,
     array_formats,
+    checked,
     checksum,
     expected_bytes,
     map_file,
@@ -73,7 +74,13 @@ class ClipStore:
         self.name: str = self.meta['name']
         self.classes: list[str] = self.meta['classes']
         self.splits: dict[str, dict] = self.meta['splits']
-        self._formats = array_formats(self.body_layout, hand, self.channels, self.meta['pixels'])
+        self._formats = array_formats(
+            self.body_layout,
+            hand,
+            self.channels,
+            self.meta['pixels'],
+            self.meta.get('joint_scores', ()),
+        )
         sizes = expected_bytes(self.meta, self._formats)
         self._index = map_file(self.path / INDEX_FILE, sizes[INDEX_FILE]).view(ROW)
         self._arrays = {}
@@ -129,7 +136,7 @@ class ClipStore:
         try:
             arrays = self._slices(values['offset'], values['frame_offset'], persons, frames)
             if self.check and not self._checked[i]:
-                if checksum(self._index[i], arrays.values()) != values['crc32']:
+                if checksum(self._index[i], checked(arrays)) != values['crc32']:
                     raise ValueError('a checksum that is not that of the data')
                 self._checked[i] = True
             texts = {name: values[name].decode() for name in ('clip_id', *TEXT_FIELDS, 'video')}
@@ -247,8 +254,8 @@ class ClipStore:
             values = dict(zip(ROW.names, row.item(), strict=True))
             keys = ('offset', 'frame_offset', 'persons', 'frames')
             try:
-                arrays = self._slices(*(values[key] for key in keys)).values()
-                good = checksum(row, arrays) == values['crc32']
+                arrays = self._slices(*(values[key] for key in keys))
+                good = checksum(row, checked(arrays)) == values['crc32']
             except ValueError:
                 good = False
             if not good:

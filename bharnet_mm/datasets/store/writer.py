@@ -13,13 +13,16 @@ import numpy as np
 from ...errors import ConfigError, StoreError
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
+from ..joints import MIN_SCORE, with_joints_filled
 from .append_only import AppendOnlyFolder
 from .format import (
     FORMAT,
     INDEX_FILE,
     META_FILE,
     VERSION,
+    all_joints,
     array_formats,
+    checked,
     checksum,
     expected_bytes,
     make_row,
@@ -109,7 +112,11 @@ class StoreWriter:
         self.meta['splits'] = {**self.meta['splits'], **rules}
         (self.body_layout, self.hand_layout), channels = read_layouts(self.meta)
         self._formats = array_formats(
-            self.body_layout, self.hand_layout, channels, self.meta['pixels']
+            self.body_layout,
+            self.hand_layout,
+            channels,
+            self.meta['pixels'],
+            self.meta.get('joint_scores', ()),
         )
         self.clip_ids: set[str] = set(ClipStore(self.path).clip_ids.tolist()) if exists else set()
         self._folder.open(expected_bytes(self.meta, self._formats))
@@ -127,7 +134,9 @@ class StoreWriter:
     def add(self, clip: Clip) -> None:
         """Validate a clip and append it; it becomes visible with the next ``commit``.
 
-        Coordinates of missing entries, which carry no meaning, are stored as 0.
+        Coordinates of missing entries, which carry no meaning, are stored as 0. Joints that are
+        missing by themselves get positions, see ``with_joints_filled``. A clip without
+        joint scores counts as one whose joints are all there.
 
         Raises:
             ClipError: The content of the clip is wrong.
@@ -142,16 +151,48 @@ class StoreWriter:
                 'each clip id once',
                 'give clips unique ids; when resuming, skip what is in clip_ids',
             )
+        clip = with_joints_filled(clip, self.body_layout, self.hand_layout)
         self._agree_on_units(clip)
+        self._keep_joint_scores(clip)
         arrays = self._pack(clip)
         row = make_row(clip, self.meta['person_frames'], self.meta['frames'])
-        row['crc32'] = checksum(row, arrays.values())
+        row['crc32'] = checksum(row, checked(arrays))
         parts = {f'{name}.bin': array.reshape(-1).data for name, array in arrays.items()}
         self._folder.append(parts | {INDEX_FILE: row.tobytes()})
         self.clip_ids.add(clip.clip_id)
         self.meta['num_clips'] += 1
         self.meta['person_frames'] += clip.num_persons * clip.num_frames
         self.meta['frames'] += clip.num_frames
+
+    def _keep_joint_scores(self, clip: Clip) -> None:
+        """Begins the files of joint scores with the first clip that says something by them."""
+        parts = list(self.meta.get('joint_scores', []))
+        for part in ('body', 'hand'):
+            score = getattr(clip, f'{part}_joint_score')
+            none = part == 'hand' and self.hand_layout is None
+            if part in parts or score is None or none:
+                continue
+            plain = (getattr(clip, f'{part}_score') > 0)[..., None]
+            if np.array_equal(np.where(plain, score, 0), np.broadcast_to(plain, score.shape)):
+                continue
+            parts.append(part)
+            self._begin_joint_scores(part, parts)
+
+    def _begin_joint_scores(self, part: str, parts: list[str]) -> None:
+        """A new file, in which the clips so far have all joints of their visible frames."""
+        channels = {name: tuple(names) for name, names in self.meta['channels'].items()}
+        self._formats = array_formats(
+            self.body_layout, self.hand_layout, channels, self.meta['pixels'], parts
+        )
+        name = f'{part}_joint_score'
+        item = self._formats[name]
+        self._folder.open({f'{name}.bin': 0})
+        with open(self.path / f'{part}_score.bin', 'rb') as scores:
+            while data := scores.read(1 << 20):
+                seen = all_joints({f'{part}_score': np.frombuffer(data, '<f4')}, part)
+                seen = np.broadcast_to(seen, (len(seen), *item.row)).astype(item.dtype)
+                self._folder.append({f'{name}.bin': seen.tobytes()})
+        self.meta['joint_scores'] = parts
 
     def _agree_on_units(self, clip: Clip) -> None:
         """The first clip that says its units says those of the store."""
@@ -176,6 +217,10 @@ class StoreWriter:
         arrays = {}
         for name, item in self._formats.items():
             array = getattr(clip, name)
+            if name.endswith('_joint_score'):
+                seen = visible[name.removesuffix('_joint_score')][..., None]
+                array = seen if array is None else np.where(seen, _kept(array), 0)
+                array = np.broadcast_to(array, (*seen.shape[:-1], *item.row))
             if array is None or (item.row and array.shape[-len(item.row) :] != item.row):
                 clip._fail(
                     f'{name} of shape {None if array is None else array.shape}',
@@ -200,6 +245,11 @@ class StoreWriter:
     def close(self) -> None:
         """Closes the files; clips added since the last commit are lost."""
         self._folder.close()
+
+
+def _kept(score: np.ndarray) -> np.ndarray:
+    """Joint scores that half precision does not round to 0."""
+    return np.where(score > 0, np.maximum(score, MIN_SCORE), 0)
 
 
 def _channels(

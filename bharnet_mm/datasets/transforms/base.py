@@ -12,6 +12,8 @@ from bharnet_mm.errors import ClipError, ConfigError
 from bharnet_mm.layouts import SkeletonLayout
 from bharnet_mm.log import warn
 
+from ..joints import neighbours  # noqa: F401  of instances, and so used by the transforms
+
 PARTS = ('body', 'hand')
 
 
@@ -139,29 +141,43 @@ def set_part(results: dict, part: str, x: np.ndarray, visible: np.ndarray | None
         results[f'{part}_visible'] = visible
 
 
-def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest true frame at or before, and at or after, each frame of a mask (I, T).
+def get_known(results: dict, part: str) -> np.ndarray | None:
+    """Joints of a part that are there themselves, (I, T, V) bool; None where all of them are.
 
-    Returns:
-        Two (I, T) index arrays; -1 and T where there is none.
+    The others have positions too, filled from the frames that show them.
     """
-    time = np.arange(mask.shape[1])
-    before = np.maximum.accumulate(np.where(mask, time, -1), axis=1)
-    after = np.where(mask, time, len(time))[:, ::-1]
-    return before, np.minimum.accumulate(after, axis=1)[:, ::-1]
+    known = results.get(f'{part}_joint_visible')
+    return known if known is None or part == 'body' else known.reshape(-1, *known.shape[2:])
+
+
+def set_known(results: dict, part: str, known: np.ndarray) -> None:
+    """Puts back what ``get_known`` gave."""
+    if part == 'hand':
+        known = known.reshape(-1, 2, *known.shape[1:])
+    results[f'{part}_joint_visible'] = known
 
 
 def scale_lengths(
-    x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout
+    x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout, known: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Length of the layout's ``scale`` pair in each frame, and where it counts; both (I, T).
 
-    It counts where the instance is visible and the length is not zero.
+    It counts where the instance is visible and the length is not zero. With ``known`` (I, T, V)
+    both joints have to be there themselves; an instance in which they never are counts as a whole.
     """
     a, b = layout.scale_index.tolist()
     difference = x[:, :, a] - x[:, :, b]
     lengths = np.sqrt(np.einsum('itc,itc->it', difference, difference))
-    return lengths, visible & (lengths > 1e-6)
+    valid = visible & (lengths > 1e-6)
+    return lengths, valid if known is None else prefer(valid, known[:, :, [a, b]])
+
+
+def prefer(visible: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Visible frames (I, T) in which all joints of ``known`` (I, T, K) are there themselves; all
+    visible frames of an instance that has no such frame.
+    """
+    seen = visible & known.all(axis=-1)
+    return np.where(seen.any(axis=1, keepdims=True), seen, visible)
 
 
 def clip_scale(lengths: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

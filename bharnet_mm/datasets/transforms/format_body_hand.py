@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import PARTS, BodyHandTransform, get_part, is_count
+from .base import PARTS, BodyHandTransform, get_known, get_part, is_count
 
 
 class FormatBodyHand(BodyHandTransform):
@@ -13,7 +13,7 @@ class FormatBodyHand(BodyHandTransform):
     Required Keys:
 
         - body, body_visible, body_layout, hand, hand_visible, hand_layout
-        - body_pixel (optional)
+        - body_pixel, body_joint_visible, hand_joint_visible (optional)
 
     Modified Keys:
 
@@ -28,17 +28,22 @@ class FormatBodyHand(BodyHandTransform):
 
     Removed Keys:
 
-        - body_visible, hand_visible
+        - body_visible, hand_visible, body_joint_visible, hand_joint_visible
 
     Args:
         num_persons: M. Defaults to 2.
+        visibility: Whether to append a channel that is 1 where a joint is there itself and 0 where
+            it is missing, masked or only filled. Give the network one more input channel and
+            ``BodyHandBackbone(visibility=True)``. Defaults to False.
 
     Raises:
         ClipError: The clip has more persons.
     """
 
-    def __init__(self, num_persons: int = 2) -> None:
+    def __init__(self, num_persons: int = 2, visibility: bool = False) -> None:
         self.num_persons = num_persons
+        self.visibility = visibility
+        self._check(isinstance(visibility, bool), 'visibility', 'True or False')
         self._check(is_count(num_persons), 'num_persons', 'a whole number of at least 1')
 
     def transform(self, results: dict) -> dict:
@@ -46,10 +51,23 @@ class FormatBodyHand(BodyHandTransform):
             pixel = results | {'body': results['body_pixel']}
             results['body_pixel'], _ = pad_part(self, pixel, 'body', self.num_persons)
         padded = {part: pad_part(self, results, part, self.num_persons) for part in PARTS}
+        if self.visibility:
+            for part, (x, mask) in padded.items():
+                padded[part] = self._with_visibility(results, part, x, mask), mask
         for part, (x, mask) in padded.items():
             results[part], results[f'{part}_mask'] = x, mask
             del results[f'{part}_visible']
+            results.pop(f'{part}_joint_visible', None)
         return results
+
+    @staticmethod
+    def _with_visibility(results: dict, part: str, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """(I, T, V, C) with a further channel, given the mask (I, T)."""
+        seen = np.broadcast_to(mask[..., None], x.shape[:-1]).astype(np.float32)
+        known = get_known(results, part)
+        if known is not None:
+            seen[: len(known)] *= known
+        return np.concatenate([x, seen[..., None]], axis=-1)
 
 
 def pad_part(

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .base import BodyHandTransform, are_parts, get_part, is_count, neighbours, set_part
+from .base import (
+    BodyHandTransform,
+    are_parts,
+    get_known,
+    get_part,
+    is_count,
+    neighbours,
+    set_known,
+    set_part,
+)
 
 
 class InterpolateMissing(BodyHandTransform):
@@ -19,12 +28,13 @@ class InterpolateMissing(BodyHandTransform):
     Required Keys:
 
         - body, body_visible, body_layout, hand, hand_visible, hand_layout
-        - body_pixel (optional)
+        - body_pixel, body_joint_visible, hand_joint_visible (optional)
 
     Modified Keys:
 
         - body, body_visible, hand, hand_visible: those in ``parts``
         - body_pixel: with the body
+        - body_joint_visible, hand_joint_visible: where the joint is there at both ends
 
     Args:
         max_gap: Longest gap that is filled, in frames. Defaults to 8.
@@ -50,6 +60,11 @@ class InterpolateMissing(BodyHandTransform):
                 continue
             at = row, time, before[fill], after[fill]
             set_part(results, part, _filled(x, *at), visible | fill)
+            known = get_known(results, part)
+            if known is not None:
+                known = known.copy()
+                known[row, time] = known[row, at[2]] & known[row, at[3]]
+                set_known(results, part, known)
             if part == 'body' and results.get('body_pixel') is not None:
                 results['body_pixel'] = _filled(results['body_pixel'], *at)
         return results

@@ -12,9 +12,11 @@ from .base import (
     PARTS,
     BodyHandTransform,
     clip_scale,
+    get_known,
     get_part,
     is_number,
     neighbours,
+    prefer,
     scale_lengths,
     set_part,
 )
@@ -45,13 +47,16 @@ class NormalizeSkeleton(BodyHandTransform):
       itself. 'frame': in each frame, of each body or hand by itself. 'none': 1. Frames in which
       the distance is zero do not count; 'frame' then takes the nearest frame that has one.
 
+    A joint that is missing by itself, and only filled, does not serve as centre or length where
+    another frame has it.
+
     What has no usable distance in any frame is left unscaled, a body without usable axes unturned;
     such clips are counted in ``num_untreated`` and the first one is logged.
 
     Required Keys:
 
         - the part with its visibility and layout, e.g. hand, hand_visible, hand_layout
-        - hand_space (optional)
+        - hand_space, body_joint_visible, hand_joint_visible (optional)
 
     Modified Keys:
 
@@ -107,8 +112,10 @@ class NormalizeSkeleton(BodyHandTransform):
         if not visible.any():
             return results
         x = source
+        known = get_known(results, self.part)
         if self.center != 'none':
-            x = x - self._origin(x, visible, layout)
+            seen = visible if known is None else prefer(visible, known[:, :, layout.center_index])
+            x = x - self._origin(x, seen, layout)
         if mirror:
             x = x.copy() if x is source else x
             np.subtract(self._double, x[::2, ..., 0], out=x[::2, ..., 0])
@@ -139,7 +146,7 @@ class NormalizeSkeleton(BodyHandTransform):
         self, results: dict, x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout
     ) -> np.ndarray:
         """s, (I or 1, T or 1)."""
-        lengths, valid = scale_lengths(x, visible, layout)
+        lengths, valid = scale_lengths(x, visible, layout, get_known(results, self.part))
         found = valid.any(axis=1)
         shared = self.part == 'body' and self.scale != 'frame'
         # One person's length serves all bodies; a hand, or a frame's own scale, has no other.

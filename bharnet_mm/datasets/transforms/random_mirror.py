@@ -25,13 +25,13 @@ class RandomMirror(BodyHandTransform):
     Required Keys:
 
         - body, body_layout, hand, hand_visible, hand_layout
-        - hand_space, mirrored (optional)
+        - hand_space, mirrored, body_joint_visible, hand_joint_visible (optional)
         - body_pixel, image_size (optional)
         - rgb, rgb_mask, rgb_grid (optional): from ``SkeletonROI``
 
     Modified Keys:
 
-        - body, hand, hand_visible, body_pixel
+        - body, hand, hand_visible, body_pixel, body_joint_visible, hand_joint_visible
         - rgb, rgb_mask: as ``SkeletonROI`` gives them for the flipped video
 
     Added Keys:
@@ -71,6 +71,12 @@ class RandomMirror(BodyHandTransform):
         body = results['body'].take(swap, axis=2)
         np.subtract(self._double['body'], body[..., 0], out=body[..., 0])
         results['body'] = body
+
+        if results.get('body_joint_visible') is not None:
+            results['body_joint_visible'] = results['body_joint_visible'].take(swap, axis=2)
+        if results.get('hand_joint_visible') is not None:
+            known = results['hand_joint_visible'].take((1, 0), axis=1)
+            results['hand_joint_visible'] = known.take(results['hand_layout'].swap_index, axis=3)
 
         if results['hand_visible'].any():
             hand = results['hand'].take((1, 0), axis=1)

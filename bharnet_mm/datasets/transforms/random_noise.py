@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import PARTS, BodyHandTransform, clip_scale, get_part, is_number, scale_lengths, set_part
+from .base import (
+    PARTS,
+    BodyHandTransform,
+    clip_scale,
+    get_known,
+    get_part,
+    is_number,
+    scale_lengths,
+    set_part,
+)
 
 
 class RandomNoise(BodyHandTransform):
@@ -45,7 +54,7 @@ class RandomNoise(BodyHandTransform):
             x, visible, layout = get_part(results, part)
             if not self.sigma.get(part) or not visible.any():
                 continue
-            size, found = clip_scale(*scale_lengths(x, visible, layout))
+            size, found = clip_scale(*scale_lengths(x, visible, layout, get_known(results, part)))
             if (~found & visible.any(axis=1)).any():
                 self._count(
                     results, f'no length between {layout.scale} to measure noise on a {part} by'

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import PARTS, BodyHandTransform, get_part, is_count, is_number, is_pair, set_part
+from .base import (
+    PARTS,
+    BodyHandTransform,
+    get_known,
+    get_part,
+    is_count,
+    is_number,
+    is_pair,
+    set_known,
+    set_part,
+)
 
 
 class SampleWindow(BodyHandTransform):
@@ -32,11 +42,12 @@ class SampleWindow(BodyHandTransform):
     Required Keys:
 
         - body, body_visible, body_layout, hand, hand_visible, hand_layout, frame_index
-        - body_pixel (optional)
+        - body_pixel, body_joint_visible, hand_joint_visible (optional)
 
     Modified Keys:
 
         - body, body_visible, hand, hand_visible, body_pixel: T becomes ``num_frames``
+        - body_joint_visible, hand_joint_visible: as in the source frame nearest to each output frame
         - frame_index: (num_frames,), the source frame nearest to each output frame
 
     ``warp=K`` bends time in a random window, for clips that are trimmed or paced differently where
@@ -115,6 +126,9 @@ class SampleWindow(BodyHandTransform):
                 pixel = results['body_pixel']
                 results['body_pixel'] = _sample(pixel, visible, low, high, weight)[0]
             set_part(results, part, *_sample(x, visible, low, high, weight))
+            known = get_known(results, part)
+            if known is not None:
+                set_known(results, part, known[:, nearest])
         results['frame_index'] = results['frame_index'][nearest]
         return results
 

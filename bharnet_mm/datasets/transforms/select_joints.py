@@ -15,12 +15,12 @@ class SelectJoints(BodyHandTransform):
     Required Keys:
 
         - body, body_layout
-        - body_pixel (optional)
+        - body_pixel, body_joint_visible (optional)
 
     Modified Keys:
 
         - body: (M, T, V, C) to (M, T, V', C)
-        - body_pixel: likewise
+        - body_pixel, body_joint_visible: likewise
         - body_layout: the sub-layout
 
     Args:
@@ -43,5 +43,7 @@ class SelectJoints(BodyHandTransform):
         results['body'] = results['body'].take(index, axis=2)
         if results.get('body_pixel') is not None:
             results['body_pixel'] = results['body_pixel'].take(index, axis=2)
+        if results.get('body_joint_visible') is not None:
+            results['body_joint_visible'] = results['body_joint_visible'].take(index, axis=2)
         results['body_layout'] = self._layout
         return results

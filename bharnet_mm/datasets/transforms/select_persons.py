@@ -29,6 +29,7 @@ class SelectPersons(BodyHandTransform):
     """
 
     KEYS = ('body', 'body_visible', 'hand', 'hand_visible', 'body_pixel')
+    KEYS += ('body_joint_visible', 'hand_joint_visible')
 
     def __init__(self, max_persons: int = 2) -> None:
         self.max_persons = max_persons

@@ -59,10 +59,10 @@ def test_whole_body_becomes_body_and_hands():
     clip.validate('coco', 'hand', 1)
     np.testing.assert_array_equal(clip.hand[0, 0, 0], record['keypoint'][0, 0, 91:112])
     np.testing.assert_array_equal(clip.hand[0, 1, 0], record['keypoint'][0, 0, 112:])
-    assert np.argwhere(clip.hand_score == 0).tolist() == [[0, 0, 3], [0, 1, 5]]
-    assert converted.repaired == {
-        'hand in a frame with a coordinate that is not finite: missing': 1
-    }
+    assert np.argwhere(clip.hand_score == 0).tolist() == [[0, 0, 3]]
+    lost = (clip.hand_joint_score == 0) & (clip.hand_score > 0)[..., None]
+    assert np.argwhere(lost).tolist() == [[0, 1, 5, 8]]  # the joint that is not a number
+    assert not converted.repaired and clip.num_missing_joints == 1
 
 
 def test_repairs_are_counted():
