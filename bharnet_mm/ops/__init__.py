@@ -11,7 +11,8 @@
 ======================  ==================================================================================
 
 Each is a function in the module of its name (``graph_conv`` in ``graph``, ``refined_graph_conv`` in
-``refined_graph``, ``temporal_branches`` in ``temporal``, ``axis_tokens`` in ``pooling``); :mod:`.operator` says what belongs to an operator.
+``refined_graph``, ``temporal_branches`` in ``temporal``, ``axis_tokens`` in ``pooling``);
+:mod:`.operator` says what belongs to an operator.
 """
 
 from .operator import is_plain, plain_form
