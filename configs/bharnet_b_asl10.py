@@ -1,3 +1,3 @@
 _base_ = 'bharnet_p_asl10.py'
 
-model = dict(cls_head=dict(branches=('vanilla',), attention=None))
+model = _base_.bharnet_b

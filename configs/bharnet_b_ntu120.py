@@ -1,8 +1,3 @@
-_base_ = [
-    '_base_/models/bharnet_b.py',
-    '_base_/datasets/ntu120.py',
-    '_base_/schedules/degcn_80e.py',
-    '_base_/default_runtime.py',
-]
+_base_ = 'bharnet_p_ntu120.py'
 
-model = dict(cls_head=dict(num_classes=120))
+model = _base_.bharnet_b

@@ -2,4 +2,4 @@
 # and E the body's logits know of the hands through the attention.
 _base_ = 'bharnet_p_sample.py'
 
-model = dict(cls_head=dict(branches=('vanilla',), attention=None))
+model = _base_.bharnet_b

@@ -1,6 +1,5 @@
 _base_ = 'bharnet_p_sample.py'
 
-fork = dict(num_stream=2, split_at=2)  # of six blocks
-model = dict(
-    backbone=dict(body=fork, hand=fork), cls_head=dict(branches=('interactive', 'expertized'))
-)
+split_at = 2  # of six blocks
+fork = dict(_base_.fork, split_at=split_at)
+model = dict(_base_.bharnet_e, backbone=dict(body=fork, hand=fork))

@@ -1,4 +1,4 @@
 _base_ = 'bharnet_p_asl10.py'
 
 half = dict(base_channels=16)
-model = dict(backbone=dict(body=half, hand=half), cls_head=dict(in_channels=64))
+model = dict(backbone=dict(body=half, hand=half))

@@ -1,11 +1,6 @@
-_base_ = [
-    '_base_/models/bharnet_m.py',
-    '_base_/datasets/ntu60.py',
-    '_base_/schedules/degcn_80e.py',
-    '_base_/default_runtime.py',
-]
+_base_ = ['_base_/models/bharnet.py', '_base_/datasets/ntu60.py', '_base_/schedules/degcn_80e.py']
 
-model = dict(cls_head=dict(num_classes=60))
+model = dict(_base_.bharnet_m, num_frames=_base_.num_frames, cls_head=dict(num_classes=60))
 
 # python tools/data/extract_rois.py; a clip that is not in it goes without pictures.
 regions = dict(type='SkeletonROI', store=f'{_base_.store}_rois', missing='mask')

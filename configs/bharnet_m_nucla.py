@@ -1,21 +1,10 @@
 # Body and pictures on N-UCLA, which has no hands.
-_base_ = [
-    '_base_/models/bharnet_m.py',
-    '_base_/datasets/nucla.py',
-    '_base_/schedules/cosine_80e.py',
-    '_base_/default_runtime.py',
-]
+_base_ = ['_base_/models/bharnet.py', '_base_/datasets/nucla.py', '_base_/schedules/cosine_80e.py']
 
 model = dict(
+    _base_.bharnet_m,
     backbone=dict(body=dict(layout='kinect_v1', base_channels=32), hand=None),
-    cls_head=dict(
-        num_classes=10,
-        in_channels=dict(body=128, rgb=512),
-        branches=('vanilla',),
-        attention=None,
-        modalities=('body', 'rgb'),
-        coupled=('body', 'rgb'),
-    ),
+    cls_head=dict(_base_.bharnet_b.cls_head, num_classes=10),
 )
 
 # The skeletons that are passed around have no pixel positions: cut the regions at bodies found in

@@ -15,11 +15,6 @@ model = dict(
             dilations=(1,),
         ),
     ),
-    cls_head=dict(
-        in_channels=dict(_delete_=True, body=64, hand=64, rgb=64),
-        modalities=('body', 'hand', 'rgb'),
-        coupled=('body', 'hand', 'rgb'),
-    ),
 )
 
 regions = dict(type='SkeletonROI', store=f'{_base_.store}_rois', cell=24)

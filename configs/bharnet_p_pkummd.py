@@ -1,8 +1,3 @@
-_base_ = [
-    '_base_/models/bharnet_p.py',
-    '_base_/datasets/pkummd.py',
-    '_base_/schedules/degcn_80e.py',
-    '_base_/default_runtime.py',
-]
+_base_ = ['_base_/models/bharnet.py', '_base_/datasets/pkummd.py', '_base_/schedules/degcn_80e.py']
 
-model = dict(cls_head=dict(num_classes=51))
+model = dict(num_frames=_base_.num_frames, cls_head=dict(num_classes=51))

@@ -1,4 +1,4 @@
 # The body expert alone.
 _base_ = 'bharnet_b_asl10.py'
 
-model = dict(backbone=dict(hand=None), cls_head=dict(modalities=('body',)))
+model = dict(backbone=dict(hand=None))

@@ -1,4 +1,4 @@
 # The hand expert alone.
 _base_ = 'bharnet_b_asl10.py'
 
-model = dict(backbone=dict(body=None), cls_head=dict(modalities=('hand',)))
+model = dict(backbone=dict(body=None))

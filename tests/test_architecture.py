@@ -14,7 +14,7 @@ PACKAGE = ROOT / 'bharnet_mm'
 ROWS = (
     ('errors', 'version', 'compat', 'log', 'lazy', 'registration', 'io'),
     ('ops',),
-    ('layout_definitions', 'layouts', 'features'),
+    ('layout_definitions', 'layouts', 'features', 'fusion'),
     ('datasets',),
     ('models',),
     ('engine', 'evaluation'),

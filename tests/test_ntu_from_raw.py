@@ -106,9 +106,6 @@ ONE_EPOCH = ('train_cfg.max_epochs=1', 'param_scheduler=None')
 NARROW = (
     'model.backbone.body.base_channels=16',
     'model.backbone.hand.base_channels=16',
-    'model.cls_head.in_channels.body=64',
-    'model.cls_head.in_channels.hand=64',
-    'model.cls_head.in_channels.rgb=64',
     'model.rgb.backbone.num_stages=1',
     'model.rgb.backbone.out_indices=(0,)',
     'model.rgb.backbone.strides=(2,)',

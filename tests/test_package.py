@@ -47,7 +47,13 @@ REGISTERED = {
         'PoolingAttention',
     },
     'METRICS': {'BodyHandMetric'},
-    'HOOKS': {'CheckpointGuardHook', 'EpochSeedHook', 'NonFiniteGuardHook', 'PlainFormHook'},
+    'HOOKS': {
+        'CheckpointGuardHook',
+        'ConsistencyHook',
+        'EpochSeedHook',
+        'NonFiniteGuardHook',
+        'PlainFormHook',
+    },
     'OPTIM_WRAPPERS': {'BFloat16OptimWrapper'},
 }
 

@@ -13,7 +13,7 @@ _base_ = {base!r}
 small = dict(base_channels=16, num_blocks=2, widen_at=(2,), stride_at=(2,))
 model = dict(
     backbone=dict(body=small, hand=small),
-    cls_head=dict(in_channels=32, attention=dict(embed_dims=16)),
+    cls_head=dict(attention=dict(embed_dims=16)),
 )
 train_cfg = dict(max_epochs={epochs}, val_interval=1)
 train_dataloader = dict(batch_size={batch_size}, dataset=dict(store={store!r}))

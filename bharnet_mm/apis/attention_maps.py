@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.attention import CrossAttention, PoolingAttention
@@ -57,32 +55,21 @@ class AttentionRecorder:
         handles = [
             module.register_forward_hook(self._record, with_kwargs=False) for module in self.modules
         ]
-        original, self._weights = F.scaled_dot_product_attention, None
-
-        def attention(query, key, value, attn_mask=None, **kwargs):
-            z = query.float() @ key.float().transpose(-1, -2) / math.sqrt(query.size(-1))
-            if attn_mask is not None:
-                z = z.masked_fill(~attn_mask, -math.inf)
-            self._weights = z.softmax(-1).mean((1, 2))  # over heads and queries: (N, L')
-            return original(query, key, value, attn_mask=attn_mask, **kwargs)
-
-        # The fused kernel does not give its weights away.
-        F.scaled_dot_product_attention = attention
         try:
-            with plain_form():  # layer by layer
+            with plain_form():  # layer by layer, so that the hooks are called
                 yield
         finally:
-            F.scaled_dot_product_attention = original
             for handle in handles:
                 handle.remove()
 
-    def _record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _record(self, module: CrossAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x, _, other_weight = inputs
         visible = other_weight > 0
         some = visible.any(-1)
         visible = visible[some].double()
+        weights = module.weights(*inputs).mean((1, 2))  # over heads and queries: (N, L')
         # Attention times the number of tokens it is shared among.
-        relative = self._weights[some].double() * visible.sum(-1, keepdim=True)
+        relative = weights[some].double() * visible.sum(-1, keepdim=True)
         lengths = x[some].double().norm(dim=-1)
         added = (output - x)[some].double().norm(dim=-1)
         there = lengths > 0  # tokens of absent instances and frames are zero

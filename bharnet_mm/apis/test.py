@@ -1,12 +1,18 @@
 """Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``; the arguments are MMAction2's."""
 
 import argparse
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ..engine.command_line import add_common_arguments, add_hook, build_runner, read_config
+from ..engine.consistency import model_facts
 from ..errors import ConfigError
+from ..evaluation import BodyHandMetric
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,6 +47,29 @@ def dump_to(cfg: Config, path: str) -> None:
     metric['scores_file'] = path
 
 
+def what_is_tested(runner: Runner, config: str, checkpoint: str) -> dict[str, Any]:
+    """Where the scores of a test come from, for its log and score file.
+
+    Returns:
+        ``config`` (name), ``checkpoint`` (name), ``checkpoint_sha256`` (None of one that is not a
+        local file), ``feature``, ``store``, ``split`` and ``clips``, as far as they are known.
+    """
+    dataset = runner.test_dataloader.dataset
+    facts: dict[str, Any] = {'config': Path(config).stem, 'checkpoint': Path(checkpoint).name}
+    facts['checkpoint_sha256'] = None
+    if Path(checkpoint).is_file():
+        digest = hashlib.sha256(Path(checkpoint).read_bytes())
+        facts['checkpoint_sha256'] = digest.hexdigest()
+    facts['feature'] = model_facts(runner.model, runner.cfg).get('feature')
+    inner = dataset
+    while not hasattr(inner, 'store') and hasattr(inner, 'dataset'):
+        inner = inner.dataset  # a wrapper of MMEngine
+    facts['store'] = str(inner.store.path) if hasattr(inner, 'store') else None
+    facts['split'] = getattr(inner, 'split', None)
+    facts['clips'] = len(dataset)
+    return facts
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Tests as the command line says."""
     args = parse_args(argv)
@@ -50,4 +79,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.dump is not None:
         dump_to(cfg, args.dump)
     add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=0.5))
-    build_runner(cfg).test()
+    add_hook(cfg, dict(type='ConsistencyHook'))
+    runner = build_runner(cfg)
+    facts = what_is_tested(runner, args.config, args.checkpoint)
+    for metric in runner.test_evaluator.metrics:
+        if isinstance(metric, BodyHandMetric):
+            metric.facts = facts
+    runner.logger.info(
+        f'Testing {facts["checkpoint"]} on {facts["clips"]} clips, split {facts["split"]!r} of '
+        f'{facts["store"]}'
+    )
+    runner.test()

@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if getattr(args, name):
             randomness[name] = True
     add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=0.5 if cfg.get('resume') else 0.1))
+    add_hook(cfg, dict(type='ConsistencyHook'))
     runner = build_runner(cfg)
     say_effective_batch(runner)
     runner.train()

@@ -92,13 +92,7 @@ class TrainedRun:
         features, _ = self.model.extract_feat(data['inputs'], stage='backbone')
         logits = head(features)
         present = {name: features[name][0].present() for name in head.modalities}
-        configured, scores = head.fusion, {}
-        try:
-            for head.fusion in FUSIONS:
-                scores[head.fusion] = head.fuse(logits, present)
-        finally:
-            head.fusion = configured
-        return scores
+        return {fusion: head.fuse(logits, present, fusion) for fusion in FUSIONS}
 
     def top1(self, damage: Callable[[dict], dict] | None = None) -> dict[str, float]:
         """Top-1 on the test clips by fusion."""

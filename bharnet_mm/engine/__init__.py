@@ -5,6 +5,7 @@ from ..lazy import attributes
 PLACES = {
     'BFloat16OptimWrapper': '.bfloat16_optim_wrapper',
     'CheckpointGuardHook': '.checkpoint_guard',
+    'ConsistencyHook': '.consistency',
     'EpochSeedHook': '.epoch_seed',
     'NonFiniteGuardHook': '.non_finite_guard',
     'PlainFormHook': '.plain_form',

@@ -1,6 +1,7 @@
 """Accuracy of the fused prediction and of each expert."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from mmaction.registry import METRICS
@@ -21,8 +22,8 @@ class BodyHandMetric(BaseMetric):
     ``acc/top1``, ``acc/top5``, ``acc/mean1`` (mean class accuracy) and ``acc/ece`` (expected
     calibration error) are of ``pred_score``, the first three as MMAction2's ``AccMetric`` names
     them; ``acc/body_top1``, ``acc/hand_ece`` and so on of the experts' own logits, and
-    ``acc/<group>_top1``, ``acc/body_<group>_top1`` of the clips of a group of classes. A clip in
-    which an expert has nothing to see counts as its first class, right or not.
+    ``acc/<group>_top1``, ``acc/body_<group>_top1`` of the clips of a group of classes. If an
+    expert sees nothing in a clip, its logits are zero, which predicts class 0.
 
     Args:
         scores_file (str, optional): Where to write the logits of all clips with their ids, as
@@ -49,6 +50,8 @@ class BodyHandMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.scores_file = scores_file
         self.class_groups = class_groups
+        #: Written to the score file: what was tested, see :class:`Scores`. Set by the test tool.
+        self.facts: dict[str, Any] = {}
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keeps id, label, scores and logits of each clip on the host."""
@@ -91,7 +94,8 @@ class BodyHandMetric(BaseMetric):
         if self.scores_file is not None:
             # `pred` is what the configured fusion said, in log space so that it reads like logits.
             logits['pred'] = np.log(np.maximum(score, np.finfo(np.float32).tiny))
-            save_scores(self.scores_file, [r['clip_id'] for r in results], label, logits, classes)
+            ids = [r['clip_id'] for r in results]
+            save_scores(self.scores_file, ids, label, logits, classes, self.facts)
             MMLogger.get_current_instance().info(
                 f'scores of {len(label)} clips: {self.scores_file}'
             )

@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
+from .. import fusion as rules
 from ..errors import ConfigError
 from .scores import Scores
 
-METHODS = ('sum', 'mean_prob', 'noisy_or')
+METHODS = rules.METHODS
 
 
 def align(members: Mapping[str, Scores]) -> dict[str, Scores]:
@@ -62,8 +64,38 @@ def align(members: Mapping[str, Scores]) -> dict[str, Scores]:
             label=label,
             logits={expert: value[order] for expert, value in scores.logits.items()},
             classes=first.classes,
+            facts=scores.facts,
         )
     return aligned
+
+
+def check_twins(members: Mapping[str, Scores], experts: Mapping[str, str]) -> None:
+    """Refuses members that are one and the same model's opinion.
+
+    Two members are twins if they are of the same expert of the same checkpoint, or if their
+    ``pred`` probabilities are equal up to rounding.
+
+    Args:
+        members: Name to aligned scores.
+        experts: Name to the expert whose logits the member's ``pred`` are.
+
+    Raises:
+        ConfigError: Names both, and what they have in common.
+    """
+    for (a, first), (b, second) in itertools.combinations(members.items(), 2):
+        digests = [scores.facts.get('checkpoint_sha256') for scores in (first, second)]
+        same = digests[0] is not None and digests[0] == digests[1] and experts[a] == experts[b]
+        pair = [np.exp(fuse([scores.logits['pred']])) for scores in (first, second)]
+        equal = np.allclose(*pair, rtol=0, atol=1e-6)
+        if same or equal:
+            checkpoint = first.facts.get('checkpoint', 'unknown')
+            what = f'the {experts[a]!r} logits of one checkpoint ({checkpoint})'
+            raise ConfigError(
+                f'score files {a} and {b}',
+                what if same else 'equal scores',
+                'members that differ, such as models of two features',
+                'remove one of them',
+            )
 
 
 def _numbered(a: Scores, b: Scores) -> bool:
@@ -94,27 +126,21 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
         np.concatenate([part.label for part in parts]),
         {name: np.concatenate([part.logits[name] for part in parts]) for name in experts},
         parts[0].classes,
+        {
+            name: value
+            for name, value in parts[0].facts.items()
+            if all(part.facts.get(name) == value for part in parts)
+        },
     )
-
-
-def log_probabilities(logits: np.ndarray) -> np.ndarray:
-    """Log softmax over the last axis, in float64."""
-    z = logits.astype(np.float64)
-    z = z - z.max(-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
 
 def fuse(
     logits: Sequence[np.ndarray], weights: Sequence[float] | None = None, method: str = 'sum'
 ) -> np.ndarray:
-    r"""Log probabilities of the fused members.
+    """Log probabilities of the fused members, by the rules of :func:`bharnet_mm.fusion.fuse`.
 
-    With :math:`p_i = \mathrm{softmax}(z_i)` and weights :math:`w_i`, normalised over the classes:
-
-    - ``sum``: :math:`\sum_i w_i \log p_i`, which orders the classes as the weighted sum of logits.
-    - ``mean_prob``: :math:`\log \sum_i w_i p_i`.
-    - ``noisy_or``: :math:`\log\big(1 - \prod_i (1 - p_i)^{w_i}\big)`: one confident member is
-      enough.
+    A member whose logits of a clip are all 0 saw nothing in it: experts give such logits only there.
+    It has no influence on the clip.
 
     Args:
         logits: Members, each (N, K), clips in the same order.
@@ -124,28 +150,9 @@ def fuse(
     Returns:
         (N, K) float64.
     """
-    weights = [1.0] * len(logits) if weights is None else [float(w) for w in weights]
-    if method not in METHODS:
-        raise ConfigError('fusion', repr(method), f'one of {METHODS}', 'correct the name')
-    if len(weights) != len(logits) or min(weights, default=0) < 0 or sum(weights) <= 0:
-        raise ConfigError(
-            'fusion weights',
-            f'{weights} for {len(logits)} members',
-            'one for each, not negative and not all 0',
-            'correct the weights',
-        )
-    logs = [log_probabilities(z) for z in logits]
-    if method == 'sum':
-        fused = sum(w * z for w, z in zip(weights, logs, strict=True))
-    elif method == 'mean_prob':
-        fused = np.log(sum(w * np.exp(z) for w, z in zip(weights, logs, strict=True)) + 1e-300)
-    else:
-        # Of probabilities that round to 1 the others tell which class is meant: keep 1 - p > 0.
-        none = sum(
-            w * np.log(np.maximum(-np.expm1(z), 1e-12)) for w, z in zip(weights, logs, strict=True)
-        )
-        fused = np.log(np.maximum(-np.expm1(none), 1e-300))
-    return log_probabilities(fused)
+    members = [torch.from_numpy(np.asarray(z, dtype=np.float64)) for z in logits]
+    present = [(z != 0).any(-1) for z in members]
+    return rules.fuse(members, present, weights, method).numpy()
 
 
 def search_weights(

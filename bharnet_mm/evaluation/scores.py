@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,8 @@ class Scores:
         label (np.ndarray): (N,) int64, the true classes.
         logits (dict[str, np.ndarray]): Expert (`body`, `hand`, `fused` ...) to (N, K) float32.
         classes (tuple[str, ...]): K names.
+        facts (Mapping): Where the scores come from: ``config``, ``feature``, ``checkpoint``,
+            ``checkpoint_sha256``, ``store``, ``split`` and ``clips``, as far as they are known.
 
     Raises:
         ConfigError: Shapes that disagree, a label outside the classes, an id that is there twice.
@@ -35,6 +39,7 @@ class Scores:
     label: np.ndarray
     logits: dict[str, np.ndarray]
     classes: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count, classes = len(self.clip_id), len(self.classes)
@@ -86,8 +91,10 @@ def save_scores(
     label: Sequence[int] | np.ndarray,
     logits: Mapping[str, np.ndarray],
     classes: Sequence[str],
+    facts: Mapping[str, Any] | None = None,
 ) -> Scores:
-    """Writes an npz: `clip_id`, `label`, `classes` and `<expert>_logits` for each expert.
+    """Writes an npz: `clip_id`, `label`, `classes`, `facts` (JSON) and `<expert>_logits` for each
+    expert.
 
     The file appears whole or not at all, and holds no pickled object.
 
@@ -97,6 +104,7 @@ def save_scores(
         label (Sequence[int] | np.ndarray): N class numbers.
         logits (Mapping[str, np.ndarray]): Expert to (N, K).
         classes (Sequence[str]): K names.
+        facts (Mapping, optional): See :class:`Scores`.
 
     Returns:
         Scores: What was written.
@@ -109,6 +117,7 @@ def save_scores(
         label=np.asarray(label, dtype=np.int64),
         logits={name: np.asarray(value, dtype=np.float32) for name, value in logits.items()},
         classes=tuple(str(name) for name in classes),
+        facts=dict(facts or {}),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, 'wb') as stream:
@@ -117,6 +126,7 @@ def save_scores(
             clip_id=scores.clip_id,
             label=scores.label,
             classes=np.array(scores.classes, dtype=np.str_),
+            facts=np.array(json.dumps(scores.facts)),
             **{name + _SUFFIX: value for name, value in scores.logits.items()},
         )
     return scores
@@ -143,4 +153,18 @@ def load_scores(path: str | os.PathLike) -> Scores:
                 if name.endswith(_SUFFIX)
             },
             classes=tuple(arrays['classes'].tolist()),
+            facts=_facts(path, arrays.get('facts')),
         )
+
+
+def _facts(path: str | os.PathLike, text: np.ndarray | None) -> dict[str, Any]:
+    """The facts of a file; files of earlier versions have none."""
+    if text is None:
+        return {}
+    try:
+        facts = json.loads(str(text))
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise SourceError(f'{path}, facts', f'{str(text)[:60]!r}', 'a JSON object', 'dump it again')
+    return facts

@@ -28,6 +28,7 @@ from ..evaluation.fusion import (
     METHODS,
     align,
     bootstrap_interval,
+    check_twins,
     concatenate,
     fuse,
     mcnemar,
@@ -40,7 +41,7 @@ def read_members(
     files: list[str], annotations: str | None = None, split: str | None = None
 ) -> dict[str, Scores]:
     """Name → scores of the same clips in one order, their ``pred`` the expert that was asked for."""
-    members = {}
+    members, experts = {}, {}
     for name in files:
         paths, _, expert = name.rpartition(':') if _has_expert(name) else (name, '', 'pred')
         parts = [read_scores(path, annotations, split) for path in paths.split(',')]
@@ -49,10 +50,12 @@ def read_members(
         scores = concatenate(parts)
         if name in members:
             raise ConfigError('score files', f'{name!r} twice', 'each once', 'remove one')
-        members[name] = Scores(
-            scores.clip_id, scores.label, {'pred': scores.logits[expert]}, scores.classes
-        )
-    return align(members)
+        logits = {'pred': scores.logits[expert]}
+        members[name] = Scores(scores.clip_id, scores.label, logits, scores.classes, scores.facts)
+        experts[name] = expert
+    aligned = align(members)
+    check_twins(aligned, experts)
+    return aligned
 
 
 def _has_expert(name: str) -> bool:

@@ -2,6 +2,8 @@
 and instances.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
@@ -75,9 +77,30 @@ class CrossAttention(BaseModule):
     def forward(self, x: Tensor, other: Tensor, other_weight: Tensor) -> Tensor:
         """``(N, L, C)``, ``(N, L', C')``, ``(N, L')`` → ``(N, L, C)``."""
         size, length, _ = x.shape
+        query, key, value, allowed = self._heads(x, other, other_weight)
+        y = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
+        )
+        y = self.out(y.transpose(1, 2).reshape(size, length, -1))
+        return x + y * (other_weight > 0).any(-1)[:, None, None]
+
+    def weights(self, x: Tensor, other: Tensor, other_weight: Tensor) -> Tensor:
+        """The attention weights, which :meth:`forward` does not keep.
+
+        Shapes:
+            As :meth:`forward` takes them → ``(N, heads, L, L')`` float32; rows sum to 1.
+        """
+        query, key, _, allowed = self._heads(x, other, other_weight)
+        z = query.float() @ key.float().transpose(-1, -2) / math.sqrt(query.size(-1))
+        return z.masked_fill(~allowed, -math.inf).softmax(-1)
+
+    def _heads(self, x: Tensor, other: Tensor, other_weight: Tensor) -> tuple[Tensor, ...]:
+        """Query ``(N, H, L, d)``, key and value ``(N, H, L', d)``, and which tokens may be attended
+        to, ``(N, 1, 1, L')`` bool.
+        """
         query, other = self.norm(x), self.other_norm(other)
         if self.position is not None:
-            query = query + self.fitted(self.position, length)
+            query = query + self.fitted(self.position, x.size(1))
             other = other + self.fitted(self.other_position, other.size(1))
         query = self.query(query)
         key, value = self.key_value(other).chunk(2, dim=-1)
@@ -85,15 +108,10 @@ class CrossAttention(BaseModule):
             t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (query, key, value)
         )
         visible = other_weight > 0
-        some = visible.any(-1)
         # A clip without any token attends to all (zero) tokens instead of none, which would be NaN;
-        # its result is dropped below.
-        allowed = (visible | ~some[:, None])[:, None, None]
-        y = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
-        )
-        y = self.out(y.transpose(1, 2).reshape(size, length, -1))
-        return x + y * some[:, None, None]
+        # `forward` drops its result.
+        allowed = (visible | ~visible.any(-1)[:, None])[:, None, None]
+        return query, key, value, allowed
 
 
 @MODELS.register_module()

@@ -1,5 +1,7 @@
 """Body and hand experts side by side."""
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
@@ -7,7 +9,35 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..features import check_feature, make_feature
+from ..layouts import SkeletonLayout
 from .instances import Instances, pack
+
+
+@runtime_checkable
+class ExpertNetwork(Protocol):
+    """What :class:`BodyHandBackbone` and the head use of the network of an expert.
+
+    :class:`DeGCN` is one. A network of MMAction2 that only has ``forward`` serves as well; the head
+    then has to be told ``in_channels`` and, with an attention, joints and frames.
+
+    Attributes:
+        layout: The skeleton it is made for; bone features need its parents.
+        num_features: Channels ``D`` of its features.
+        temporal_stride: ``T' = ceil(T / temporal_stride)`` frames are left of ``T``.
+    """
+
+    layout: SkeletonLayout
+    num_features: int
+    temporal_stride: int
+
+    def forward_instances(self, instances: Instances) -> list[Instances]:
+        """Features of packed instances.
+
+        Shapes:
+            ``x (P, C, V, T)``, ``mask (P, T)`` → one :class:`Instances` a stream, ``x (P, D, V,
+            T')``.
+        """
+        ...
 
 
 @MODELS.register_module()
@@ -73,6 +103,7 @@ class BodyHandBackbone(BaseModule):
             self.register_buffer(f'{name}_parents', parents, persistent=False)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, list[Instances]]:
+        """Features of both experts; see the class for the shapes."""
         features = {}
         for name, network in self.experts.items():
             x, seen = inputs[name], None

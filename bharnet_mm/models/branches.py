@@ -32,4 +32,5 @@ class ExpertBranch(BaseModule):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """Logits of the pooled features; see the class for the shapes."""
         return self.fc(self.dropout(x)) * present[:, None]

@@ -8,10 +8,10 @@ from mmaction.utils import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .. import fusion as rules
 from ..errors import ConfigError
-from .branches import ExpertBranch
 from .instances import Instances
-from .losses import expert_loss, noisy_or_log_prob, noisy_or_loss
+from .losses import expert_loss, noisy_or_loss
 from .rgb import RegionFeatures
 
 Features = dict[str, list[Instances | RegionFeatures]]
@@ -20,7 +20,7 @@ Features = dict[str, list[Instances | RegionFeatures]]
 # learns from the fused losses only.
 BRANCHES = ('vanilla', 'interactive', 'expertized')
 MODALITIES = ('body', 'hand', 'rgb')
-FUSIONS = ('sum', 'mean_prob', 'noisy_or', *MODALITIES)
+FUSIONS = (*rules.METHODS, *MODALITIES)
 
 
 @MODELS.register_module()
@@ -41,20 +41,22 @@ class BHaRNetHead(BaseModule):
 
     Args:
         num_classes (int): Classes.
-        in_channels (int | dict): Channels of a stream's features, for all or ``dict(body=,
-            hand=, rgb=)``.
+        in_channels (int | dict, optional): Channels of a stream's features, for all or
+            ``dict(body=, hand=, rgb=)``. :class:`BHaRNet` fills them from its networks.
         branches (Sequence[str]): One a stream of the backbone, see above. Defaults to
             ``('vanilla',)``.
         attention (dict, optional): Config of the :class:`PoolingAttention` of the interactive
-            branches.
-        modalities (Sequence[str]): Some of body, hand and rgb. Defaults to ``('body', 'hand')``;
-            one alone is a plain expert.
+            branches. Its channels are those of the features; :class:`BHaRNet` fills joints and
+            frames.
+        modalities (Sequence[str]): Some of body, hand and rgb. Defaults to ``('body', 'hand')``,
+            in :class:`BHaRNet` to the experts it has; one alone is a plain expert.
         coupled (Sequence[str], optional): The modalities in the fused losses. Defaults to all.
         loss_cpl (float): :math:`\lambda_{cpl}`. Defaults to 1.0 (our choice; the papers' value is
             unknown).
         loss_nor (float): :math:`\lambda_{nor}`. Defaults to 0.0.
         label_smoothing (float): Of the cross entropies. Defaults to 0.1, as DeGCN.
-        dropout (float): Before each classifier. Defaults to 0.
+        classifier (dict, optional): Config of the classifier on the pooled features of a branch.
+            Defaults to :class:`ExpertBranch`.
         fusion (str): At test time: ``'sum'`` of logits, ``'mean_prob'``, ``'noisy_or'``, or one
             modality alone. Defaults to ``'sum'``.
         fusion_weights (dict): Weight of each modality in ``sum`` and ``mean_prob``. Defaults to 1
@@ -67,7 +69,7 @@ class BHaRNetHead(BaseModule):
     def __init__(
         self,
         num_classes: int,
-        in_channels: int | dict,
+        in_channels: int | dict | None = None,
         branches: Sequence[str] = ('vanilla',),
         attention: dict | None = None,
         modalities: Sequence[str] = ('body', 'hand'),
@@ -75,7 +77,7 @@ class BHaRNetHead(BaseModule):
         loss_cpl: float = 1.0,
         loss_nor: float = 0.0,
         label_smoothing: float = 0.1,
-        dropout: float = 0.0,
+        classifier: dict | None = None,
         fusion: str = 'sum',
         fusion_weights: dict | None = None,
         init_cfg: dict | None = None,
@@ -90,13 +92,15 @@ class BHaRNetHead(BaseModule):
         self.loss_cpl, self.loss_nor, self.label_smoothing = loss_cpl, loss_nor, label_smoothing
         self.fusion = fusion
         self.fusion_weights = {name: 1.0 for name in modalities} | fusion_weights
-        widths = (
-            in_channels if isinstance(in_channels, dict) else dict.fromkeys(modalities, in_channels)
-        )
+        widths = self._widths(in_channels, modalities)
+        classifier = dict(classifier or dict(type='ExpertBranch'))
         self.classifiers = nn.ModuleDict(
             {
                 name: nn.ModuleList(
-                    ExpertBranch(widths[name], num_classes, dropout) for _ in self._of(name)
+                    MODELS.build(
+                        dict(in_channels=widths[name], num_classes=num_classes) | classifier
+                    )
+                    for _ in self._of(name)
                 )
                 for name in modalities
             }
@@ -113,6 +117,21 @@ class BHaRNetHead(BaseModule):
             for branch in branches
             if branch == 'interactive'
         )
+
+    @staticmethod
+    def _widths(in_channels: int | dict | None, modalities: Sequence[str]) -> dict[str, int]:
+        given = in_channels if isinstance(in_channels, dict) else {}
+        widths = {name: given.get(name) for name in modalities}
+        if not isinstance(in_channels, dict):
+            widths = dict.fromkeys(modalities, in_channels)
+        if None in widths.values():
+            raise ConfigError(
+                'BHaRNetHead',
+                f'in_channels={in_channels} for the modalities {tuple(modalities)}',
+                'the channels of the features of each',
+                'give in_channels, or build the head by a BHaRNet, which knows them',
+            )
+        return widths
 
     @staticmethod
     def _check(branches, attention, modalities, coupled, fusion, fusion_weights) -> None:
@@ -233,8 +252,11 @@ class BHaRNetHead(BaseModule):
         return losses
 
     def predict(self, features: Features, data_samples: SampleList, **kwargs) -> SampleList:
-        """Writes ``pred_score`` (fused probabilities), ``pred_label`` and each expert's logits to
-        the data samples.
+        """Writes the prediction to the data samples.
+
+        Each gets ``pred_score`` (fused probabilities, ``(K,)``), ``pred_label``, the logits of each
+        expert (``body_logits`` and so on) and their sum ``fused_logits``; with expertized branches
+        also the logits of each branch (``body_interactive_logits``, ``body_expertized_logits``).
         """
         logits = self.forward(features)
         present = {name: features[name][0].present() for name in self.modalities}
@@ -242,35 +264,51 @@ class BHaRNetHead(BaseModule):
         fused = sum(experts.values())
         scores = self.fuse(logits, present)
         labels = scores.argmax(-1, keepdim=True)
+        # Where the branches are experts of their own in the Noisy-OR, a score file keeps each.
+        branches = [
+            (name, branch, z.float())
+            for name in self.modalities
+            if 'expertized' in self._of(name)
+            for branch, z in zip(self._of(name), logits[name], strict=True)
+        ]
         for i, sample in enumerate(data_samples):
             sample.set_pred_score(scores[i])
             sample.set_pred_label(labels[i])
             for name, z in experts.items():
                 sample.set_field(z[i], f'{name}_logits')
+            for name, branch, z in branches:
+                sample.set_field(z[i], f'{name}_{branch}_logits')
             sample.set_field(fused[i], 'fused_logits')
         return data_samples
 
-    def fuse(self, logits: dict[str, list[Tensor]], present: dict[str, Tensor]) -> Tensor:
-        """Probabilities ``(N, K)`` by the configured fusion; an absent expert has no say, and
-        without any all classes are equal.
+    def fuse(
+        self,
+        logits: dict[str, list[Tensor]],
+        present: dict[str, Tensor],
+        fusion: str | None = None,
+    ) -> Tensor:
+        """Probabilities of the fused prediction, by the rules of :func:`bharnet_mm.fusion.fuse`.
+
+        Args:
+            logits: Modality → ``(N, K)``, one a branch, as :meth:`forward` gives them.
+            present: Modality → ``(N,)`` bool, the clips in which it has an instance.
+            fusion: One of ``FUSIONS``; by default the head's own.
+
+        Returns:
+            ``(N, K)``. An absent expert has no influence; without any expert all classes are
+            equally likely.
         """
-        experts = {name: sum(z).float() for name, z in logits.items()}
-        if self.fusion in experts:
-            return experts[self.fusion].softmax(-1)
-        if self.fusion == 'sum':
-            return sum(self.fusion_weights[name] * z for name, z in experts.items()).softmax(-1)
-        if self.fusion == 'noisy_or':
-            # Noisy-OR gives each class its own probability; over exclusive classes they are
-            # normalised to sum to 1.
-            return noisy_or_log_prob(*self._members(logits, present, self.modalities)).softmax(-1)
-        weight = {
-            name: self.fusion_weights[name] * present[name].float()[:, None] for name in experts
-        }
-        total = sum(weight.values())
-        mean = sum(weight[name] * z.softmax(-1) for name, z in experts.items()) / total.clamp(
-            min=1e-12
-        )
-        return torch.where(total > 0, mean, torch.full_like(mean, 1 / self.num_classes))
+        fusion = fusion or self.fusion
+        if fusion == 'noisy_or':
+            members = self._members(logits, present, self.modalities)
+            return rules.fuse(*members, method=fusion).exp()
+        names = (fusion,) if fusion in self.modalities else self.modalities
+        return rules.fuse(
+            [sum(logits[name]) for name in names],
+            [present[name] for name in names],
+            [1.0 if fusion in self.modalities else self.fusion_weights[name] for name in names],
+            'sum' if fusion in self.modalities else fusion,
+        ).exp()
 
     def _by_kind(self, name: str, logits: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """A modality's logits of the branches with a loss of their own, and of the expertized."""

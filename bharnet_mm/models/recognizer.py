@@ -8,7 +8,8 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .rgb import RegionFeatures
+from .rgb import RegionFeatures, picture_width
+from .sizes import fill_head
 
 
 @MODELS.register_module()
@@ -16,24 +17,40 @@ class BHaRNet(BaseRecognizer):
     """BHaRNet-B, -P and -E (Cho and Kim, IROS 2025): :class:`BodyHandBackbone` +
     :class:`BHaRNetHead`.
 
+    Sizes that follow from others are filled in: the head's ``in_channels`` and ``modalities`` from
+    the experts' networks, the attention's joints and frames from their layouts and strides.
+
     Args:
         backbone (dict): Config of the two experts.
         cls_head (dict): Config of the head.
+        num_frames (int, optional): Frames of a clip, for the positions of the attention.
         data_preprocessor (dict, optional): Defaults to :class:`BodyHandPreprocessor`.
+        more_widths (dict, optional): Modality → channels of streams beside the backbone.
 
     Shapes:
         See :class:`BodyHandBackbone` for ``inputs``. ``mode='tensor'`` gives a dict of modality →
         list of logits ``(N, K)``, one a branch.
+
+    Raises:
+        ConfigError: For sizes of the head that are given and do not fit the networks.
     """
 
     def __init__(
-        self, backbone: dict, cls_head: dict, data_preprocessor: dict | None = None, **kwargs
+        self,
+        backbone: dict,
+        cls_head: dict,
+        num_frames: int | None = None,
+        data_preprocessor: dict | None = None,
+        more_widths: dict[str, int] | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(
             backbone=backbone,
-            cls_head=cls_head,
             data_preprocessor=data_preprocessor or dict(type='mmaction.BodyHandPreprocessor'),
             **kwargs,
+        )
+        self.cls_head = MODELS.build(
+            fill_head(cls_head, self.backbone, more_widths or {}, num_frames)
         )
 
     def extract_feat(self, inputs: dict[str, Tensor], stage: str = 'backbone', **kwargs) -> tuple:
@@ -44,6 +61,7 @@ class BHaRNet(BaseRecognizer):
         return (self.cls_head(features) if stage == 'head' else features), {}
 
     def forward(self, inputs: dict[str, Tensor], data_samples=None, mode: str = 'tensor', **kwargs):
+        """Logits (``mode='tensor'``), losses or predictions; see the class for the shapes."""
         if mode == 'tensor':
             return self.extract_feat(inputs, stage=kwargs.get('stage', 'head'))[0]
         return super().forward(inputs, data_samples, mode=mode, **kwargs)
@@ -62,10 +80,10 @@ class BHaRNetM(BHaRNet):
         rgb (dict): Config of the picture stream; ``type`` defaults to :class:`BodyGuidedRGB` and
             ``layout`` to the body expert's.
         cls_head (dict): Config of the head, with ``'rgb'`` among its modalities.
-        data_preprocessor (dict, optional): Defaults to :class:`BodyHandPreprocessor`.
         experts (str, optional): Checkpoint of the skeleton experts, read before training, not
             for a test.
         freeze_experts (bool): Defaults to False.
+        **kwargs: Further arguments of :class:`BHaRNet`.
 
     Shapes:
         Those of :class:`BHaRNet`, and ``rgb (N, 3, H, W)``, ``rgb_mask (N, R, F)``. Without these
@@ -81,12 +99,13 @@ class BHaRNetM(BHaRNet):
         backbone: dict,
         rgb: dict,
         cls_head: dict,
-        data_preprocessor: dict | None = None,
         experts: str | None = None,
         freeze_experts: bool = False,
         **kwargs,
     ) -> None:
-        super().__init__(backbone, cls_head, data_preprocessor, **kwargs)
+        rgb = dict(type='BodyGuidedRGB') | rgb
+        widths = dict(rgb=picture_width(rgb))
+        super().__init__(backbone, cls_head, more_widths=widths, **kwargs)
         if 'rgb' not in self.cls_head.modalities:
             raise ConfigError(
                 'BHaRNetM',
@@ -96,7 +115,7 @@ class BHaRNetM(BHaRNet):
             )
         body = getattr(self.backbone.experts, 'body', None)
         layout = dict(layout=getattr(body, 'layout', None))
-        self.rgb = MODELS.build(dict(type='BodyGuidedRGB') | layout | rgb)
+        self.rgb = MODELS.build(layout | rgb)
         self.experts_checkpoint, self.freeze_experts = experts, freeze_experts
         if freeze_experts:
             for module in self.skeleton_modules().values():

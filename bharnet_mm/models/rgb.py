@@ -176,6 +176,18 @@ class BodyGuidedRGB(BaseModule):
             )
 
 
+def picture_width(config: dict) -> int:
+    """Channels of the features of a picture stream, without spending memory or random numbers.
+
+    Args:
+        config: Of a :class:`BodyGuidedRGB`, or of another module with a 2-D ``backbone``.
+    """
+    with torch.device('meta'), torch.no_grad():
+        network = MODELS.build(config).backbone
+        network.eval()  # some networks of MMAction2 return nothing here
+        return network(torch.empty(1, 3, 64, 64)).size(1)
+
+
 def _part_matrix(layout: SkeletonLayout, parts: Sequence[str]) -> Tensor:
     """``(R, V)``: the mean over the joints of each part."""
     unknown = [part for part in parts if part not in layout.parts]

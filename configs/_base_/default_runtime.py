@@ -13,6 +13,7 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
 )
 custom_hooks = [
+    dict(type='ConsistencyHook'),
     dict(type='NonFiniteGuardHook'),
     dict(type='EpochSeedHook'),  # a resumed run draws the augmentations that an unbroken one would
 ]

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from bharnet_mm.models.losses import expert_loss, log_complement, noisy_or_log_prob, noisy_or_loss
+from bharnet_mm.fusion import log_complement, noisy_or_log_prob
+from bharnet_mm.models.losses import expert_loss, noisy_or_loss
 
 
 def direct(logits, present, target):

@@ -1,5 +1,7 @@
 # DeGCN's recipe: 80 epochs, 5 of warm-up, cosine until its end is near, then two steps. Another
 # number of epochs keeps the shares of cosine and steps.
+_base_ = '../default_runtime.py'
+
 max_epochs = 80
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')

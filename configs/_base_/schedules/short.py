@@ -1,4 +1,6 @@
 # For data sets of some hundred clips: a linear warm-up and a cosine, by iteration.
+_base_ = '../default_runtime.py'
+
 max_epochs = 30
 warmup = min(2, max(max_epochs // 2, 1))  # epochs
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=1, val_interval=1)

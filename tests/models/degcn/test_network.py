@@ -21,7 +21,7 @@ def test_size_is_that_of_the_release(layout, parameters, gmacs):
     (multiply-adds of the plain form).
     """
     model = use_plain_form(DeGCN(layout, num_stream=2)).eval()
-    head = nn.ModuleList(nn.Linear(model.out_channels, 120) for _ in range(2))
+    head = nn.ModuleList(nn.Linear(model.num_features, 120) for _ in range(2))
     assert (count(model) + count(head)) / 1e6 == pytest.approx(parameters, rel=0.01)
     x = torch.randn(1, 2, 64, model.layout.num_joints, 3)
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -1,0 +1,64 @@
+# BHaRNet-P: an expert for bodies, one for hands, and pooling attention between them. What the other
+# variants change stands below; a config takes one of them by `model = _base_.bharnet_e`.
+# "Our choice" marks what the papers leave open or could not be read.
+model = dict(
+    type='BHaRNet',
+    data_preprocessor=dict(type='BodyHandPreprocessor'),
+    backbone=dict(
+        type='BodyHandBackbone',
+        feature='joint',  # or 'bone', 'joint_motion', 'bone_motion'
+        body=dict(
+            type='DeGCN',
+            layout='kinect_v2',
+            num_stream=1,  # our choice; DeGCN itself trains 2
+        ),
+        hand=dict(type='DeGCN', layout='hand', num_stream=1),
+    ),
+    # The recognizer fills in the sizes that follow from the networks.
+    cls_head=dict(
+        type='BHaRNetHead',
+        branches=('interactive',),
+        attention=dict(
+            type='PoolingAttention',
+            embed_dims=64,  # our choice
+            num_heads=4,  # our choice
+            dropout=0.0,  # on the attention weights
+        ),
+        classifier=dict(type='ExpertBranch', dropout=0.0),
+        loss_cpl=1.0,  # our choice; 0.5 in a third party's reading
+        loss_nor=0.0,  # Noisy-OR; 0.1 in a third party's reading of the journal version
+        label_smoothing=0.1,
+        fusion='sum',
+    ),
+)
+
+# B: no interaction; the logits of the experts are summed.
+bharnet_b = dict(cls_head=dict(branches=('vanilla',), attention=None))
+
+# E: each expert forks into an interactive branch (pooling attention, own loss) and an expertized
+# one (average pooling, learns from the fused loss only).
+split_at = 3  # blocks before the fork, our choice (3..10); 10 shares all and forks the heads only
+fork = dict(num_stream=2, split_at=split_at)
+bharnet_e = dict(
+    backbone=dict(body=fork, hand=fork), cls_head=dict(branches=('interactive', 'expertized'))
+)
+
+# Light: half the width (our reading of the authors' "lightweight configurations").
+half = dict(base_channels=32)
+bharnet_light = dict(backbone=dict(body=half, hand=half))
+
+# M: pictures around the joints, their rows weighted by the body expert, beside P (our choice;
+# branches and backbone may be those of B or E as well).
+bharnet_m = dict(
+    type='BHaRNetM',
+    rgb=dict(
+        type='BodyGuidedRGB',
+        # ImageNet weights: pretrained='https://download.pytorch.org/models/resnet18-f37072fd.pth',
+        # or the path of such a file.
+        backbone=dict(type='ResNet', depth=18, pretrained=None),
+        detach=True,  # the pictures' loss does not train the body
+    ),
+    # In two stages, as MMNet: experts='work_dirs/bharnet_p_.../epoch_80.pth', freeze_experts=True.
+    experts=None,
+    freeze_experts=False,
+)

@@ -1,0 +1,99 @@
+"""What a checkpoint says it is, the config and the data have to belong together."""
+
+import pytest
+import torch
+from command import run_tool
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from tiny_sample import ROOT, write_tiny_sample
+
+from bharnet_mm.engine.config_file import load_config
+from bharnet_mm.engine.consistency import META_KEY, differences, model_facts
+from bharnet_mm.evaluation import load_scores
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('consistency')
+    config = write_tiny_sample(folder, epochs=1)
+    run_tool('train.py', config, '--work-dir', folder / 'w', '--no-validate')
+    return config, folder / 'w/epoch_1.pth'
+
+
+def test_a_checkpoint_says_what_it_is(trained):
+    meta = torch.load(trained[1], weights_only=True)['meta']
+    assert meta[META_KEY] == {
+        'type': 'BHaRNet',
+        'feature': 'joint',
+        'num_classes': 16,
+        'layout': {'body': 'kinect_v2', 'hand': 'hand'},
+        'channels': {'body': 3, 'hand': 2},
+    }
+
+
+def test_score_file_and_log_say_what_was_tested(trained, tmp_path):
+    config, checkpoint = trained
+    printed = run_tool('test.py', config, checkpoint, '--dump', tmp_path / 's.npz')
+    scores = load_scores(tmp_path / 's.npz')
+    store = str(config.parent / 'store')
+    assert f"Testing epoch_1.pth on {len(scores)} clips, split 'xsub_test' of {store}" in printed
+    digest = scores.facts.pop('checkpoint_sha256')
+    assert len(digest) == 64
+    assert scores.facts == {
+        'config': 'tiny',
+        'checkpoint': 'epoch_1.pth',
+        'feature': 'joint',
+        'store': store,
+        'split': 'xsub_test',
+        'clips': len(scores),
+    }
+    # The same checkpoint twice is one opinion, whatever the files are called.
+    run_tool('test.py', config, checkpoint, '--dump', tmp_path / 't.npz')
+    files = (tmp_path / 's.npz', tmp_path / 't.npz')
+    said = run_tool('analysis/fuse.py', *files, status=1)
+    assert "the 'pred' logits of one checkpoint (epoch_1.pth)" in said
+    run_tool(
+        'analysis/fuse.py',
+        *(f'{file}:{e}' for file, e in zip(files, ('body', 'hand'), strict=True)),
+    )
+
+
+@pytest.mark.parametrize(
+    'option, said',
+    [
+        ('model.backbone.feature=bone', "feature 'joint' instead of 'bone'"),
+        ('model.cls_head.num_classes=20', 'found a model with num_classes 16 instead of 20'),
+    ],
+)
+def test_another_model_is_not_tested(trained, option, said):
+    printed = run_tool('test.py', *trained, '--cfg-options', option, status=1)
+    assert said in printed and '--cfg-options' in printed
+
+
+def test_other_classes_than_the_datas_are_not_trained(trained, tmp_path):
+    options = ('--work-dir', tmp_path, '--cfg-options', 'model.cls_head.num_classes=20')
+    printed = run_tool('train.py', trained[0], *options, status=1)
+    assert 'num_classes: found 20; expected 16, the classes of the data set' in printed
+
+
+def test_facts_of_a_stock_model():
+    cfg = load_config(ROOT / 'configs/unified_degcn_asl10.py')
+    init_default_scope('mmaction')
+    facts = model_facts(MODELS.build(cfg.model), cfg)
+    layout = {'backbone': 'mediapipe_upper_body+hand'}
+    expected = {'type': 'RecognizerGCN', 'feature': 'joint', 'num_classes': 10, 'layout': layout}
+    assert facts == expected | {'channels': {'backbone': 2}}
+
+
+def test_only_what_both_say_is_compared():
+    assert differences({'feature': 'bone', 'num_classes': 3}, {'num_classes': 3}) == []
+    assert differences({'feature': 'bone'}, {'feature': 'joint'}) == [
+        "feature 'joint' instead of 'bone'"
+    ]
+
+
+def test_shipped_configs_check_themselves():
+    for path in (ROOT / 'configs').glob('*.py'):
+        hooks = [hook['type'] for hook in Config.fromfile(path).custom_hooks]
+        assert 'ConsistencyHook' in hooks, path.stem
