@@ -78,13 +78,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here: torch and MMAction2 take seconds, and the steps above tell of a failure sooner.
     from rich.console import Console
 
-    from bharnet_mm.apis.sample_report import ceilings, correct, draw_report, make_table, read_curve
+    from bharnet_mm.apis.sample_report import ceilings, correct, draw_report, make_table
+    from bharnet_mm.apis.training_curve import read_training_curve
     from bharnet_mm.datasets import ClipStore
     from bharnet_mm.evaluation.scores import load_scores
 
     scores = load_scores(work_dir / 'scores.npz')
     picture = work_dir / 'quickstart.png'
-    draw_report(picture, scores, read_curve(work_dir), ClipStore(ROOT / STORE))
+    draw_report(picture, scores, read_training_curve(work_dir), ClipStore(ROOT / STORE))
     result = {
         'config': CONFIG,
         'cfg_options': args.cfg_options,

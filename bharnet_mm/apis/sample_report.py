@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +13,7 @@ from ..datasets.synthetic.ceilings import body_ceiling, fused_ceiling, hand_ceil
 from ..datasets.synthetic.gestures import find_gestures
 from ..datasets.synthetic.sample import NAME
 from ..evaluation.scores import Scores
+from .training_curve import TrainingCurve
 from .visualizer import draw_clip, new_figure
 
 if TYPE_CHECKING:
@@ -35,13 +35,6 @@ _COLORS = {
     'rgb': '#c2455f',
     'fused': '#3f9e57',
 }
-
-
-class Curve(NamedTuple):
-    """What a training run logged."""
-
-    loss: np.ndarray  # (n, 2): epoch with fraction, loss
-    accuracy: np.ndarray  # (m, 2): epoch, top-1 of the validation
 
 
 class Group(NamedTuple):
@@ -120,25 +113,11 @@ def make_table(scores: Scores) -> Table:
     return table
 
 
-def read_curve(work_dir: str | Path) -> Curve:
-    """The latest training curve under a work folder, from MMEngine's `vis_data/scalars.json`."""
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json'), reverse=True):
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        losses = [row for row in rows if 'loss' in row]
-        if not losses:
-            continue  # a test run's
-        tests = [(row['step'], row['acc/top1']) for row in rows if 'acc/top1' in row]
-        # Epochs are logged as whole numbers, so place each row by its iteration.
-        epochs, last = max(row['epoch'] for row in losses), max(row['iter'] for row in losses)
-        return Curve(
-            np.array([(row['iter'] * epochs / last, row['loss']) for row in losses], dtype=float),
-            np.array(tests, dtype=float).reshape(-1, 2),
-        )
-    return Curve(np.empty((0, 2)), np.empty((0, 2)))
-
-
 def draw_report(
-    path: str | Path, scores: Scores, curve: Curve | None = None, store: ClipStore | None = None
+    path: str | Path,
+    scores: Scores,
+    curve: TrainingCurve | None = None,
+    store: ClipStore | None = None,
 ) -> None:
     """Writes the picture.
 
@@ -208,18 +187,19 @@ def _overall(ax: Axes, scores: Scores) -> None:
     _percent(ax)
 
 
-def _curves(ax: Axes, curve: Curve | None) -> None:
+def _curves(ax: Axes, curve: TrainingCurve | None) -> None:
     ax.set_title('training', fontsize=10)
-    if curve is None or not len(curve.loss):
+    loss = None if curve is None else curve.losses.get('loss')
+    if loss is None or not len(loss):
         ax.text(0.5, 0.5, 'no log', ha='center', transform=ax.transAxes)
         return
-    ax.plot(*curve.loss.T, color='0.45', lw=1.2)
+    ax.plot(*loss.T, color='0.45', lw=1.2)
     ax.set_xlabel('epoch')
     ax.set_ylabel('loss (grey)')
     ax.set_ylim(bottom=0)
-    if len(curve.accuracy):
+    if len(top1 := curve.measures.get('acc/top1', ())):
         right = ax.twinx()
-        right.plot(*curve.accuracy.T, color=_COLORS['fused'], marker='.')
+        right.plot(*top1.T, color=_COLORS['fused'], marker='.')
         right.set_ylabel('top-1 of all together on the test split (green)')
         right.set_ylim(0, 1)
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..evaluation import Scores
+from ..evaluation.body_hand_metric import BodyHandMetric, to_scores
 
 FUSIONS = ('sum', 'noisy_or')
 
@@ -110,22 +110,10 @@ class TrainedRun:
         Args:
             watch: Called with each batch before the model sees it.
         """
-        ids, labels, logits = [], [], {}
+        metric = BodyHandMetric()
         for data in self.batches():
             if watch is not None:
                 watch(data)
-            for sample in self.model(**data, mode='predict'):
-                ids.append(str(sample.clip_id))
-                labels.append(int(sample.gt_label))
-                score = sample.pred_score.clamp(min=torch.finfo(torch.float32).tiny)
-                logits.setdefault('pred', []).append(score.log().numpy())
-                for name in sample.all_keys():
-                    if name.endswith('_logits'):
-                        value = sample.get(name).float().numpy()
-                        logits.setdefault(name.removesuffix('_logits'), []).append(value)
-        return Scores(
-            np.array(ids, dtype=np.str_),
-            np.array(labels, dtype=np.int64),
-            {name: np.stack(values) for name, values in logits.items()},
-            tuple(self.dataset.metainfo['classes']),
-        )
+            samples = self.model(**data, mode='predict')
+            metric.process(data, [sample.to_dict() for sample in samples])
+        return to_scores(metric.results, self.dataset.metainfo['classes'])

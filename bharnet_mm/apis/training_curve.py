@@ -18,8 +18,10 @@ class TrainingCurve(NamedTuple):
 
 
 def read_training_curve(work_dir: str | os.PathLike) -> TrainingCurve:
-    """The curve of a work folder, from all ``vis_data/scalars.json``: a resumed training goes on
-    where the one before it was, and what was trained again counts as the last one said.
+    """The curve of a work folder, from all of its ``vis_data/scalars.json``.
+
+    A resumed training continues the one before it. If iterations were repeated, the later values
+    are used. An empty curve is returned for a folder without a log.
     """
     rows: dict[str, dict[int, dict]] = {'train': {}, 'test': {}}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):

@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 
 from ..errors import ConfigError
 from .measures import group_members, measure, softmax
-from .scores import save_scores
+from .scores import Scores, save_scores
 
 _SUFFIX = '_logits'
 
@@ -79,24 +79,44 @@ class BodyHandMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Metrics over all clips; writes the score file where one is asked for."""
-        label = np.array([r['label'] for r in results])
-        score = np.stack([r['score'] for r in results])
-        logits = {
-            name: np.stack([r['logits'][name] for r in results]) for name in results[0]['logits']
-        }
-        meta = self.dataset_meta or {}
-        classes = [str(name) for name in meta.get('classes', range(score.shape[1]))]
-        groups = group_members(self.class_groups, classes)
-        metrics = measure(score, label, groups)
-        for name, value in logits.items():
-            own = measure(softmax(value), label, groups)
-            metrics |= {f'{name}_{key}': number for key, number in own.items()}
+        classes = (self.dataset_meta or {}).get('classes')
+        scores = to_scores(results, classes, self.facts)
+        groups = group_members(self.class_groups, scores.classes)
+        metrics = {}
+        for name, value in scores.logits.items():
+            prefix = '' if name == 'pred' else f'{name}_'
+            own = measure(softmax(value), scores.label, groups)
+            metrics |= {f'{prefix}{key}': number for key, number in own.items()}
         if self.scores_file is not None:
-            # `pred` is what the configured fusion said, in log space so that it reads like logits.
-            logits['pred'] = np.log(np.maximum(score, np.finfo(np.float32).tiny))
-            ids = [r['clip_id'] for r in results]
-            save_scores(self.scores_file, ids, label, logits, classes, self.facts)
-            MMLogger.get_current_instance().info(
-                f'scores of {len(label)} clips: {self.scores_file}'
-            )
+            s = scores
+            save_scores(self.scores_file, s.clip_id, s.label, s.logits, s.classes, s.facts)
+            MMLogger.get_current_instance().info(f'scores of {len(s)} clips: {self.scores_file}')
         return metrics
+
+
+def to_scores(
+    results: Sequence[Mapping],
+    classes: Sequence[str] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Scores:
+    """The scores of tested clips, as a score file holds them.
+
+    Args:
+        results: One for each clip: ``clip_id``, ``label``, ``score`` (fused probabilities, (K,))
+            and ``logits`` (expert → (K,)), as :meth:`BodyHandMetric.process` keeps them.
+        classes: K names; by default the numbers.
+        facts: See :class:`Scores`.
+
+    Returns:
+        Scores: With the logits of every expert and ``pred``, the log of the fused probabilities.
+    """
+    score = np.stack([r['score'] for r in results]).astype(np.float32)
+    logits = {name: np.stack([r['logits'][name] for r in results]) for name in results[0]['logits']}
+    logits['pred'] = np.log(np.maximum(score, np.finfo(np.float32).tiny))
+    return Scores(
+        np.array([str(r['clip_id']) for r in results], dtype=np.str_),
+        np.array([r['label'] for r in results], dtype=np.int64),
+        logits,
+        tuple(str(name) for name in (range(score.shape[1]) if classes is None else classes)),
+        dict(facts or {}),
+    )

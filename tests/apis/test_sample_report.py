@@ -1,10 +1,9 @@
-import json
-
 import numpy as np
 import pytest
 from rich.console import Console
 
-from bharnet_mm.apis.sample_report import accuracy, draw_report, groups, make_table, read_curve
+from bharnet_mm.apis.sample_report import accuracy, draw_report, groups, make_table
+from bharnet_mm.apis.training_curve import read_training_curve
 from bharnet_mm.datasets.store import ClipStore
 from bharnet_mm.datasets.synthetic.gestures import GESTURES
 from bharnet_mm.datasets.synthetic.sample import write_sample
@@ -82,33 +81,12 @@ def test_groups_and_their_accuracy(scores):
     assert np.isnan(accuracy(scores, 'body', []))
 
 
-def test_curve_is_the_latest_training_and_not_a_test(tmp_path):
-    def log(run, rows):
-        folder = tmp_path / run / 'vis_data'
-        folder.mkdir(parents=True)
-        (folder / 'scalars.json').write_text('\n'.join(json.dumps(row) for row in rows) + '\n')
-
-    log('20260101_000000', [dict(loss=9.0, epoch=1, iter=1, step=1)])
-    rows = [
-        dict(loss=4.0 - i, epoch=1 + i // 2, iter=5 * (i + 1), step=5 * (i + 1)) for i in range(4)
-    ]
-    log(
-        '20260102_000000',
-        [*rows[:2], {'acc/top1': 0.5, 'step': 1}, *rows[2:], {'acc/top1': 0.75, 'step': 2}],
-    )
-    log('20260103_000000', [{'acc/top1': 0.7, 'step': 2}])
-    curve = read_curve(tmp_path)
-    np.testing.assert_allclose(curve.loss, [[0.5, 4], [1, 3], [1.5, 2], [2, 1]])
-    np.testing.assert_allclose(curve.accuracy, [[1, 0.5], [2, 0.75]])
-    assert len(read_curve(tmp_path / 'nothing').loss) == 0
-
-
 @pytest.mark.parametrize('picture', (False, True))
 def test_picture(tmp_path, oracles, picture):
     scores = oracles(picture)
     write_sample(tmp_path / 'sample', clips_per_class=4)
     store = ClipStore(tmp_path / 'sample')
-    draw_report(tmp_path / 'with.png', scores, read_curve(tmp_path), store)
+    draw_report(tmp_path / 'with.png', scores, read_training_curve(tmp_path), store)
     draw_report(tmp_path / 'without.png', scores)
     sizes = [(tmp_path / name).stat().st_size for name in ('with.png', 'without.png')]
     assert sizes[0] > sizes[1] > 10_000
