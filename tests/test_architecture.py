@@ -15,6 +15,7 @@ ROWS = (
     ('errors', 'version', 'compat', 'log', 'lazy', 'registration', 'io'),
     ('ops',),
     ('layout_definitions', 'layouts', 'features', 'fusion'),
+    ('anatomy',),
     ('datasets',),
     ('models',),
     ('engine', 'evaluation'),

@@ -12,16 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..anatomy import forearms
 from ..errors import ConfigError
 from ..layouts import REGION_PARTS, SkeletonLayout
-
-# Share of a forearm (26 cm) in other lengths of an adult.
-_FOREARM_SHARE = (
-    (1.0, '{}_elbow', '{}_wrist'),
-    (0.85, '{}_shoulder', '{}_elbow'),
-    (0.5, '{}_shoulder', '{}_hip'),
-    (0.7, 'left_shoulder', 'right_shoulder'),
-)
 
 
 def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
@@ -39,18 +32,10 @@ def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout
     Returns:
         ``(...)``, 0 where nothing is known.
     """
-    pairs = [
-        (share, a.format(side), b.format(side))
-        for share, a, b in _FOREARM_SHARE
-        for side in ('left', 'right')
-    ]
-    pairs = [pair for pair in pairs if set(pair[1:]) <= set(layout.joints)]
-    pairs = pairs or [(0.5, *layout.scale)]
-    a = [layout.index(first) for _, first, _ in pairs]
-    b = [layout.index(second) for _, _, second in pairs]
+    shares, a, b = (list(column) for column in zip(*forearms(layout), strict=True))
     points = np.where(known[..., None], points, 0)
     length = np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1)
-    length = length * [share for share, _, _ in pairs]
+    length = length * shares
     return np.where(known[..., a] & known[..., b], length, 0).max(axis=-1)
 
 

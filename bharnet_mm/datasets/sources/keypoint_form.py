@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...anatomy import usual_layout
 from ...errors import ConfigError, SourceError
 from ...layouts import LAYOUTS, SkeletonLayout, get_layout
 
 NUM_WHOLEBODY = 133
-#: Number of joints to layout; anything else needs a layout by name.
-LAYOUT_BY_JOINTS = {17: 'coco', 20: 'kinect_v1', 25: 'kinect_v2', 33: 'mediapipe_pose'}
 #: What ``--channels`` may say; c is the confidence of the joint.
 CHANNELS = ('xy', 'xyz', 'xyc', 'xyzc')
 #: Layouts of estimators that see a picture only.
@@ -79,8 +78,8 @@ def layout_of(annotations: Sequence[dict], layout: str | None = None) -> Skeleto
     joints = whole[0][2]
     if layout is None and joints == NUM_WHOLEBODY:
         return get_layout('coco_wholebody')
-    if layout is None and joints in LAYOUT_BY_JOINTS:
-        return get_layout(LAYOUT_BY_JOINTS[joints])
+    if layout is None and (usual := usual_layout(joints)) is not None:
+        return usual
     if layout is None or get_layout(layout).num_joints != joints:
         raise ConfigError(
             '--layout',

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from bharnet_mm.anatomy import body_axes
 from bharnet_mm.layouts import SkeletonLayout
 
 from .base import (
@@ -20,11 +21,6 @@ from .base import (
     scale_lengths,
     set_part,
 )
-
-_SHOULDERS = ('left_shoulder', 'right_shoulder')
-_HIPS = ('left_hip', 'right_hip')
-# The bone that becomes the z axis, lower end first; the first pair that a layout has.
-_SPINES = (('spine_base', 'spine_mid'), ('hip_center', 'spine'))
 
 
 class NormalizeSkeleton(BodyHandTransform):
@@ -180,21 +176,19 @@ class NormalizeSkeleton(BodyHandTransform):
                 '3, to turn it in space',
                 "use space='native' for a body in the image plane",
             )
-        joints = set(layout.joints)
-        spine = next((pair for pair in _SPINES if joints.issuperset(pair)), _HIPS)
-        if not joints.issuperset(_SHOULDERS + spine):
+        axes = body_axes(layout)
+        if axes is None:
             raise self._clip_error(
                 results,
                 f'body layout {layout.name!r} without shoulders, or without spine and hips',
-                f'the joints {_SHOULDERS} and {_SPINES[0]} or {_HIPS}',
-                "use space='native', or name the joints so",
+                'the joints left_shoulder and right_shoulder, and spine_base and spine_mid or '
+                'left_hip and right_hip',
+                "use space='native', or say in the layout's parts which joints these are",
             )
         person = _first_seen(visible)
-        index = [layout.index(name) for name in _SHOULDERS + spine]
-        for joints in x[person, visible[person]][:, index].astype(np.float64):  # most often once
-            left, right, low, high = joints
-            side = right - left
-            up = (left + right - low - high) / 2 if spine is _HIPS else high - low
+        for joints in x[person, visible[person]]:  # most often once
+            left, right, low, high = (joints[i].mean(0, dtype=np.float64) for i in axes)
+            side, up = right - left, high - low
             forward = _cross(up, side)
             # The two span a plane unless one is zero or they are parallel.
             area, length = math.hypot(*forward), math.hypot(*up)
