@@ -90,6 +90,12 @@ class BodyHandDataset(Dataset):
         if not len(self.store):
             raise StoreError(f'{self.store.path}', 'a store without clips', 'clips', 'convert some')
         self.indices = self.store.select(split)
+        if isinstance(split, str) and (absent := self.store.absent_values(split)):
+            lacking = '; '.join(f'{key} {", ".join(v[:8])}' for key, v in absent.items())
+            MMLogger.get_current_instance().warning(
+                f'split {split!r} of store {str(self.store.path)!r} names what no clip has '
+                f'({lacking}): a part of the data set'
+            )
         self._check_labels()
         # Built from MMAction2's registry, so that no default scope has to be set.
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]

@@ -173,10 +173,11 @@ class _Guarded:
         self.read, self.strict = read, strict
 
     def __call__(self, items: list) -> list[Converted]:
-        return [self._one(item) for item in items]
+        return [self._one(number, item) for number, item in items]
 
-    def _one(self, item: Any) -> Converted:
+    def _one(self, number: int, item: Any) -> Converted:
         name = name_of(item)
+        name = f'{name} {number}' if name == 'annotation' else name  # it has no id of its own
         try:
             with reading(name, 'a readable item', 'restore it or leave it out', but=(OSError,)):
                 return self.read(item)
@@ -203,7 +204,7 @@ def _items(items: Iterable) -> Iterator:
 
 
 def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Converted]:
-    items = _items(items)
+    items = enumerate(_items(items), 1)
     chunks = iter(lambda: list(islice(items, _CHUNK)), [])
     if workers <= 1:
         for chunk in chunks:

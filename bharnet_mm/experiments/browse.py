@@ -11,6 +11,7 @@ python tools/analysis/browse.py data/sample --n 5 --videos data/sample_videos --
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 from ..apis.region_picture import save_regions
 from ..apis.visualizer import save_clip
 from ..datasets import ClipStore
+from ..errors import ClipError, SourceError
 
 
 def main(argv: Sequence[str] | None = None) -> list[Path]:
@@ -47,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
         path = args.out / (clip.clip_id.replace('/', '_') + '.png')
         title = f'{store.name}: {store.classes[clip.label]} ({clip.clip_id})'
         if args.videos:
-            save_regions(path, clip, store.body_layout, args.videos, title=title)
+            try:
+                save_regions(path, clip, store.body_layout, args.videos, title=title)
+            except (SourceError, ClipError) as error:
+                print(f'passed over: {error}', file=sys.stderr)
+                continue
             print(path)
             written.append(path)
             continue
@@ -61,4 +67,11 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
         )
         print(path)
         written.append(path)
+    if args.videos and not written:
+        raise SourceError(
+            f'{args.videos}',
+            'that no clip could be drawn',
+            'the video of at least one of them',
+            'correct --videos; the lines above say what each clip lacks',
+        )
     return written

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from ..errors import BHaRNetError, SourceError
+from .content import NPY, PICKLE, ZIP, content_of
 
 # What no content can cause: a mistake in the program, which must be seen as one.
 _PROGRAMMING_ERRORS = (NameError, ImportError, NotImplementedError)
@@ -50,6 +51,14 @@ def reading(
         text = str(problem).rpartition('WeightsUnpickler error:')[2].strip().partition('\n')[0]
         kind = '' if type(problem) is ValueError else type(problem).__name__
         found = ': '.join(filter(None, [kind, text[:300]])) or 'damaged content'
+        # NumPy advises allow_pickle for whatever it does not know, and unpacks JSON as a zip.
+        strange = 'allow_pickle' in found or kind in ('BadZipFile', 'UnpicklingError', 'EOFError')
+        strange |= 'magic string' in found
+        what = content_of(path) if strange and os.path.isfile(path) else ''
+        if 'allow_pickle' in found:
+            found = what or 'pickled objects or unknown bytes'
+        elif what and what not in (NPY, ZIP, PICKLE):
+            found = what
     else:
         return
     raise error(f'{path}', found, expected, fix) from None

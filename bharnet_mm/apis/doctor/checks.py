@@ -233,6 +233,11 @@ def check_hands(survey: Survey) -> Iterator[Finding]:
         message = f'frames without a hand: {shares}, both {share_text(rates["hands"])}'
         severity = 'warning' if rates['hands'] > FEW_HANDS else 'note'
         fix = 'the models mask what is missing; if most is, extract with wrist crops'
+        if survey.collection.extracted:  # which looks at the wrists already
+            fix = (
+                'the models mask what is missing; crops at the wrists were searched already: look '
+                'whether hands are in the picture, in focus and large enough'
+            )
         some = survey.read & (facts['hands'] < facts['frames'])
         yield survey.finding('hands', severity, message, fix, some)
     if never.any():

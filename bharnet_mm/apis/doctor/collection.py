@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.clip import Clip
+from ...datasets.extraction.output import SETTINGS_FILE
 from ...datasets.sources import pyskl
 from ...datasets.sources.keypoint_form import form_of, layout_of
 from ...datasets.store import ClipStore
@@ -38,6 +39,7 @@ class Collection:
     """
 
     kind = ''
+    extracted = False  # whether our extraction found the hands
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
@@ -81,6 +83,7 @@ class StoreCollection(Collection):
         self.body_layout = store.body_layout
         self.hand_layout = store.hand_layout if store.has_hands else None
         self.rules = store.splits
+        self.extracted = (Path(path) / SETTINGS_FILE).is_file()
         for split in store.splits:
             try:
                 rows = store.select(split)
@@ -88,6 +91,12 @@ class StoreCollection(Collection):
                 message = f'split {split} cannot be used: {error.found}'
                 self.findings.append(Finding('splits', 'error', message, error.fix))
                 continue
+            if absent := store.absent_values(split):
+                lacking = '; '.join(f'{k} {", ".join(v[:8])}' for k, v in absent.items())
+                message = f'split {split} names what no clip has: {lacking}'
+                fix = 'right for a part of a data set; else convert the missing clips'
+                count = sum(map(len, absent.values()))
+                self.findings.append(Finding('splits', 'note', message, fix, count))
             self.masks[split] = np.zeros(len(store), bool)
             self.masks[split][rows] = True
         ids, counts = np.unique(store.column('clip_id'), return_counts=True)

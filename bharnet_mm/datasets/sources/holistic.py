@@ -21,6 +21,7 @@ import numpy as np
 from ...errors import SourceError
 from ...io.arrays import load_npy, load_npz, names_in_npz
 from ...io.guard import reads
+from ...io.names import is_shown, same_form
 from ...layouts import get_layout
 from ..clip import Clip
 from ..ingest import Converted, Report
@@ -126,7 +127,7 @@ def read_clip(item: HolisticClip) -> Converted:
 def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
     """Vectors and numbers of the frames of a folder, in the order of the numbers."""
     files = {}
-    for path in folder.glob('*.npy'):
+    for path in folder.glob('[!.]*.npy'):
         number = path.stem
         digits = number.isascii() and number.isdigit() and len(number) < 10
         if not digits or int(number) in files:
@@ -257,6 +258,8 @@ def _labels(label: np.ndarray, names: np.ndarray | None, where: str) -> tuple[li
             expected='one name or number for each clip, or one-hot rows',
             fix='save the labels as text or whole numbers',
         )
+    if label.dtype.kind == 'U':
+        label = np.array([same_form(name) for name in label.tolist()])
     if label.dtype.kind == 'U' or names is None:
         classes, numbers = np.unique(label, return_inverse=True)
         return numbers.reshape(-1).tolist(), [str(name) for name in classes]
@@ -279,12 +282,14 @@ def list_tree(
     Clips are called ``<label>/<clip>``. Arguments and errors are those of :func:`list_npz`.
     """
     folder = Path(folder)
-    classes = sorted(path.name for path in folder.iterdir() if _is_shown_dir(path))
+    folders = sorted(path for path in folder.iterdir() if _is_shown_dir(path))
+    classes = sorted({same_form(path.name) for path in folders})
     items = []
     for label, name in enumerate(classes):
-        clips = [path for path in (folder / name).iterdir() if not path.name.startswith('.')]
+        same = [path for path in folders if same_form(path.name) == name]
+        clips = [path for of in same for path in of.iterdir() if is_shown(path.name)]
         for path in sorted(clips, key=_natural):
-            clip_id = f'{name}/{path.name}'
+            clip_id = f'{name}/{same_form(path.name)}'
             report.found += 1
             if not path.is_dir():
                 report.refuse(clip_id, 'not a folder of frames')
@@ -307,7 +312,7 @@ def subjects_of(items: Sequence[HolisticClip]) -> list[str]:
 
 
 def _is_shown_dir(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith('.')
+    return path.is_dir() and is_shown(path.name)
 
 
 def _natural(path: Path) -> list:

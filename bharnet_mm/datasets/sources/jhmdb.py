@@ -87,7 +87,7 @@ def _from_csv(path: Path) -> list[tuple[str, str, str]]:
 
 def _from_folder(path: Path) -> list[tuple[str, str, str]]:
     rows = []
-    for file in sorted(path.glob('*_test_split?.txt')):
+    for file in sorted(path.glob('[!.]*_test_split?.txt')):
         match = _FILE.fullmatch(file.name)
         for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
             words = line.split()

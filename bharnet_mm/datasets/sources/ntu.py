@@ -25,6 +25,7 @@ import numpy as np
 
 from ...errors import SourceError
 from ...io.guard import reads
+from ...io.names import is_shown
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
@@ -269,9 +270,10 @@ def list_skeleton_files(
     """
     missing = set(missing)
     found: dict[str, str] = {}
-    for base, _, names in os.walk(folder):
+    for base, below, names in os.walk(folder):
+        below[:] = filter(is_shown, below)
         for name in names:
-            if not name.endswith('.skeleton'):
+            if not name.endswith('.skeleton') or not is_shown(name):
                 continue
             report.found += 1
             clip_id, path = name.removesuffix('.skeleton'), os.path.join(base, name)

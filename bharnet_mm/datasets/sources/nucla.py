@@ -25,6 +25,7 @@ import numpy as np
 
 from ...errors import SourceError
 from ...io.guard import reads
+from ...io.names import is_shown
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
@@ -57,10 +58,11 @@ def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[st
     if source.is_file():
         names, form = _archive_names(source), 'json'
     else:
-        names = [str(path) for path in sorted(source.rglob('*.json'))]
+        shown = [path for path in sorted(source.rglob('*')) if is_shown(path, source)]
+        names = [str(path) for path in shown if path.suffix == '.json']
         form = 'json' if names else 'text'
         if not names:
-            names = [str(p) for p in sorted(source.rglob('*')) if _TEXT_FOLDER.fullmatch(p.name)]
+            names = [str(path) for path in shown if _TEXT_FOLDER.fullmatch(path.name)]
     found = {}
     for name in names:
         report.found += 1
@@ -89,10 +91,12 @@ def _text_clip_id(folder: Path) -> str:
 def _archive_names(path: Path) -> list[str]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return sorted(name for name in archive.namelist() if name.endswith('.json'))
+            names = [name for name in archive.namelist() if name.endswith('.json')]
+            return sorted(filter(is_shown, names))
     try:
         with tarfile.open(path) as archive:
-            return sorted(m.name for m in archive if m.isfile() and m.name.endswith('.json'))
+            names = [m.name for m in archive if m.isfile() and m.name.endswith('.json')]
+            return sorted(filter(is_shown, names))
     except (tarfile.TarError, EOFError, OSError) as error:
         raise _archive_error(path, error) from None
 

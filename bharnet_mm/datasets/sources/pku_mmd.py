@@ -21,6 +21,7 @@ import numpy as np
 
 from ...errors import SourceError
 from ...io.guard import reads
+from ...io.names import is_shown
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
@@ -105,7 +106,8 @@ def present_splits(
 
 
 def _files(folder: str | os.PathLike, suffix: str) -> dict[str, str]:
-    paths = [p for p in sorted(Path(folder).rglob('*')) if p.suffix in ('.txt', suffix)]
+    paths = [p for p in sorted(Path(folder).rglob('*')) if is_shown(p, folder)]
+    paths = [p for p in paths if p.suffix in ('.txt', suffix)]
     return {path.stem: str(path) for path in paths}
 
 

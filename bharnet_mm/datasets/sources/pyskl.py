@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError
+from ...io.content import content_of
 from ...io.guard import reading, reads
+from ...io.names import same_form
 from ...io.safe_pickle import load_pickle
 from ...layouts import SkeletonLayout
 from ..clip import Clip, empty_hands
@@ -25,7 +27,6 @@ from ..joints import joint_scores
 from ..protocols import NTU_CLASSES, ntu_fields, nucla_fields
 from .annotation_export import export_annotations  # noqa: F401  the way back, for others
 from .coco_wholebody import split_wholebody
-from .content import content_of
 from .keypoint_form import NUM_WHOLEBODY, layout_of, shape_of  # noqa: F401  layout_of is for others
 
 
@@ -61,7 +62,7 @@ def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, lis
             expected='dict(split=dict, annotations=[dict, ...]) or a list of dicts',
             fix="save it in the form of MMAction2's PoseDataset",
         )
-    return data, {str(name): [str(i) for i in ids] for name, ids in splits.items()}
+    return data, {str(name): [same_form(str(i)) for i in ids] for name, ids in splits.items()}
 
 
 #: More classes than any data set of actions has.
@@ -79,7 +80,7 @@ def _structure(data: object) -> str:
 
 def annotation_id(annotation: dict) -> str:
     """``frame_dir``, or ``filename`` as Kinetics annotations have it."""
-    return str(annotation.get('frame_dir', annotation.get('filename', '')))
+    return same_form(str(annotation.get('frame_dir', annotation.get('filename', ''))))
 
 
 def split_rules(

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import ConfigError, StoreError
 from ...io.guard import reading
+from ...io.names import same_form
 from ...layouts import get_layout
 from ..clip import Clip, empty_hands
 from ..coordinates import infer_units
@@ -29,7 +30,7 @@ from .format import (
     read_layouts,
     read_meta,
 )
-from .splits import match
+from .splits import absent_values, match, values_of
 
 _ASKED = 48  # clips that say the units of a store that does not
 
@@ -200,7 +201,8 @@ class ClipStore:
         Raises:
             StoreError: No such clip.
         """
-        rows = np.flatnonzero(self._index['clip_id'] == clip_id.encode('utf-8', 'surrogatepass'))
+        forms = {name.encode('utf-8', 'surrogatepass') for name in (clip_id, same_form(clip_id))}
+        rows = np.flatnonzero(np.isin(self._index['clip_id'], list(forms)))
         if not rows.size:
             some = [
                 str(name) for name in np.char.decode(self._index['clip_id'][:3], 'utf-8', 'replace')
@@ -221,13 +223,15 @@ class ClipStore:
                 all clips.
 
         Raises:
-            ConfigError: Unknown name, malformed rule, a value that no clip has, or nothing
-                selected.
+            ConfigError: Unknown name, malformed rule, or nothing selected; in a rule given here, a
+                value that no clip has. A split of the store may name such values (see
+                ``absent_values``): the store may be a part of the data set.
         """
         if split is None:
             return np.arange(len(self), dtype=np.int64)
         where = f'split of store {str(self.path)!r}'
-        if isinstance(split, str):
+        named = isinstance(split, str)
+        if named:
             where = f'split {split!r} of store {str(self.path)!r}'
             if split not in self.splits:
                 raise ConfigError(
@@ -237,15 +241,21 @@ class ClipStore:
                     'correct the name or give the rule itself',
                 )
             split = self.splits[split]
-        rows = np.flatnonzero(match(self._index, self.classes, split, where)).astype(np.int64)
+        chosen = match(self._index, self.classes, split, where, strict=not named)
+        rows = np.flatnonzero(chosen).astype(np.int64)
         if not rows.size:
             raise ConfigError(
                 where,
                 f'that no clip matches {dict(split)}',
-                f'at least one of the {len(self)} clips',
-                'widen the rule',
+                f'at least one of the {len(self)} clips, which have '
+                f'{values_of(self._index, split)}',
+                'name values that the store holds, or convert the missing clips',
             )
         return rows
+
+    def absent_values(self, split: str) -> dict[str, list[str]]:
+        """Values that a split of the store names and no clip has, by field."""
+        return absent_values(self._index, self.classes, self.splits[split], f'split {split!r}')
 
     def verify(self) -> list[str]:
         """Ids of the clips whose data or index row fails its checksum; empty if all is well."""

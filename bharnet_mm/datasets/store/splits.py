@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
+from ...io.names import same_form
 
 _SCALARS = (str, int, np.integer)
 _LISTS = (list, tuple, set, frozenset, range, np.ndarray)
@@ -90,7 +91,11 @@ def plain_rule(rule: Mapping) -> dict[str, Any]:
 
 
 def match(
-    index: np.ndarray, classes: Sequence[str], rule: Mapping, where: str = 'split'
+    index: np.ndarray,
+    classes: Sequence[str],
+    rule: Mapping,
+    where: str = 'split',
+    strict: bool = True,
 ) -> np.ndarray:
     """Which rows of a store's index a rule selects.
 
@@ -99,19 +104,22 @@ def match(
         classes: Class names, so that ``label`` can be given by name.
         rule: See ``check_rule``.
         where: Named in errors.
+        strict: Whether each value must be that of some clip, as in a rule that somebody has just
+            typed. The splits of a store may be those of a data set of which it is a part.
 
     Returns:
         (n,) bool.
 
     Raises:
-        ConfigError: A malformed rule, or a value that no clip has.
+        ConfigError: A malformed rule, a label that is no class, or with ``strict`` a value that no
+            clip has.
     """
     check_rule(rule, where)
     mask = np.ones(len(index), dtype=bool)
     for key, wanted in rule.items():
         if key == 'exclude':
             for i, part in enumerate([wanted] if isinstance(wanted, Mapping) else wanted):
-                mask &= ~match(index, classes, part, f'{where}, exclude[{i}]')
+                mask &= ~match(index, classes, part, f'{where}, exclude[{i}]', strict)
             continue
         column = np.ascontiguousarray(index[key])
         if key == 'label':
@@ -121,7 +129,7 @@ def match(
         else:
             values = np.array([v.encode('utf-8', 'surrogatepass') for v in _values(wanted)])
         unknown = ~np.isin(values, column)
-        if unknown.any():
+        if strict and unknown.any():
             have = [_text(v) for v in np.unique(column)[:50]]
             raise ConfigError(
                 f'{where}, {key}',
@@ -134,13 +142,43 @@ def match(
     return mask
 
 
+def absent_values(
+    index: np.ndarray, classes: Sequence[str], rule: Mapping, where: str = 'split'
+) -> dict[str, list[str]]:
+    """Values that a rule names and no clip has, by field; rules in ``exclude`` count too.
+
+    A part of a data set, or one of which some clips were refused, lacks some of the values of the
+    official rules. The rest of the rule holds all the same.
+    """
+    check_rule(rule, where)
+    absent: dict[str, list[str]] = {}
+    for key, wanted in rule.items():
+        if key == 'exclude':
+            for part in [wanted] if isinstance(wanted, Mapping) else wanted:
+                for name, values in absent_values(index, classes, part, where).items():
+                    absent.setdefault(name, []).extend(values)
+            continue
+        have = set(np.unique(index[key]).tolist())
+        for value in _values(wanted):
+            coded = _label(value, classes, where) if key == 'label' else value.encode()
+            if coded not in have:
+                absent.setdefault(key, []).append(value)
+    return absent
+
+
+def values_of(index: np.ndarray, rule: Mapping) -> dict[str, list]:
+    """What the clips have in the fields that a rule names, for messages: 50 values at most."""
+    fields = [key for key in rule if key != 'exclude']
+    return {key: [_text(v) for v in np.unique(index[key])[:50]] for key in fields}
+
+
 def _values(wanted: Any) -> list[str]:
     """Values as strings: ``1`` and ``'1'`` are the same subject."""
     if isinstance(wanted, Mapping):
         wanted = wanted['not_in']
     if isinstance(wanted, _SCALARS):
         wanted = [wanted]
-    return [str(value) for value in wanted]
+    return [same_form(str(value)) for value in wanted]
 
 
 def _label(value: str, classes: Sequence[str], where: str) -> int:

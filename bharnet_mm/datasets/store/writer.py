@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import ConfigError, StoreError
+from ...io.names import same_form
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
 from ..joints import MIN_SCORE, with_joints_filled
@@ -48,7 +50,9 @@ class StoreWriter:
         hand_layout: Layout of the hands, or None for a store without hands.
         body_channels: Names of the body's channels.
         hand_channels: Names of the hands' channels.
-        classes: Class names in the order of their numbers.
+        classes: Class names in the order of their numbers. With ``append``, classes that the store
+            has not are added at its end, and the labels of the clips that are added count in this
+            list: they are brought to the store's numbers by name.
         splits: Split name to rule, see ``splits.check_rule``. With ``append`` they are added to
             the store's.
         pixels: Whether every clip has ``body_pixel``.
@@ -83,7 +87,7 @@ class StoreWriter:
             'name': name,
             'body_layout': None if body_layout is None else get_layout(body_layout).to_dict(),
             'channels': _channels(body_channels, hand_channels),
-            'classes': None if classes is None else [str(item) for item in classes],
+            'classes': None if classes is None else [same_form(str(item)) for item in classes],
             'pixels': pixels,
         }
         if hand_layout is None:
@@ -107,6 +111,7 @@ class StoreWriter:
                 'choose another folder, delete the store, or continue it with append=True',
             )
         self.meta = read_meta(self.path) if exists else _new_meta(self.path, given)
+        self._labels = self._merge_classes(given.pop('classes'))
         _compare(self.path, self.meta, given)
         rules = {key: plain_rule(rule) for key, rule in splits.items()}
         self.meta['splits'] = {**self.meta['splits'], **rules}
@@ -120,6 +125,26 @@ class StoreWriter:
         )
         self.clip_ids: set[str] = set(ClipStore(self.path).clip_ids.tolist()) if exists else set()
         self._folder.open(expected_bytes(self.meta, self._formats))
+
+    def _merge_classes(self, given: list[str] | None) -> list[int] | None:
+        """Adds classes that the store has not at its end.
+
+        Returns:
+            Number in the store of each class that was given; None where the numbers are the same.
+        """
+        have = self.meta['classes']
+        if given is None or given == have:
+            return None
+        if len(set(given)) != len(given):
+            twice = sorted({name for name in given if given.count(name) > 1})
+            raise ConfigError(
+                f'clip store {self.path}',
+                f'classes {twice} repeated',
+                'unique class names',
+                'rename them',
+            )
+        have = self.meta['classes'] = have + [name for name in given if name not in have]
+        return [have.index(name) for name in given]
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -143,7 +168,10 @@ class StoreWriter:
             StoreError: The id is already in the store, or the disk refused the data.
         """
         self._folder.check_open()
-        clip.validate(self.body_layout, self.hand_layout, len(self.meta['classes']))
+        classes = self.meta['classes'] if self._labels is None else self._labels
+        clip.validate(self.body_layout, self.hand_layout, len(classes))
+        label = clip.label if self._labels is None else self._labels[clip.label]
+        clip = replace(clip, clip_id=same_form(clip.clip_id), label=label)
         if clip.clip_id in self.clip_ids:
             raise StoreError(
                 f'{self.path}, clip {clip.clip_id!r}',

@@ -153,7 +153,10 @@ class SyntheticSample:
     def _setting(self, number: int, repeat: int) -> tuple[str, str, np.ndarray, float]:
         """Subject, camera, action envelope (T,) and degrees around the person."""
         # Subjects and cameras go round, so that every class has the same pairs of them.
-        subject = str(repeat % NUM_SUBJECTS + 1)
+        # Few clips a class still show people of both sides of the split.
+        few = self.clips_per_class < NUM_SUBJECTS
+        person = (repeat + 1) * NUM_SUBJECTS // self.clips_per_class - 1 if few else repeat
+        subject = str(person % NUM_SUBJECTS + 1)
         camera = str((repeat // NUM_SUBJECTS + repeat % NUM_SUBJECTS) % len(CAMERAS) + 1)
         timing = self._stream(number, _TIMING)
         frames = int(timing.integers(FRAMES[0], FRAMES[1] + 1))

@@ -20,7 +20,7 @@ def change_splits(path, **splits):
 
 
 def test_a_split_that_cannot_be_used(write, clips):
-    splits = dict(xsub_train={'subject': ['1', '9']}, xsub_test={'subject': ['5']})
+    splits = dict(xsub_train={'subject': ['8', '9']}, xsub_test={'subject': ['5']})
     diagnosis = examine(change_splits(write(clips), **splits))
     finding = diagnosis.findings[0]
     assert (finding.check, finding.severity) == ('splits', 'error')

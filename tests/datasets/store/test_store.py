@@ -179,7 +179,6 @@ def test_append_and_resume(write_store, make_clip):
         {'name': 'other'},
         {'body_layout': 'kinect_v1'},
         {'hand_layout': None},
-        {'classes': ['wave']},
         {'pixels': True},
         {'body_channels': 'xy'},
     ],

@@ -1,0 +1,26 @@
+"""Names of files and of what they hold: what is passed over, and when two names are the same."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import PurePath
+
+
+def same_form(name: str) -> str:
+    """The composed form (NFC) of a name. A Mac writes é as two characters, others as one."""
+    return name if name.isascii() else unicodedata.normalize('NFC', name)
+
+
+def is_shown(path: str | PurePath, below: str | PurePath | None = None) -> bool:
+    """Whether neither a file nor a folder above it is hidden: ``._0.npy``, ``.DS_Store``,
+    ``__MACOSX/...``.
+
+    Args:
+        path: The file, or its place in an archive.
+        below: Only what lies below this folder counts.
+    """
+    path = PurePath(path)
+    parts = (path.relative_to(below) if below is not None else path).parts
+    return not any(
+        part == '__MACOSX' or (part.startswith('.') and part not in ('.', '..')) for part in parts
+    )
