@@ -175,27 +175,6 @@ def allow_message_hub() -> None:
     )
 
 
-def load_weights_safely() -> None:
-    """Send every checkpoint that MMEngine and MMAction2 load through :func:`io.weights.load_weights`.
-
-    MMEngine downloads URLs through torch hub, which unpickles them whole, runs what they ask for and
-    keeps them under the last part of the address alone. Can go when MMEngine loads them with
-    ``weights_only=True``; the errors and the checksum stay ours.
-    """
-    from mmengine.logging import print_log
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    from .io.weights import load_weights
-
-    def load_checkpoint(
-        cls: type, filename: str, map_location: Any = None, logger: Any = 'current'
-    ) -> dict:
-        print_log(f'Loads checkpoint from {filename}', logger=logger)
-        return load_weights(filename, map_location)
-
-    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
-
-
 # ---- several processes, CPU
 @contextmanager
 def _set_device_does_nothing() -> Any:
@@ -379,7 +358,6 @@ _DUE = {
     **dict.fromkeys(_OLD_NUMPY_NAMES, restore_numpy_names),
     'mmaction.utils.dependency': skip_broken_multimodal,
     'mmengine.logging.history_buffer': allow_message_hub,
-    'mmengine.runner.checkpoint': load_weights_safely,
     'mmengine.dist.utils': start_gloo_without_gpu,
     'mmengine.model.wrappers.distributed': wrap_cpu_models_for_ddp,
     'mmengine.runner.runner': survive_broken_torchvision,

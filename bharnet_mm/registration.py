@@ -14,6 +14,7 @@ LOCATIONS = {
     'MODELS': 'bharnet_mm.models',
     'METRICS': 'bharnet_mm.evaluation',
     'HOOKS': 'bharnet_mm.engine',
+    'LOOPS': 'bharnet_mm.engine',
     'OPTIM_WRAPPERS': 'bharnet_mm.engine',
 }
 

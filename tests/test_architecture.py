@@ -12,7 +12,7 @@ PACKAGE = ROOT / 'bharnet_mm'
 #: only where ``BESIDE`` says so; those of the first row may import each other. The entry points
 #: above all (cli, tools) may import anything.
 ROWS = (
-    ('errors', 'version', 'compat', 'log', 'lazy', 'registration', 'io'),
+    ('errors', 'version', 'compat', 'log', 'lazy', 'registration', 'io', 'safety'),
     ('ops',),
     ('layout_definitions', 'layouts', 'features', 'fusion'),
     ('anatomy',),

@@ -7,13 +7,14 @@ What `make quickstart` runs after installing. It writes `data/sample`, `data/sam
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from bharnet_mm.io.atomic import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/bharnet_m_sample.py'
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         'ceiling': ceilings(scores),
         'seconds': seconds,
     }
-    (work_dir / 'result.json').write_text(json.dumps(result, indent=1) + '\n')
+    write_json(work_dir / 'result.json', result)
     Console().print(make_table(scores))
     print(f'Picture: {picture.relative_to(ROOT)}')
 

@@ -9,8 +9,10 @@ from ..engine.command_line import (
     build_runner,
     read_config,
     say_effective_batch,
+    training_lock,
     use_mixed_precision,
 )
+from ..engine.resume import newest_checkpoint
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume is not None:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        auto = args.resume == 'auto'
+        cfg.load_from = newest_checkpoint(cfg.work_dir) if auto else args.resume
+        cfg.load_from = cfg.load_from and str(cfg.load_from)
     if args.amp or cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
         use_mixed_precision(cfg)
     if args.auto_scale_lr:
@@ -61,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             randomness[name] = True
     add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=0.5 if cfg.get('resume') else 0.1))
     add_hook(cfg, dict(type='ConsistencyHook'))
-    runner = build_runner(cfg)
-    say_effective_batch(runner)
-    runner.train()
+    with training_lock(cfg):
+        runner = build_runner(cfg)
+        say_effective_batch(runner)
+        runner.train()

@@ -5,7 +5,9 @@ from ..lazy import attributes
 PLACES = {
     'BFloat16OptimWrapper': '.bfloat16_optim_wrapper',
     'CheckpointGuardHook': '.checkpoint_guard',
+    'CheckpointHook': '.checkpoint_hook',
     'ConsistencyHook': '.consistency',
+    'EpochBasedTrainLoop': '.train_loop',
     'EpochSeedHook': '.epoch_seed',
     'NonFiniteGuardHook': '.non_finite_guard',
     'PlainFormHook': '.plain_form',

@@ -1,6 +1,7 @@
 """What ``tools/train.py`` and ``tools/test.py`` have in common."""
 
 import argparse
+import contextlib
 import os
 import os.path as osp
 
@@ -13,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from ..errors import ConfigError
+from ..io.lock import FolderLock
 from .config_file import load_config
 
 
@@ -91,6 +93,19 @@ def build_runner(cfg: Config) -> Runner:
     """Builds the runner of the config in MMAction2's scope."""
     init_default_scope(cfg.get('default_scope') or 'mmaction')
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def training_lock(cfg: Config) -> FolderLock | contextlib.nullcontext:
+    """The lock of the config's work dir, made if needed, held by the first of the processes.
+
+    Raises:
+        ConfigError: Another training is at work there.
+    """
+    ranks = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+    if int(os.environ.get(ranks.get(cfg.launcher, ''), 0)):
+        return contextlib.nullcontext()
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    return FolderLock(osp.join(cfg.work_dir, 'training.lock'), 'training', ConfigError)
 
 
 def say_effective_batch(runner: Runner) -> None:

@@ -1,6 +1,7 @@
 """Random numbers that depend on the epoch and not on when the run was started."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,10 @@ def seed_worker(worker_id: int) -> None:
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seeds Python, NumPy and torch from (seed, epoch, rank) at the start of each training epoch.
+    """Seeds Python, NumPy and torch from (seed, epoch, rank, iteration) throughout training.
 
     Two things follow. A resumed run draws the augmentations and dropout masks that the
-    uninterrupted one would have drawn: exactly with ``num_workers=0`` or
+    uninterrupted one would have drawn, in the middle of an epoch too: exactly with ``num_workers=0`` or
     ``persistent_workers=False``; persistent workers keep streams of their own, which start anew.
     And augmentations differ between epochs: MMEngine gives workers the same seed at every start,
     so that without persistent workers all epochs would repeat one draw.
@@ -34,8 +35,19 @@ class EpochSeedHook(Hook):
         runner.train_dataloader.worker_init_fn = seed_worker
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seeds all generators of this process."""
-        entropy = [runner.seed, runner.epoch, runner.rank]
+        """Seeds all generators of this process, from which the workers get theirs."""
+        self.seed(runner, 0)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Seeds all generators of this process anew."""
+        self.seed(runner, batch_idx + 1)
+
+    @staticmethod
+    def seed(runner: Runner, iteration: int) -> None:
+        """Seeds for what follows so many iterations of the epoch."""
+        entropy = [runner.seed, runner.epoch, runner.rank, iteration]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)

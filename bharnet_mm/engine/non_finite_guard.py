@@ -1,4 +1,4 @@
-"""Stop a training run at the first loss that is not a number."""
+"""Stop at the first loss, weight or prediction that is not a number."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,23 +7,33 @@ import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from ..errors import BHaRNetError
+from .finite import not_finite
+
+_FIX = (
+    'look for non-finite or huge coordinates in these clips; if they are clean, lower the learning '
+    'rate, clip the gradients (optim_wrapper.clip_grad) or use bfloat16 instead of float16. Weights '
+    'of this run are lost back to the last checkpoint'
+)
 
 
 @HOOKS.register_module()
 class NonFiniteGuardHook(Hook):
-    """Stops training at a NaN or infinite loss and names the clips of that batch.
+    """Stops at a NaN or infinite loss, weight or prediction and names the clips of that batch.
 
-    Otherwise such a loss ends up in the weights and in the batch norms' statistics, and everything
-    after it, evaluation on clean data included, is NaN. Runs before the checkpoint hook, so what is
-    on disk stays good.
+    Otherwise such a value ends up in the weights and in the batch norms' statistics, and everything
+    after it, evaluation on clean data included, is NaN. Each iteration the losses are looked at,
+    and the weights and statistics after the update: a gradient that is not finite makes weights so,
+    on all processes alike, while one that a gradient scaler skips does not. Runs before the
+    checkpoint hook, so what is on disk stays good.
 
     Args:
         id_keys: Where a data sample's metainfo may hold the clip's name, best first.
 
     Raises:
-        BHaRNetError: At the first iteration with a non-finite loss, on the process that saw it.
+        BHaRNetError: At the first iteration with such a value.
     """
 
     priority = 'ABOVE_NORMAL'
@@ -32,26 +42,63 @@ class NonFiniteGuardHook(Hook):
         self, id_keys: Sequence[str] = ('clip_id', 'frame_dir', 'filename', 'video_id')
     ) -> None:
         self.id_keys = tuple(id_keys)
+        self._weights: list[tuple[str, Tensor]] | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Lists what is looked at after each iteration."""
+        self._weights = [*runner.model.named_parameters(), *runner.model.named_buffers()]
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Checks every value the model reports as a loss."""
+        """Checks every value the model reports as a loss, and the updated weights."""
+        where = f'epoch {runner.epoch + 1}, iteration {batch_idx + 1}'
         bad = [
             f'{name} = {float(value)}'
             for name, value in (outputs or {}).items()
             if 'loss' in name and not torch.isfinite(torch.as_tensor(value)).all()
         ]
         if bad:
-            raise BHaRNetError(
-                f'epoch {runner.epoch + 1}, iteration {batch_idx + 1}, '
-                f'clips {self._clips(data_batch)}',
-                f'a loss that is not finite ({", ".join(bad)})',
-                'finite losses',
-                'look for non-finite or huge coordinates in these clips; if they are clean, lower '
-                'the learning rate, clip the gradients (optim_wrapper.clip_grad) or use bfloat16 '
-                'instead of float16. Weights of this run are lost back to the last checkpoint',
+            self._stop(where, data_batch, f'a loss that is not finite ({", ".join(bad)})')
+        bad = not_finite(self._weights or ())
+        if bad:
+            names = ', '.join(bad[:3]) + (f' and {len(bad) - 3} more' if len(bad) > 3 else '')
+            found = f'updated weights or statistics that are not finite ({names})'
+            norm = (outputs or {}).get('grad_norm')
+            found += '' if norm is None else f', gradient norm {float(norm):g}'
+            self._stop(where, data_batch, found)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Checks the predictions."""
+        self._check_predictions(batch_idx, data_batch, outputs)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Checks the predictions."""
+        self._check_predictions(batch_idx, data_batch, outputs)
+
+    def _check_predictions(self, batch_idx: int, data_batch: Any, outputs: Any) -> None:
+        samples = [sample for sample in outputs or () if hasattr(sample, 'all_items')]
+        bad = [
+            sample
+            for sample in samples
+            if not_finite(
+                (name, value)
+                for name, value in sample.all_items()
+                if name.startswith('pred_') or name.endswith('_logits')
             )
+        ]
+        if bad:
+            where = f'evaluation, batch {batch_idx + 1}'
+            self._stop(where, {'data_samples': bad}, 'predictions that are not finite')
+
+    def _stop(self, where: str, data_batch: Any, found: str) -> None:
+        raise BHaRNetError(
+            f'{where}, clips {self._clips(data_batch)}', found, 'finite values', _FIX
+        )
 
     def _clips(self, data_batch: Any) -> str:
         samples = data_batch.get('data_samples', ()) if isinstance(data_batch, dict) else ()

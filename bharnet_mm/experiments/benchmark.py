@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..io.atomic import write_text
 from ..models import use_plain_form
 from .contenders import FRAMES, contenders, make_batch, to_device
 from .cost import count_macs
@@ -218,5 +219,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         machine = dict(processor=processor(), threads=args.threads, device=args.device)
         text = json.dumps(dict(machine=machine, rows=rows), indent=1) + '\n'
-        args.out.with_suffix('.json').write_text(text)
-        args.out.with_suffix('.md').write_text(to_markdown(rows))
+        write_text(args.out.with_suffix('.json'), text)
+        write_text(args.out.with_suffix('.md'), to_markdown(rows))

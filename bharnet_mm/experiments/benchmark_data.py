@@ -9,7 +9,6 @@ clip's arrays into memory; `pipeline` goes on to what the model's preprocessor t
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 import tempfile
 import time
@@ -22,6 +21,7 @@ import torch
 from mmengine.dataset import Compose
 
 from ..datasets import BodyHandDataset, Clip, ClipStore
+from ..io.atomic import write_json
 
 
 def touch(clip: Clip) -> None:
@@ -129,4 +129,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'{name:32s} {median:9.0f} clips/s ({low:.0f}-{high:.0f})')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(rows, indent=1) + '\n')
+        write_json(args.out, rows)

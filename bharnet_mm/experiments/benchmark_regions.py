@@ -9,7 +9,6 @@ in the training process). Only the regions are made: the rest of the pipeline is
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, Subset
 from ..datasets import BodyHandDataset, Clip, ClipStore
 from ..datasets.store.regions import RegionStore
 from ..datasets.video import VideoFolder, available_readers, read_frames
+from ..io.atomic import write_json
 
 
 def only_grid(results: dict) -> dict:
@@ -92,5 +92,5 @@ def main(argv: Sequence[str] | None = None) -> dict:
         )
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(rows, indent=1) + '\n')
+        write_json(args.out, rows)
     return rows

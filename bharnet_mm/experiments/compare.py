@@ -13,7 +13,6 @@ into a Markdown file between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import re
 import sys
@@ -28,6 +27,8 @@ from ..errors import ConfigError
 from ..evaluation import Scores, load_scores
 from ..evaluation.fusion import align, fuse
 from ..features import FEATURES
+from ..io.atomic import write_json, write_text
+from ..io.lock import FolderLock
 from .cost import cost_of_model
 from .cross_validation import Entry, folds_of, run_fold
 
@@ -72,7 +73,7 @@ def keep_settings(args: argparse.Namespace) -> dict:
         )
     else:
         args.out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(wanted) + '\n')
+        write_json(file, wanted)
     return there
 
 
@@ -210,7 +211,7 @@ def write_between(page: Path, name: str, text: str) -> None:
         )
     pattern = re.escape(start) + '.*?' + re.escape(end)
     new = re.sub(pattern, lambda _: f'{start}\n\n{text}\n{end}', old, flags=re.DOTALL)
-    page.write_text(new, encoding='utf-8')
+    write_text(page, new)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -252,13 +253,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = args.folds or folds_of(next(iter(found.values())))
     failures = []
     if not args.no_train:
-        with open(args.out / 'lock', 'w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigError(
-                    f'{args.out}', 'another run at work', 'one at a time', 'wait, or use --no-train'
-                ) from None
+        with FolderLock(args.out / 'lock', 'run', ConfigError):
             jobs = [(e, value, s) for s in args.seeds for e in found.values() for value in folds]
             failures = train(jobs, args.jobs)
     rows = make_rows(args, found, folds)
@@ -270,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             'rows': rows,
         }
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + '\n')
+        write_json(args.json, result)
     if args.page:
         write_between(args.page, args.name, table)
     print(table)

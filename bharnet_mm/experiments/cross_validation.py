@@ -29,11 +29,14 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config, DictAction
 
+from ..apis.trained_run import checkpoint_of
 from ..datasets import ClipStore
 from ..engine.config_file import load_config
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
+from ..io.atomic import write_json, write_text
+from ..io.process import die_with
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def check_unchanged(folder: Path, cfg: Config) -> None:
             'remove the folder to train it again, or restore the config',
         )
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(now + '\n')
+    write_text(file, now + '\n')
 
 
 def run_fold(entry: Entry, value: str, seed: int) -> Path:
@@ -152,9 +155,9 @@ def run_fold(entry: Entry, value: str, seed: int) -> Path:
     train = [config, '--work-dir', folder, '--seed', seed, '--resume', '--no-validate']
     log = folder / 'output.log'
     cost = run_tool('train', [*train, *(['--amp'] if entry.amp else [])], log, entry.threads)
-    checkpoint = (folder / 'last_checkpoint').read_text().strip()
+    checkpoint = checkpoint_of(folder)
     test = [config, checkpoint, '--work-dir', folder, '--dump', scores]
-    (folder / 'cost.json').write_text(json.dumps(None if resumed else cost) + '\n')
+    write_json(folder / 'cost.json', None if resumed else cost)
     run_tool('test', test, log, entry.threads)
     return scores
 
@@ -184,7 +187,7 @@ def run_tool(name: str, arguments: list, log: Path, threads: int | None) -> dict
     command = [name, *map(str, arguments)]
     receiver, sender = context.Pipe(duplex=False)
     start = time.time()
-    process = context.Process(target=_tool, args=(command, log, threads, sender))
+    process = context.Process(target=_tool, args=(command, log, threads, sender, os.getpid()))
     process.start()
     sender.close()
     process.join()
@@ -194,8 +197,11 @@ def run_tool(name: str, arguments: list, log: Path, threads: int | None) -> dict
     return {'seconds': seconds, 'cpu_seconds': receiver.recv()}
 
 
-def _tool(command: list[str], log: Path, threads: int | None, sender: Connection) -> None:
+def _tool(
+    command: list[str], log: Path, threads: int | None, sender: Connection, parent: int
+) -> None:
     """Body of the process: runs the command with its output going to the log."""
+    die_with(parent)
     import torch
 
     with open(log, 'a') as file:
@@ -292,6 +298,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         'amp': args.amp,
         'cfg_options': args.cfg_options,
     } | summarise(files)
-    (entry.work_dir / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
-    (entry.work_dir / 'summary.md').write_text(to_markdown(summary))
+    write_json(entry.work_dir / 'summary.json', summary)
+    write_text(entry.work_dir / 'summary.md', to_markdown(summary))
     print(to_markdown(summary))

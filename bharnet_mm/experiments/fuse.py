@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from ..evaluation.fusion import (
     search_weights,
 )
 from ..evaluation.measures import measure
+from ..io.atomic import write_json
 
 
 def read_members(
@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + '\n')
+        write_json(args.json, result)
     if args.dump:
         save_scores(args.dump, first.clip_id, first.label, {'pred': fused}, first.classes)
     print(to_markdown(result))

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..apis.trained_run import TrainedRun, checkpoint_of
+from ..io.atomic import write_json, write_text
 from .damage import CONDITIONS, Damage
 
 
@@ -152,8 +153,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 if condition != 'clean':
                     damage = Damage(CONDITIONS[condition].make(level), seed)
                 cells[key] = {k: round(v, 4) for k, v in run.top1(damage).items()}
-                file.write_text(json.dumps(results, indent=1) + '\n')
+                write_json(file, results)
     table = to_markdown(results, args.conditions)
-    args.out.with_suffix('.md').write_text(table)
+    write_text(args.out.with_suffix('.md'), table)
     draw(results, args.conditions, args.out.with_suffix('.png'))
     print(table)

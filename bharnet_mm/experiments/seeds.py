@@ -9,12 +9,12 @@ not be read, such as those in which nobody was found, as wrong in a second colum
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..evaluation import load_scores
 from ..evaluation.fusion import align
+from ..io.atomic import write_json
 from .cross_validation import summarise
 
 
@@ -49,5 +49,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         result['experts'][name] = kept | {'mean_of_all': of_all}
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + '\n')
+        write_json(args.json, result)
     print(to_markdown(result))

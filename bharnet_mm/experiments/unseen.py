@@ -20,6 +20,7 @@ import numpy as np
 from ..datasets import ClipStore
 from ..errors import ConfigError
 from ..evaluation import load_scores
+from ..io.atomic import write_text
 
 
 def content(store: ClipStore, numbers: np.ndarray) -> list[bytes]:
@@ -68,5 +69,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         result[name] = {'top1': right.mean().round(4), 'top1_unseen': right[new].mean().round(4)}
     text = json.dumps(result, indent=1, default=float)
     if args.json:
-        args.json.write_text(text + '\n')
+        write_text(args.json, text + '\n')
     print(text)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import weakref
 from pathlib import Path
 from typing import Any
 
 from ..errors import BHaRNetError, StoreError
+
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for lock in _held:
+        lock.release()
+
+
+if hasattr(os, 'register_at_fork'):
+    # A forked child, such as a data-loader worker, would hold the lock for as long as it lives.
+    os.register_at_fork(after_in_child=_let_go)
 
 
 class FolderLock:
@@ -54,6 +67,7 @@ class FolderLock:
                 'wait until it is done, or use another folder',
             ) from None
         self._handle = handle
+        _held.add(self)
         os.ftruncate(handle, 0)
         os.write(handle, f'{os.getpid()} on {socket.gethostname()}'.encode())
 

@@ -1,5 +1,7 @@
 """The kernels in C++: where they are used, and that they can be missing."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -58,7 +60,46 @@ def test_built_once_and_anew_for_other_sources(fresh, tmp_path, native_kernels):
     assert native.build() == path and path.stat().st_mtime_ns == changed
     fresh.setattr(native, 'FLAGS', (*native.FLAGS, '-DOTHER'))
     assert native.build() != path
-    assert len(list(tmp_path.rglob('*'))) == 3  # the folder and two files, nothing temporary
+    assert len(list(tmp_path.rglob('*'))) == 6  # two folders, two files and their seals
+
+
+@pytest.mark.parametrize(
+    'harm', ['emptied', 'cut', 'changed', 'open to others', 'a link', 'no seal']
+)
+def test_a_cached_file_that_cannot_be_trusted_is_built_again(fresh, tmp_path, harm, native_kernels):
+    fresh.setenv('XDG_CACHE_HOME', str(tmp_path))
+    fresh.setenv('CXX', f'env {native_compiler()}')  # as "ccache g++"
+    fresh.setattr(native, 'SOURCES', ('vec.h', 'norm.cpp'))
+    path = native.build()
+    good = path.read_bytes()
+    if harm == 'open to others':
+        path.chmod(0o666)
+    elif harm == 'a link':
+        path.rename(tmp_path / 'elsewhere')
+        path.symlink_to(tmp_path / 'elsewhere')
+    elif harm == 'no seal':
+        path.with_name(path.name + '.sha256').unlink()
+    else:
+        bad = {'emptied': b'', 'cut': good[: len(good) // 2], 'changed': good[:-1] + b'x'}
+        path.write_bytes(bad[harm])
+    assert native.build() == path and not path.is_symlink()
+    assert path.read_bytes()[:4] == b'\x7fELF' and path.stat().st_size == len(good)
+    assert path.stat().st_mode & 0o022 == 0
+
+
+def native_compiler():
+    return shutil.which('g++')
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='only root can give files away')
+def test_a_cache_of_somebody_else_is_not_used(fresh, tmp_path, native_kernels):
+    fresh.setenv('XDG_CACHE_HOME', str(tmp_path))
+    fresh.setattr(native, 'SOURCES', ('vec.h', 'norm.cpp'))
+    theirs = tmp_path / 'bharnet_mm/kernels'
+    theirs.mkdir(parents=True)
+    os.chown(theirs.parent, 12345, 12345)
+    os.chown(theirs, 12345, 12345)
+    assert native.build().parent == tmp_path / f'bharnet_mm-{os.getuid()}/kernels'
 
 
 def test_switched_off_in_float64_and_by_the_environment(monkeypatch, native_kernels):

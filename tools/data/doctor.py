@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bharnet_mm.apis.converter import main
 from bharnet_mm.apis.doctor import examine, print_diagnosis, write_page
+from bharnet_mm.io.atomic import write_text
 
 
 def command(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         write_page(args.html, diagnosis)
     if args.json:
         text = json.dumps(diagnosis.to_dict(), indent=1, ensure_ascii=False)
-        args.json.write_text(text + '\n', encoding='utf-8')
+        write_text(args.json, text + '\n')
     return diagnosis.exit_status
 
 

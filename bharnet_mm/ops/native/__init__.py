@@ -13,6 +13,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,9 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
+
+from ...errors import ConfigError
+from ...io.cache import cache_folder, is_sealed, seal
 
 SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp', 'folded.cpp')
 FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-shared')
@@ -60,7 +64,7 @@ def library() -> ctypes.CDLL | None:
     """The kernels, built if need be; None, and one line in the log, where that is not possible."""
     try:
         return ctypes.CDLL(str(build()))
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError, ConfigError) as error:
         print_log(f'Native kernels are not used: {error}', logger='current')
         return None
 
@@ -74,29 +78,32 @@ def build() -> Path:
     flags = cpu_flags()
     if not {'avx512f', 'avx512bw', 'avx512vl'} <= set(flags.split()):
         raise RuntimeError('the processor has no AVX-512')
-    compiler = shutil.which(os.environ.get('CXX', 'g++'))
-    if compiler is None:
+    try:
+        compiler = shlex.split(os.environ.get('CXX') or 'g++')  # may be 'ccache g++'
+    except ValueError as error:
+        raise RuntimeError(f'CXX cannot be read ({error})') from None
+    if not compiler or shutil.which(compiler[0]) is None:
         raise RuntimeError('no C++ compiler (g++, or what CXX names)')
     folder = Path(__file__).parent
-    version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
+    version = subprocess.run([*compiler, '--version'], capture_output=True, text=True).stdout
     facts = [(folder / name).read_text() for name in SOURCES]
-    facts += [*FLAGS, compiler, version, flags]
+    facts += [*FLAGS, *compiler, version, flags]
     key = hashlib.sha256('\0'.join(facts).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'bharnet_mm'
+    cache = cache_folder('kernels')
     path = cache / f'native_{key}.so'
-    if path.exists():
+    if is_sealed(path):  # ours, and whole
         return path
-    cache.mkdir(parents=True, exist_ok=True)
     print_log(f'Compiling native kernels, once, to {path}', logger='current')
     # Two processes may both compile; each moves its own file into place, whole.
     with tempfile.TemporaryDirectory(dir=cache) as own:
         built = Path(own) / 'native.so'
         sources = [str(folder / name) for name in SOURCES if name.endswith('.cpp')]
-        command = [compiler, *FLAGS, *sources, '-o', str(built)]
+        command = [*compiler, *FLAGS, *sources, '-o', str(built)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f'{compiler} failed: {done.stderr.strip()[-500:]}')
+            raise RuntimeError(f'{compiler[0]} failed: {done.stderr.strip()[-500:]}')
         os.replace(built, path)
+    seal(path)
     return path
 
 

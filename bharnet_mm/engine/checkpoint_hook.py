@@ -1,0 +1,183 @@
+"""Checkpoints of which a good one is always there."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from mmaction.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import Runner
+
+from ..errors import CheckpointError
+from ..io.atomic import remove_left_overs, write_text
+from .finite import not_finite
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """MMEngine's hook of this name, under which a kill at any moment leaves what can be resumed.
+
+    - Outdated checkpoints, the former best one included, are removed after the new one is there.
+    - Weights that are not finite are never saved.
+    - The number of processes and of iterations an epoch is saved, and a run is only resumed with
+      the same: with others, batches and learning rate would silently be different ones.
+    - Where a run was stopped between the last checkpoint and its validation, the validation is made
+      up for when it is resumed.
+    - The work folder may have been moved since.
+
+    Arguments are those of :class:`mmengine.hooks.CheckpointHook`. That every file is replaced whole
+    is the doing of :func:`bharnet_mm.safety.write_whole_files`.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Removes temporary files of killed runs, and makes up for a validation that is missing."""
+        super().before_train(runner)
+        if is_main_process():
+            remove_left_overs(self.out_dir)
+            remove_left_overs(runner.work_dir)
+        self._follow_move()
+        if runner._resume and is_main_process():
+            self._remove_former_best()
+        loop = runner.train_loop
+        due = runner.val_loop is not None and loop.epoch >= max(1, loop.val_begin)
+        due = due and (loop.epoch % loop.val_interval == 0 or loop.epoch == loop.max_epochs)
+        if self.by_epoch and due and loop.iter == loop.epoch * len(loop.dataloader):
+            if runner.message_hub.runtime_info.get('validated_epoch') != loop.epoch:
+                runner.val_loop.run()
+
+    def _follow_move(self) -> None:
+        """Paths of best checkpoints are those of the folder as it was; it may have been moved."""
+
+        def here(path: str | None) -> str | None:
+            moved = path and not os.path.exists(path)
+            return os.path.join(self.out_dir, os.path.basename(path)) if moved else path
+
+        if getattr(self, 'best_ckpt_path', None):
+            self.best_ckpt_path = here(self.best_ckpt_path)
+        for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[key] = here(path)
+
+    def _remove_former_best(self) -> None:
+        """Removes best checkpoints that a run was killed before it could remove."""
+        for key, path in self._best().items():
+            name = self.key_indicators[0] if key is None else key
+            if not path or not os.path.exists(path):
+                continue
+            pattern = f'best_{name}_{self.filename_tmpl}'.replace('/', '_').format('*')
+            for other in Path(path).parent.glob(pattern):
+                if other.name != os.path.basename(path):
+                    self._remove(str(other))
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """Saves the best checkpoint, and notes which epoch has been validated."""
+        runner.message_hub.update_info('validated_epoch', runner.epoch)
+        super().after_val_epoch(runner, metrics)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Adds what a resumed run must agree with; refuses weights that are not finite."""
+        bad = not_finite(checkpoint['state_dict'].items())
+        if bad:
+            raise CheckpointError(
+                'checkpoint',
+                f'weights that are not finite ({", ".join(bad[:3])})',
+                'finite weights',
+                'the last checkpoint stands: lower the learning rate or clip the gradients, and '
+                'resume from it',
+            )
+        checkpoint['meta'].update(
+            processes=runner.world_size, iterations_an_epoch=len(runner.train_dataloader)
+        )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuses to resume where the checkpoint's run was another one."""
+        if not runner._resume:
+            return
+        meta = checkpoint.get('meta', {})
+        training = {'meta', 'message_hub', 'optimizer'} <= set(checkpoint)
+        if not training or 'epoch' not in meta or 'iter' not in meta:
+            raise CheckpointError(
+                'the checkpoint to resume',
+                'weights only' if not training else 'no epoch and iteration',
+                'a checkpoint of a training, such as epoch_N.pth',
+                'use it as load_from to begin a new training with its weights',
+            )
+        now = {'processes': runner.world_size, 'iterations_an_epoch': len(runner.train_dataloader)}
+        for name, value in now.items():
+            if meta.get(name, value) != value:
+                raise CheckpointError(
+                    'the checkpoint to resume',
+                    f'{name.replace("_", " ")}: {meta[name]}',
+                    f'{value}, as this run has',
+                    'resume with the same number of processes, batch size and clips; or use it as '
+                    'load_from to begin a new schedule with its weights',
+                )
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """As MMEngine's, in the order: the new one, ``last_checkpoint``, away with the oldest."""
+        outdated = None
+        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+            kept = list(self.keep_ckpt_ids)
+            if len(kept) == self.max_keep_ckpts:
+                outdated = kept.pop(0)
+            self.keep_ckpt_ids = deque([*kept, step], self.max_keep_ckpts)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        write_text(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
+        if outdated is not None:
+            self._remove(
+                self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated))
+            )
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """As MMEngine's; the former best checkpoints are removed at the end."""
+        if not self.save_best:
+            return
+        former = self._best()
+        # Without their paths MMEngine removes nothing before it saves.
+        if hasattr(self, 'best_ckpt_path'):
+            self.best_ckpt_path = None
+        else:
+            self.best_ckpt_path_dict = dict.fromkeys(self.best_ckpt_path_dict)
+        super()._save_best_checkpoint(runner, metrics)
+        for key, path in former.items():
+            if self._best().get(key) is None:
+                self._set_best(key, path)
+            elif path and path != self._best()[key] and is_main_process():
+                self._remove(path)
+
+    def _best(self) -> dict[str | None, str | None]:
+        """Metric → path of its best checkpoint, None → path where there is one metric."""
+        if hasattr(self, 'best_ckpt_path'):
+            return {None: self.best_ckpt_path}
+        return dict(getattr(self, 'best_ckpt_path_dict', {}))
+
+    def _set_best(self, key: str | None, path: str | None) -> None:
+        if key is None:
+            self.best_ckpt_path = path
+        else:
+            self.best_ckpt_path_dict[key] = path
+
+    def _remove(self, path: str) -> None:
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):
+            self.file_backend.rmtree(path)  # of deepspeed

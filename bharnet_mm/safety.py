@@ -1,0 +1,82 @@
+"""Sends what MMEngine itself reads and writes through ``bharnet_mm.io``.
+
+``import bharnet_mm`` calls :func:`apply` once; each change is made right after the module that it
+changes has been imported.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import wraps
+from typing import Any
+
+from .lazy import after_import
+
+
+def load_weights_safely() -> None:
+    """Send every checkpoint that MMEngine and MMAction2 load through :func:`io.weights.load_weights`.
+
+    MMEngine downloads URLs through torch hub, which unpickles them whole, runs what they ask for and
+    keeps them under the last part of the address alone. Can go when MMEngine loads them with
+    ``weights_only=True``; the errors and the checksum stay ours.
+    """
+    from mmengine.logging import print_log
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    from .io.weights import load_weights
+
+    def load_checkpoint(
+        cls: type, filename: str, map_location: Any = None, logger: Any = 'current'
+    ) -> dict:
+        print_log(f'Loads checkpoint from {filename}', logger=logger)
+        return load_weights(filename, map_location)
+
+    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def write_whole_files() -> None:
+    """Make files that MMEngine writes (checkpoints, dumped results) appear whole or not at all.
+
+    It writes them in place, so that a kill or a full disk leaves a torn one where a good one was.
+    """
+    from mmengine.fileio.backends.local_backend import LocalBackend
+
+    from .io.atomic import atomic_write
+
+    def put(self: Any, obj: bytes | memoryview, filepath: str | os.PathLike) -> None:
+        os.makedirs(os.path.dirname(os.path.abspath(filepath)), exist_ok=True)
+        with atomic_write(filepath, 'wb') as stream:
+            stream.write(obj)
+
+    def put_text(self: Any, obj: str, filepath: str | os.PathLike, encoding: str = 'utf-8') -> None:
+        put(self, obj.encode(encoding), filepath)
+
+    LocalBackend.put, LocalBackend.put_text = put, put_text
+
+
+def dump_whole_configs() -> None:
+    """Make a config that is dumped as Python appear whole or not at all, as its other forms do."""
+    from mmengine.config.config import Config
+
+    from .io.atomic import write_text
+
+    original = Config.dump
+    if hasattr(original, 'bharnet_mm'):
+        return
+
+    @wraps(original)
+    def dump(self: Any, file: str | os.PathLike | None = None) -> str | None:
+        if file is None or not str(file).endswith('.py'):
+            return original(self, file)
+        write_text(file, self.pretty_text)
+        return None
+
+    dump.bharnet_mm = True
+    Config.dump = dump
+
+
+def apply() -> None:
+    """Make the changes above, each as soon as its module is there."""
+    after_import('mmengine.runner.checkpoint', load_weights_safely)
+    after_import('mmengine.fileio.backends.local_backend', write_whole_files)
+    after_import('mmengine.config.config', dump_whole_configs)
