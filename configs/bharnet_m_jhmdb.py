@@ -16,9 +16,7 @@ model = dict(
     ),
 )
 
-regions = dict(
-    type='SkeletonROI', store=f'{_base_.store}_rois', cell=24, max_persons=1, missing='mask'
-)
+regions = dict(store=f'{_base_.store}_rois', cell=24, max_persons=1, missing='mask')
 
 # 40 epochs were fixed by the time at hand, before a result was seen.
 max_epochs = 40
@@ -34,8 +32,6 @@ param_scheduler = [
     ),
 ]
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[dict(random=True, **regions), *_base_.train_pipeline])
-)
-val_dataloader = dict(dataset=dict(pipeline=[regions, *_base_.test_pipeline]))
+train_dataloader = dict(dataset=dict(regions=regions))
+val_dataloader = dict(dataset=dict(regions=regions))
 test_dataloader = val_dataloader

@@ -17,10 +17,8 @@ model = dict(
     ),
 )
 
-regions = dict(type='SkeletonROI', store=f'{_base_.store}_rois', cell=24)
+regions = dict(store=f'{_base_.store}_rois', cell=24)
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[dict(random=True, **regions), *_base_.train_pipeline])
-)
-val_dataloader = dict(dataset=dict(pipeline=[regions, *_base_.test_pipeline]))
+train_dataloader = dict(dataset=dict(regions=regions))
+val_dataloader = dict(dataset=dict(regions=regions))
 test_dataloader = val_dataloader

@@ -13,12 +13,12 @@ model = dict(
     ),
 )
 
-regions = dict(type='SkeletonROI', store=f'{_base_.store}_rois', missing='mask')
+regions = dict(store=f'{_base_.store}_rois', missing='mask')
 pack = [
     dict(type='FormatGrid'),
     dict(type='PackActionInputs', meta_keys=('clip_id',)),  # BodyHandMetric wants the clip's name
 ]
 
-train_dataloader = dict(dataset=dict(pipeline=[dict(random=True, **regions), *pack]))
-val_dataloader = dict(dataset=dict(pipeline=[regions, *pack]))
+train_dataloader = dict(dataset=dict(regions=regions, pipeline=pack))
+val_dataloader = dict(dataset=dict(regions=regions, pipeline=pack))
 test_dataloader = val_dataloader

@@ -49,7 +49,9 @@ class BodyHandDataset(Dataset):
         min_score: A frame is visible where its score is above this.
         min_joint_score: A joint is there where its own score is above this; others of a visible
             frame are filled from the frames that show them.
-        test_mode: Kept for MMAction2's configs; the pipeline alone decides what is random.
+        test_mode: Whether the clips are tested on; the pipeline decides what is random in it.
+        regions: Arguments of a :class:`SkeletonROI` that cuts pictures before anything else of the
+            pipeline. It draws its frames at random unless ``test_mode``. None for no pictures.
         repeat: How often the clips are gone through in one epoch.
         check: Whether each clip's checksum is compared when it is first read.
 
@@ -70,6 +72,7 @@ class BodyHandDataset(Dataset):
         repeat: int = 1,
         check: bool = True,
         min_joint_score: float = 0.0,
+        regions: Mapping | None = None,
     ) -> None:
         if nonfinite not in ('error', 'mask'):
             self._fail('nonfinite', nonfinite, "'error' or 'mask'")
@@ -98,6 +101,9 @@ class BodyHandDataset(Dataset):
             )
         self._check_labels()
         # Built from MMAction2's registry, so that no default scope has to be set.
+        if regions is not None:
+            # The first step: regions are cut where the joints are in the video.
+            pipeline = [dict(type='SkeletonROI', random=not test_mode) | dict(regions), *pipeline]
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.pipeline = Compose(steps)
 
@@ -160,7 +166,7 @@ class BodyHandDataset(Dataset):
             if not self.num_masked:
                 MMLogger.get_current_instance().warning(
                     f'clip {clip.clip_id!r}: {count} frames with NaN or infinity are taken as '
-                    'missing; further ones of this process are counted in num_masked, not logged'
+                    'missing; further ones are not logged (tools/data/doctor.py lists all)'
                 )
             self.num_masked += count
         return pipeline_input(

@@ -111,7 +111,7 @@ def write_regions(path, config):
     """Noise as the pictures of the first and the last clip, none of the second."""
     if not config.exists():
         return
-    regions = Config.fromfile(config).test_dataloader.dataset.pipeline[0]
+    regions = Config.fromfile(config).test_dataloader.dataset.regions
     fields = RegionGrid.__dataclass_fields__.keys()
     grid = RegionGrid(**{name: value for name, value in regions.items() if name in fields})
     random = np.random.default_rng(0)

@@ -247,3 +247,18 @@ def test_runs_in_mmengines_test_loop(write_store, tmp_path, workers):
     evaluator = runner.test_loop.evaluator
     assert evaluator.seen == [f'clip_{i:03d}' for i in range(10)]
     assert evaluator.dataset_meta['classes'][3] == 'écrire'
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_regions_are_cut_first_and_by_chance_in_training_only(
+    test_mode, write_store, make_clip, monkeypatch
+):
+    built = []
+    monkeypatch.setattr(
+        'bharnet_mm.datasets.body_hand_dataset.TRANSFORMS.build',
+        lambda step: built.append(step) or (lambda results: results),
+    )
+    options = dict(test_mode=test_mode, regions=dict(store='somewhere', cell=24))
+    BodyHandDataset(write_store(clips=[make_clip()]), [dict(type='PackBodyHand')], **options)
+    assert built[0] == dict(type='SkeletonROI', store='somewhere', cell=24, random=not test_mode)
+    assert built[1] == dict(type='PackBodyHand')

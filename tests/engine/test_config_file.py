@@ -78,7 +78,7 @@ def test_protocol_and_store_reach_loaders_and_regions():
     assert splits == ['xset_train', 'xset_test', 'xset_test']
     for part in ('train', 'val', 'test'):
         data = cfg[f'{part}_dataloader'].dataset
-        assert (data.store, data.pipeline[0].store) == ('elsewhere/ntu', 'elsewhere/ntu_rois')
+        assert (data.store, data.regions.store) == ('elsewhere/ntu', 'elsewhere/ntu_rois')
 
 
 @pytest.mark.parametrize('name', ['bharnet_e_ntu60', 'bharnet_e_asl10'])
@@ -91,7 +91,7 @@ def test_data_root_moves_all_stores():
     cfg = load('bharnet_m_jhmdb', data_root='/elsewhere')
     assert cfg.store == '/elsewhere/jhmdb'
     data = cfg.test_dataloader.dataset
-    assert (data.store, data.pipeline[0].store) == ('/elsewhere/jhmdb', '/elsewhere/jhmdb_rois')
+    assert (data.store, data.regions.store) == ('/elsewhere/jhmdb', '/elsewhere/jhmdb_rois')
 
 
 def test_length_of_a_clip_reaches_the_windows():
@@ -119,9 +119,9 @@ def test_schedules_follow_the_epochs(name, epochs):
 
 def test_a_part_of_a_variable_is_followed_too():
     cfg = load('bharnet_m_jhmdb', **{'regions.cell': 48, 'small.base_channels': 16})
-    assert cfg.train_dataloader.dataset.pipeline[0].cell == 48
+    assert cfg.train_dataloader.dataset.regions.cell == 48
     assert cfg.model.backbone.body.base_channels == cfg.model.backbone.hand.base_channels == 16
-    assert cfg.train_dataloader.dataset.pipeline[0].random  # the rest of it stays
+    assert cfg.train_dataloader.dataset.regions.missing == 'mask'  # the rest of it stays
 
 
 def test_a_part_of_what_the_runner_reads_changes_alone():

@@ -89,7 +89,7 @@ class BodyHandTransform:
         if self.num_untreated == 1:
             warn(
                 f'{type(self).__name__}: {what} in clip {results.get("clip_id")!r}; further such '
-                'clips of this process are counted in num_untreated, not logged'
+                'clips of this process are not logged (tools/data/doctor.py looks at all)'
             )
 
 
