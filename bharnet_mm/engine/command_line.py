@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from ..errors import ConfigError
 from ..io.lock import FolderLock
 from .config_file import load_config
+from .from_store import fill_from_store
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +43,11 @@ def read_config(args: argparse.Namespace) -> Config:
     """Reads the config and applies launcher, overrides and work dir.
 
     The work dir is the command line's, else the config's, else
-    ``work_dirs/<name of the config file>``. See :func:`load_config` for the overrides.
+    ``work_dirs/<name of the config file>``. See :func:`load_config` for the overrides and
+    :func:`fill_from_store` for values that are read from the clip store.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = fill_from_store(load_config(args.config, args.cfg_options))
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

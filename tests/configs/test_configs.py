@@ -24,10 +24,13 @@ from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.regions import RegionWriter, encode
 from bharnet_mm.datasets.synthetic.sample import GESTURES, SPLITS
 from bharnet_mm.engine.command_line import read_config
+from bharnet_mm.engine.config_file import load_config
+from bharnet_mm.engine.from_store import fill_from_store
 from bharnet_mm.layouts import get_layout
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs'
 CONFIGS = sorted(FOLDER.glob('*.py'))
+OWN = ('bharnet_b', 'bharnet_p', 'bharnet_e', 'bharnet_light', 'bharnet_m', 'body', 'hand')
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ DATA = {
     'jhmdb': Data(
         'mediapipe_pose', 21, {f'jhmdb{n}_{part}' for n in (1, 2, 3) for part in ('train', 'test')}
     ),
+    'own': Data('mediapipe_pose', 5, {'own_train', 'own_test'}),
     'nucla': Data('kinect_v1', 10, set(nucla_splits()), hands=False),
 }
 
@@ -103,20 +107,26 @@ def stores(tmp_path_factory):
         ) as writer:
             for clip in clips:
                 writer.add(clip)
-        write_regions(folder / f'{name}_rois', FOLDER / f'bharnet_m_{name}.py')
+        write_regions(folder, FOLDER / f'bharnet_m_{name}.py')
     return folder
 
 
-def write_regions(path, config):
+def root_of(path, stores):
+    """``data_root`` of a config: the folder of all stores, or a user's own store."""
+    return str(stores / 'own' if path.stem.endswith('_own') else stores)
+
+
+def write_regions(folder, path):
     """Noise as the pictures of the first and the last clip, none of the second."""
-    if not config.exists():
+    if not path.exists():
         return
-    regions = Config.fromfile(config).test_dataloader.dataset.regions
+    config = fill_from_store(load_config(path, {'data_root': root_of(path, folder)}))
+    regions = config.test_dataloader.dataset.regions
     fields = RegionGrid.__dataclass_fields__.keys()
     grid = RegionGrid(**{name: value for name, value in regions.items() if name in fields})
     random = np.random.default_rng(0)
     shape = (grid.num_offsets, len(grid.parts), grid.num_frames)
-    with RegionWriter(path, grid) as writer:
+    with RegionWriter(regions['store'], grid) as writer:
         for clip_id in ('train0', 'test2'):
             pictures = random.integers(256, size=(grid.num_offsets, 3, *grid.shape))
             pictures = [encode(picture.astype(np.uint8), 90) for picture in pictures]
@@ -132,7 +142,7 @@ def unformatted(monkeypatch):
 
 def read(path, stores, work_dir):
     """The config with its stores, and one batch an epoch."""
-    options = dict(data_root=str(stores))
+    options = dict(data_root=root_of(path, stores))
     cfg = read_config(
         Namespace(
             config=path,
@@ -168,6 +178,7 @@ def test_there_is_one_for_every_variant_and_data_set():
     names = {path.stem for path in CONFIGS}
     for data in ('sample', 'asl10', 'ntu60', 'ntu120'):
         assert {f'bharnet_{variant}_{data}' for variant in ('b', 'p', 'e', 'light')} <= names
+    assert {f'{variant}_own' for variant in OWN} <= names
     for data in DATA.keys() - {'asl10'}:  # which has no videos
         assert f'bharnet_m_{data}' in names
     assert {f'stock_{name}_ntu60' for name in ('degcn', 'stgcn', 'attention', 'rois')} <= names

@@ -14,6 +14,7 @@ from pathlib import Path
 from bharnet_mm.apis.converter import main
 from bharnet_mm.datasets.extraction.rois import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
+from bharnet_mm.datasets.store.facts import StoreFacts
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +27,11 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument('store', metavar='STORE', type=Path, help='clip store of their bodies')
     out.add_argument('out', metavar='OUT', type=Path, help='region store to write or continue')
     shape = out.add_argument_group('grids', 'as SkeletonROI is configured for training')
-    shape.add_argument('--parts', nargs='+', default=grid.parts, help='of the layout, a row each')
+    shape.add_argument(
+        '--parts',
+        nargs='+',
+        help='of the layout, a row each (default: those that are in the picture)',
+    )
     shape.add_argument('--num-frames', type=int, default=grid.num_frames, help='columns (5)')
     shape.add_argument('--cell', type=int, default=grid.cell, help='pixels of a cell (48)')
     shape.add_argument(
@@ -55,7 +60,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     """Runs the extraction; returns the exit status."""
     args = parser().parse_args(argv)
     grid = RegionGrid(
-        tuple(args.parts),
+        tuple(args.parts or StoreFacts(args.store).region_parts),
         args.num_frames,
         args.cell,
         args.size,

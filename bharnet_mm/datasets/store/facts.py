@@ -1,0 +1,161 @@
+"""What a model needs to know of a clip store: sizes and names that a config need not repeat."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+import numpy as np
+
+from ...errors import ConfigError
+from ...layouts import LAYOUTS, REGION_PARTS, get_layout
+from .reader import ClipStore
+
+#: Clips that are looked at for the facts that the index does not have.
+_LOOKED_AT = 64
+#: Layouts of estimators that look at a picture, so that depth is a guess and x, y are of the picture.
+_OF_PICTURES = ('mediapipe_pose', 'mediapipe_upper_body', 'coco', 'coco_wholebody')
+#: Joints of the lower body, which a camera that shows signers or desks does not see.
+_LOWER = ('left_knee', 'right_knee', 'left_ankle', 'right_ankle')
+
+
+class StoreFacts:
+    """Facts of a clip store, each computed when it is asked for.
+
+    The choices (a layout without legs, frames, channels) are ours; a config may set its own.
+
+    Args:
+        path: The folder of the store.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.store = ClipStore(path)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.store.classes)
+
+    @cached_property
+    def layout(self) -> str | dict:
+        """Layout of the body that a model should use, as a config writes it.
+
+        MediaPipe always gives 33 joints. Where legs are outside of the picture in most frames,
+        their positions are guesses, and the layout of the upper body is taken.
+        """
+        layout = self.store.body_layout
+        if layout.name == 'mediapipe_pose' and self.lower_body_share < 0.5:
+            return 'mediapipe_upper_body'
+        return layout.name if LAYOUTS.get(layout.name) == layout else layout.to_dict()
+
+    @cached_property
+    def lower_body_share(self) -> float:
+        """Share of the visible frames in which a knee or ankle is inside the picture, 0 to 1.
+
+        1 for a store whose coordinates are not fractions of the picture.
+        """
+        layout = self.store.body_layout
+        lower = [layout.index(name) for name in _LOWER if name in layout.joints]
+        inside, total = 0, 0
+        for clip in self._some:
+            if clip.units[0] not in ('fraction', '') or not lower:
+                return 1.0
+            points = clip.body[..., lower, :2][clip.body_score > 0]  # (frames, joints, 2)
+            inside += int(((points > 0) & (points < 1)).all(-1).any(-1).sum())
+            total += len(points)
+        return inside / total if total else 1.0
+
+    @cached_property
+    def region_parts(self) -> list[str]:
+        """Parts of the body that are in the picture in at least a twentieth of the visible frames.
+
+        Pictures of the other parts would be black. A store that does not know where the body is in
+        the picture gives all parts of :attr:`layout`.
+        """
+        layout = self.store.body_layout
+        parts = [part for part in REGION_PARTS if part in get_layout(self.layout).parts]
+        inside, total = np.zeros(len(parts)), 0
+        for clip in self._some:
+            if clip.body_pixel is None or not all(clip.image_size):
+                return parts
+            pixel = clip.body_pixel[clip.body_score > 0]  # (frames, joints, 2)
+            within = ((pixel > 0) & (pixel < np.array(clip.image_size))).all(-1)
+            inside += [within[:, layout.part_index(part)].any(1).sum() for part in parts]
+            total += len(pixel)
+        seen = [part for part, count in zip(parts, inside, strict=True) if count >= 0.05 * total]
+        return seen or parts
+
+    @property
+    def body_channels(self) -> list[str]:
+        """Channels of the body: depth that an estimator guesses from a picture is left out."""
+        return self._channels('body', 0)
+
+    @property
+    def hand_channels(self) -> list[str]:
+        """Channels of the hands, likewise."""
+        return self._channels('hand', 1)
+
+    @property
+    def num_body_channels(self) -> int:
+        """Number of :attr:`body_channels`."""
+        return len(self.body_channels)
+
+    @property
+    def num_hand_channels(self) -> int:
+        """Number of :attr:`hand_channels`."""
+        return len(self.hand_channels)
+
+    @cached_property
+    def num_frames(self) -> int:
+        """Frames that a clip is resampled to: 16, 32 or 64, at least half of the median length."""
+        median = float(np.median(self.store.column('frames')))
+        return next((frames for frames in (16, 32) if median <= 2.5 * frames), 64)
+
+    @cached_property
+    def num_persons(self) -> int:
+        """2 if at least a twentieth of the clips shows two persons, else 1."""
+        return 2 if (self.store.column('persons') > 1).mean() >= 0.05 else 1
+
+    def split(self, name: str) -> str:
+        """A split of the store; ``auto_train`` and ``auto_test`` stand for its first such pair.
+
+        Raises:
+            ConfigError: If the store has no pair of splits.
+        """
+        if not name.startswith('auto_') or name in self.store.splits:
+            return name
+        for split in self.store.splits:
+            stem = split.removesuffix('_train')
+            if stem != split and f'{stem}_test' in self.store.splits:
+                return name.replace('auto', stem, 1)
+        raise ConfigError(
+            f'store {str(self.store.path)!r}',
+            f'the splits {sorted(self.store.splits)}',
+            'a pair NAME_train and NAME_test',
+            'give the videos splits when they are extracted (see docs/own_data.md)',
+        )
+
+    def require_hands(self) -> None:
+        """Checks that the store has hands.
+
+        Raises:
+            ConfigError: If the store holds no hands.
+        """
+        if not self.store.has_hands:
+            raise ConfigError(
+                f'store {str(self.store.path)!r}',
+                'no hands',
+                'bodies and hands',
+                'train configs/body_own.py, or extract the hands from the videos',
+            )
+
+    def _channels(self, part: str, which: int) -> list[str]:
+        names = list(self.store.channels[part])
+        unit = self.store.units[which]
+        guessed = unit != 'metre' if unit else self.store.body_layout.name in _OF_PICTURES
+        return [name for name in names if name != 'z'] if guessed else names
+
+    @cached_property
+    def _some(self) -> list:
+        numbers = np.linspace(0, len(self.store) - 1, min(_LOOKED_AT, len(self.store)))
+        return [self.store[int(i)] for i in np.unique(numbers.astype(int))]

@@ -1,0 +1,4 @@
+# The body expert alone.
+_base_ = 'bharnet_b_own.py'
+
+model = dict(backbone=dict(hand=None))

@@ -1,0 +1,4 @@
+# The hand expert alone.
+_base_ = 'bharnet_b_own.py'
+
+model = dict(backbone=dict(body=None))
