@@ -4,6 +4,7 @@ from ..lazy import attributes
 
 PLACES = {
     'BFloat16OptimWrapper': '.bfloat16_optim_wrapper',
+    'CUDAGraphHook': '.cuda_graph_hook',
     'CheckpointGuardHook': '.checkpoint_guard',
     'CheckpointHook': '.checkpoint_hook',
     'ConsistencyHook': '.consistency',

@@ -337,15 +337,25 @@ class BHaRNetHead(BaseModule):
     def _targets(self, data_samples: SampleList, features: Features) -> Tensor:
         device = features[self.modalities[0]][0].x.device
         target = torch.cat([sample.gt_label.reshape(-1) for sample in data_samples])
-        # On the host: a label outside the classes would be a device-side assert on a GPU, without a
-        # name.
-        wrong = ((target < 0) | (target >= self.num_classes)).nonzero().flatten().tolist()
+        if target.device.type == 'cpu':
+            self.check_labels(target, data_samples)
+        else:  # without a wait for the device
+            torch._assert_async(((target >= 0) & (target < self.num_classes)).all())
+        return target.to(device, non_blocking=True)
+
+    def check_labels(self, labels: Tensor, data_samples: SampleList) -> None:
+        """Refuses a label outside of the classes, on the host: on a GPU it would be a device-side assertion
+        without a name.
+
+        Raises:
+            ConfigError: Names the first clip with such a label.
+        """
+        wrong = ((labels < 0) | (labels >= self.num_classes)).nonzero().flatten().tolist()
         if wrong:
             sample = data_samples[wrong[0]]
             raise ConfigError(
                 f'clip {sample.metainfo.get("clip_id", "?")!r}',
-                f'label {int(target[wrong[0]])}',
+                f'label {int(labels[wrong[0]])}',
                 f'0 to {self.num_classes - 1}',
                 "set the head's num_classes to the number of classes of the data set",
             )
-        return target.to(device)

@@ -15,6 +15,9 @@ Each is a function in the module of its name (``graph_conv`` in ``graph``, ``ref
 :mod:`.operator` says what belongs to an operator.
 """
 
+from . import cuda
 from .operator import is_plain, plain_form
+
+cuda.register()
 
 __all__ = ['is_plain', 'plain_form']

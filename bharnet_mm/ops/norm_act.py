@@ -99,16 +99,18 @@ def track_statistics(norms: Iterable[nn.Module]) -> None:
         running = [t for norm, _, _ in group for t in (norm.running_mean, norm.running_var)]
         new = [stats[i].to(norm.running_mean.dtype) for norm, stats, _ in group for i in (0, 2)]
         rows = group[0][2]
-        some = 1 if rows is None else (rows > 0).to(torch.int64)
-        torch._foreach_add_(counts, some)
         if rows is None and momentum is not None:
+            torch._foreach_add_(counts, 1)
             torch._foreach_lerp_(running, new, momentum)
             continue
-        # A batch of padding alone changes nothing; without momentum the average is over all batches.
+        # A batch of padding alone changes nothing. One number for all, as a list of tensors: torch asks
+        # the device for the value of a single one.
+        some = torch.ones_like(counts[0]) if rows is None else (rows > 0).to(counts[0].dtype)
+        torch._foreach_add_(counts, [some] * len(counts))
+        # Without momentum the average is over all batches.
         share = 1 / counts[0].clamp(min=1).to(new[0].dtype) if momentum is None else momentum
-        torch._foreach_sub_(new, running)
-        torch._foreach_mul_(new, share * some)
-        torch._foreach_add_(running, new)
+        mixed = torch.lerp(torch.cat(running), torch.cat(new), (share * some).to(new[0].dtype))
+        torch._foreach_copy_(running, mixed.split([t.numel() for t in running]))
 
 
 def folded(norm: nn.Module) -> tuple[Tensor, Tensor]:
@@ -232,9 +234,9 @@ def _norm_act_backward(
     if kernels is not None and weight.dtype == torch.float32:
         return _native_backward(kernels[1], grad, x, y, weight, stats, adds, slope, size)
     inner = grad if y is None else torch.ops.aten.leaky_relu_backward(grad, y, slope, True)
-    grad_residual = inner if adds and y is not None else x.new_empty(0)
+    passes = adds and y is not None  # else the shortcut's gradient is that of the output
+    grad_residual = padded(inner, size) if passes else x.new_empty(0)
     grad_x, *grads = norm_backward(inner, x, weight, stats, by_batch)
-    grad_residual = padded(grad_residual, size) if len(grad_residual) else grad_residual
     return padded(grad_x, size), grad_residual, *grads
 
 

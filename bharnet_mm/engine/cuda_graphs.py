@@ -1,0 +1,297 @@
+"""CUDA graphs: a step is recorded once for each shape of a batch, and replayed as one launch.
+
+A training step of a skeleton network launches a thousand small kernels, one clip's inference hundreds; the
+host takes longer to launch them than the card to compute them. A graph needs static shapes, so instances are
+packed to one of few numbers of rows (:func:`.models.instances.bucket`), and nothing in a step waits for the host.
+
+On a CPU a replay calls the function again: slower than without, but with the same shapes, copies and order, so
+that all but the recording itself can be tested there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..errors import ConfigError
+
+
+class Recording:
+    """A function of tensors, recorded for one set of shapes.
+
+    Args:
+        function (Callable): Takes a dict of tensors and gives tensors in any nesting; may not wait for
+            the device.
+        inputs (dict[str, Tensor]): An example; values are copied.
+        buffers (list[Tensor]): What the function changes, as running statistics; they are restored
+            after the calls that warm up.
+        pool (optional): Memory pool that several recordings share, of
+            :func:`torch.cuda.graph_pool_handle`. Results are in it: they are overwritten by the next
+            call of the same recording.
+        warmup (int): Calls before the recording, in which libraries choose and compile kernels.
+            Defaults to 3.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[dict[str, Tensor]], Any],
+        inputs: dict[str, Tensor],
+        buffers: list[Tensor] = (),
+        pool: Any = None,
+        warmup: int = 3,
+    ) -> None:
+        self.function = function
+        self.inputs = {name: value.clone() for name, value in inputs.items()}
+        self.graph, self.outputs = None, None
+        if next(iter(inputs.values())).device.type != 'cuda':
+            return
+        kept = [buffer.clone() for buffer in buffers]
+        device = torch.cuda.current_device()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.random.fork_rng([device]), torch.cuda.stream(stream):
+            for _ in range(warmup):
+                function(self.inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.no_grad():
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, pool=pool):
+            self.outputs = function(self.inputs)
+
+    def __call__(self, inputs: dict[str, Tensor]) -> Any:
+        """The function's result for other values of the same shapes."""
+        for name, value in inputs.items():
+            self.inputs[name].copy_(value, non_blocking=True)
+        if self.graph is None:
+            return self.function(self.inputs)
+        self.graph.replay()
+        return self.outputs
+
+
+def shape_key(inputs: dict[str, Tensor | int]) -> tuple:
+    """What a recording depends on: shapes and types of tensors, and integers such as ``body_rows``."""
+    return tuple(
+        (name, tuple(value.shape), value.dtype) if isinstance(value, Tensor) else (name, value)
+        for name, value in sorted(inputs.items())
+    )
+
+
+class _Recordings:
+    """Recordings by shape; more than ``most`` are not made."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.by_key = most, {}
+        self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
+
+    def get(
+        self, inputs: dict[str, Tensor | int], function: Callable, buffers: list[Tensor] = ()
+    ) -> Recording | None:
+        """The recording for these shapes, made if there is none; None when there are too many."""
+        key = shape_key(inputs)
+        if key not in self.by_key:
+            if len(self.by_key) >= self.most:
+                return None
+            fixed = {name: value for name, value in inputs.items() if not isinstance(value, Tensor)}
+            tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+            self.by_key[key] = Recording(
+                lambda values: function(values | fixed), tensors, buffers, self.pool
+            )
+        return self.by_key[key]
+
+
+class GraphedForward:
+    """Results of a model at inference, each shape of inputs recorded once.
+
+    Args:
+        model (nn.Module): A recognizer in evaluation mode.
+        function (Callable, optional): Of the model and its inputs (a dict), gives tensors in any nesting. By default
+            the logits of every branch, ``model(inputs, None, mode='tensor')``.
+        dtype (torch.dtype, optional): Of autocast; by default none.
+        max_graphs (int): More shapes than that run without a graph. Defaults to 32.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        function: Callable | None = None,
+        dtype: torch.dtype | None = None,
+        max_graphs: int = 32,
+    ) -> None:
+        self.model, self.dtype, self.max_graphs = model, dtype, max_graphs
+        self.function = function or (lambda model, inputs: model(inputs, None, mode='tensor'))
+        self.tensors = [*model.parameters(), *model.buffers()]
+        self._forget()
+
+    def _forget(self) -> None:
+        self.recordings = _Recordings(self.max_graphs)
+        self.version = sum(t._version for t in self.tensors)
+
+    def _run(self, inputs: dict[str, Tensor | int]) -> Any:
+        device = self.tensors[0].device.type
+        # A cast that autocast keeps from one call to the next would be missing in a graph.
+        with torch.autocast(
+            device, dtype=self.dtype, enabled=self.dtype is not None, cache_enabled=False
+        ):
+            return self.function(self.model, inputs)
+
+    @torch.no_grad()
+    def __call__(self, inputs: dict[str, Tensor | int]) -> Any:
+        """Results for inputs on the model's device, in tensors of their own.
+
+        ``inputs`` are those of the model, as :class:`BodyHandPreprocessor` gives them with ``bucket_steps``.
+        """
+        if sum(t._version for t in self.tensors) != self.version:
+            self._forget()  # folded weights are part of a recording
+        recording = self.recordings.get(inputs, self._run)
+        if recording is None:
+            return self._run(inputs)
+        tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+        return pytree.tree_map(Tensor.clone, recording(tensors))
+
+
+class _Replayed(torch.autograd.Function):
+    """A loss whose backward pass hands over gradients that are computed already."""
+
+    @staticmethod
+    def forward(ctx, anchor: Tensor, loss: Tensor, give: Callable[[Tensor], None]) -> Tensor:
+        ctx.give = give
+        return loss.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, None, None]:
+        ctx.give(grad)
+        return torch.zeros_like(grad), None, None
+
+
+class GraphedStep:
+    """A training step, ``model.train_step``, whose forward and backward pass are replayed.
+
+    The optimizer wrapper does what it always does: scales the loss, accumulates, clips, steps. With several
+    processes the gradients are averaged after the replay, as DistributedDataParallel would.
+
+    Args:
+        model (nn.Module): A recognizer, or its distributed wrapper.
+        max_graphs (int): Batches of more shapes than that run without a graph. Defaults to 32.
+
+    Raises:
+        ConfigError: For synchronised batch norms, which wait for other processes inside the step, and for float16,
+            whose gradients need a scaled loss inside the graph.
+    """
+
+    def __init__(self, model: nn.Module, max_graphs: int = 32) -> None:
+        self.wrapper = model
+        self.model = model.module if is_model_wrapper(model) else model
+        if any(isinstance(m, nn.SyncBatchNorm) for m in self.model.modules()):
+            raise ConfigError(
+                'CUDAGraphHook',
+                'a model with SyncBatchNorm',
+                'batch norms of one process',
+                'drop sync_bn from the config, or the hook',
+            )
+        self.recordings = _Recordings(max_graphs)
+        self.names: list[str] = []
+        device = next(self.model.parameters()).device
+        self.anchor = torch.zeros((), device=device, requires_grad=True)
+        self.norm: Tensor | None = None
+
+    def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """One step; the losses come back to the host in one transfer, the only time it waits."""
+        batch = self.model.data_preprocessor(data, True)
+        inputs, samples = batch['inputs'], batch['data_samples']
+        if not isinstance(inputs, dict):
+            inputs = dict(inputs=inputs)
+        labels = torch.cat([sample.gt_label.reshape(-1) for sample in samples])
+        self._check(labels, samples)
+        given = inputs | dict(labels=labels.to(self.anchor.device, non_blocking=True))
+
+        def run(values: dict) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+            return self._losses(values, optim_wrapper)
+
+        recording = self.recordings.get(given, run, [*self.model.buffers()])
+        tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
+        total, values, grads = run(given) if recording is None else recording(tensors)
+        share = optim_wrapper.should_sync() and self.wrapper is not self.model
+        loss = _Replayed.apply(self.anchor, total, lambda scale: self._give(grads, scale, share))
+        self.norm = None
+        if optim_wrapper.clip_grad_kwargs:
+            optim_wrapper._clip_grad = lambda: self._clip(optim_wrapper)
+        optim_wrapper.update_params(loss)
+        if self.norm is None:
+            return dict(zip(self.names, values.cpu().unbind(), strict=True))
+        *values, norm = torch.cat((values, self.norm.float().view(1))).cpu().unbind()
+        optim_wrapper.message_hub.update_scalar(f'train/{optim_wrapper.grad_name}', float(norm))
+        return dict(zip(self.names, values, strict=True))
+
+    def _clip(self, optim_wrapper: OptimWrapper) -> None:
+        """Clips as the optimizer wrapper does, but does not wait for the norm."""
+        groups = optim_wrapper.optimizer.param_groups
+        given = [p for group in groups for p in group['params'] if p.grad is not None]
+        if given:
+            self.norm = optim_wrapper.clip_func(given, **optim_wrapper.clip_grad_kwargs)
+
+    def _losses(self, values: dict, optim_wrapper: OptimWrapper) -> tuple:
+        """Loss, all that is logged in one tensor, and gradients of the parameters."""
+        from mmaction.structures import ActionDataSample
+
+        labels = values['labels']
+        inputs = {name: value for name, value in values.items() if name != 'labels'}
+        samples = [ActionDataSample().set_gt_label(label) for label in labels.split(1)]
+        if inputs.keys() == {'inputs'}:
+            inputs = inputs['inputs']
+        with optim_wrapper.optim_context(self.model):
+            kind = labels.device.type
+            if torch.is_autocast_enabled(kind):
+                if torch.get_autocast_dtype(kind) == torch.float16:
+                    raise ConfigError(
+                        'CUDAGraphHook',
+                        'mixed precision in float16',
+                        'bfloat16 or float32',
+                        "set optim_wrapper.dtype='bfloat16', or drop the hook",
+                    )
+                torch.clear_autocast_cache()
+            losses = self.model(inputs, samples, mode='loss')
+        total, logged = self.model.parse_losses(losses)
+        self.names = list(logged)
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        grads = torch.autograd.grad(total, parameters, allow_unused=True)
+        return total.detach(), torch.stack([v.detach().float() for v in logged.values()]), grads
+
+    def _give(self, grads: tuple[Tensor | None, ...], scale: Tensor, share: bool) -> None:
+        """Adds scaled gradients to those of the parameters, and averages these over the processes."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        pairs = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
+        scaled = torch._foreach_mul([g for _, g in pairs], scale)
+        old = [(p.grad, g) for (p, _), g in zip(pairs, scaled, strict=True) if p.grad is not None]
+        if old:
+            torch._foreach_add_(*map(list, zip(*old, strict=True)))
+        for (p, _), g in zip(pairs, scaled, strict=True):
+            p.grad = g if p.grad is None else p.grad
+        if share:
+            mean_over_processes([p.grad for p, _ in pairs])
+
+    def _check(self, labels: Tensor, samples: list) -> None:
+        """Labels are checked on the host, where a wrong one has a name."""
+        check = getattr(getattr(self.model, 'cls_head', None), 'check_labels', None)
+        if check is not None:
+            check(labels, samples)
+
+
+@torch.no_grad()
+def mean_over_processes(tensors: list[Tensor]) -> None:
+    """Averages tensors over all processes in place, by one collective call a type."""
+    for dtype in {t.dtype for t in tensors}:
+        group = [t for t in tensors if t.dtype == dtype]
+        flat = torch.cat([t.flatten() for t in group])
+        torch.distributed.all_reduce(flat)
+        flat /= torch.distributed.get_world_size()
+        parts = flat.split([t.numel() for t in group])
+        torch._foreach_copy_(group, [p.view_as(t) for p, t in zip(parts, group, strict=True)])

@@ -1,0 +1,74 @@
+"""Registers the Triton kernels for CUDA; Triton is imported at the first call of one, and only there."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+import torch
+
+from . import inference_block, norm_act, pointwise, refined_graph, temporal
+
+#: Operator, its kernel by torch's operators, and module and function of its Triton kernel.
+KERNELS = (
+    (pointwise.OPERATOR, pointwise._pointwise, 'pointwise', 'product'),
+    (pointwise.BACKWARD, pointwise._pointwise_backward, 'pointwise', 'backward'),
+    (refined_graph.OPERATOR, refined_graph._refined_graph_conv, 'refined_graph', 'forward'),
+    (
+        refined_graph.BACKWARD,
+        refined_graph._refined_graph_conv_backward,
+        'refined_graph',
+        'backward',
+    ),
+    (norm_act.OPERATOR, norm_act._norm_act, 'norm_act', 'forward'),
+    (norm_act.BACKWARD, norm_act._norm_act_backward, 'norm_act', 'backward'),
+    (temporal.OPERATOR, temporal._temporal_branches, 'temporal', 'forward'),
+    (temporal.BACKWARD, temporal._temporal_branches_backward, 'temporal', 'backward'),
+    (inference_block.OPERATOR, inference_block._inference_block, 'inference_block', 'forward'),
+)
+
+
+def enabled() -> bool:
+    """Whether the kernels are wanted: not with ``BHARNET_TRITON=0`` in the environment."""
+    return os.environ.get('BHARNET_TRITON', '1') != '0'
+
+
+@cache
+def _module(name: str) -> ModuleType | None:
+    """A module of kernels; None, with one warning, where Triton is not installed."""
+    try:
+        return import_module(f'.triton.{name}', __package__)
+    except ImportError as error:
+        if error.name is None or not error.name.startswith('triton'):
+            raise
+        _warn()
+        return None
+
+
+@cache
+def _warn() -> None:
+    warnings.warn(
+        'Triton is not installed: operators on the GPU are computed by torch, several times slower. '
+        'Fix: pip install triton',
+        stacklevel=2,
+    )
+
+
+def register() -> None:
+    """Gives every operator its kernel for CUDA."""
+    for operator, default, module, function in KERNELS:
+        operator.register_kernel('cuda')(_kernel(default, module, function))
+
+
+def _kernel(default, module: str, function: str):
+    def kernel(*args):
+        kernels = _module(module) if enabled() else None
+        if kernels is None:
+            return default(*args)
+        with torch.cuda.device(args[0].device):  # Triton launches on the current device
+            return getattr(kernels, function)(*args)
+
+    return kernel

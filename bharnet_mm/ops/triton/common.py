@@ -1,0 +1,152 @@
+"""What the Triton kernels share: sizes of tiles, precision of products, and statistics of a channel.
+
+No kernel is tuned at run time, so that nothing is measured while a CUDA graph is recorded and each kernel
+is compiled once for a block of the network. Sizes of tiles follow channels, joints and frames, never the
+number of instances: another batch compiles nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+#: Types of features that the kernels take; others are computed by torch's operators.
+TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+#: Into how many parts a sum over instances is split: a multiple of what keeps 132 processors busy.
+SPLITS = 64
+
+
+def power(number: int, least: int = 16, most: int | None = None) -> int:
+    """The least power of two that is not below ``number``, between ``least`` and ``most``."""
+    size = max(least, triton.next_power_of_2(number))
+    return size if most is None else min(size, most)
+
+
+def precision(x: Tensor) -> str:
+    """How float32 products are computed: exactly unless torch itself may use TF32."""
+    tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    return 'tf32' if tf32 else 'ieee'
+
+
+def supported(*tensors: Tensor | None) -> bool:
+    """Whether all are of types that the kernels take."""
+    return all(t is None or t.dtype in TYPES for t in tensors)
+
+
+@triton.jit
+def activate(x, slope):
+    """LeakyReLU."""
+    return tl.where(x > 0, x, x * slope)
+
+
+@triton.jit
+def count_rows(rows, size, HAS_ROWS: tl.constexpr):
+    """How many instances are real."""
+    if HAS_ROWS:
+        number = tl.load(rows).to(tl.int32)
+    else:
+        number = size
+    return number
+
+
+@triton.jit
+def merge_moments(part, channel, mask, channels, splits, SPLITS: tl.constexpr):
+    """Mean, biased variance and count of some channels from the parts ``(3, splits, C)`` of count, mean
+    and sum of squared deviations (Chan et al., 1979).
+    """
+    split = tl.arange(0, SPLITS)
+    place = split[None, :] * channels + channel[:, None]
+    some = mask[:, None] & (split < splits)[None, :]
+    count = tl.load(part + place, some, 0.0)
+    mean = tl.load(part + splits * channels + place, some, 0.0)
+    squares = tl.load(part + 2 * splits * channels + place, some, 0.0)
+    total = tl.sum(count, 1)
+    safe = tl.maximum(total, 1.0)
+    centre = tl.sum(count * mean, 1) / safe
+    away = mean - centre[:, None]
+    variance = tl.sum(squares + count * away * away, 1) / safe
+    return centre, variance, total
+
+
+@triton.jit
+def store_moments(stats, channel, mask, channels, mean, deviation, variance, count):
+    """Mean, ``1 / sqrt(variance + eps)`` and unbiased variance to ``stats (3, C)``."""
+    unbiased = variance * count / tl.maximum(count - 1.0, 1.0)
+    tl.store(stats + channel, mean, mask)
+    tl.store(stats + channels + channel, deviation, mask)
+    tl.store(stats + 2 * channels + channel, unbiased, mask)
+
+
+@triton.jit
+def moments_kernel(
+    x,
+    part,
+    rows,
+    size,
+    channels,
+    stride,
+    length,
+    HAS_ROWS: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+):
+    """Count, mean and sum of squared deviations of a channel over every ``splits``-th block of instances.
+
+    Sums are of what exceeds the mean of the first block, so a large mean costs no precision.
+    """
+    channel, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
+    number = count_rows(rows, size, HAS_ROWS)
+    instance, place = tl.arange(0, BLOCK_P), tl.arange(0, BLOCK_M)
+    base = x + channel.to(tl.int64) * length
+    at = split * BLOCK_P + instance
+    mask = (at < number)[:, None] & (place < length)[None, :]
+    tile = tl.load(base + at.to(tl.int64)[:, None] * stride + place[None, :], mask, 0.0)
+    pivot = tl.sum(tile.to(tl.float32)) / tl.maximum(tl.sum(mask.to(tl.float32)), 1.0)
+    first = tl.zeros((BLOCK_P, BLOCK_M), tl.float32)
+    second = tl.zeros((BLOCK_P, BLOCK_M), tl.float32)
+    count = 0.0
+    for start in range(split * BLOCK_P, number, splits * BLOCK_P):
+        at = start + instance
+        count += tl.minimum(number - start, BLOCK_P) * length * 1.0
+        for begin in range(0, length, BLOCK_M):
+            along = begin + place
+            mask = (at < number)[:, None] & (along < length)[None, :]
+            tile = tl.load(base + at.to(tl.int64)[:, None] * stride + along[None, :], mask, 0.0)
+            away = tl.where(mask, tile.to(tl.float32) - pivot, 0.0)
+            first += away
+            second += away * away
+    safe = tl.maximum(count, 1.0)
+    shift = tl.sum(first) / safe
+    squares = tl.sum(second) - shift * shift * safe
+    out = part + split * channels + channel
+    tl.store(out, count)
+    tl.store(out + splits * channels, pivot + shift)
+    tl.store(out + 2 * splits * channels, tl.maximum(squares, 0.0))
+
+
+def tile(length: int) -> dict[str, int]:
+    """Instances and values of a tile of a channel: about 2,048 values."""
+    block = power(length, most=1024)
+    return dict(BLOCK_P=max(1, 2048 // block), BLOCK_M=block)
+
+
+def splits_of(size: int, channels: int, block: int) -> int:
+    """Parts of a sum over the instances of a channel: eight programs a processor, if there are as many."""
+    return max(1, min(SPLITS, triton.cdiv(size, block), triton.cdiv(1056, channels)))
+
+
+def moments(x: Tensor, channels: int, rows: Tensor | None) -> Tensor:
+    """Parts ``(3, splits, C)`` of the statistics of the first ``channels`` of contiguous ``x (P, *)``."""
+    size, stride = x.size(0), x.stride(0)
+    length = x[0, 0].numel()
+    shape = tile(length)
+    splits = splits_of(size, channels, shape['BLOCK_P'])
+    part = x.new_empty(3, splits, channels, dtype=torch.float32)
+    moments_kernel[(channels, splits)](
+        x, part, x if rows is None else rows, size, channels, stride, length,
+        HAS_ROWS=rows is not None, **shape,
+    )  # fmt: skip
+    return part

@@ -1,0 +1,152 @@
+"""Refined graph convolution: topology and projected values never leave the chip.
+
+Forward: queries and keys of the means over time (one kernel), then, for 16 output channels of a group and a
+tile of frames, topology, values and their product (one kernel). Backward: one kernel for everything that sums
+over instances, with the gradients to queries and keys; one for the gradient to the features. Both compute
+topology and values again.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+from torch import Tensor
+
+from .. import refined_graph as default
+from .common import power, precision, supported
+from .refined_graph_kernels import (
+    features_kernel,
+    forward_kernel,
+    parameters_kernel,
+    relate_kernel,
+)
+from .refined_graph_parts import BLOCK_O, BLOCK_T, BLOCK_V
+
+#: Most channels of a group, and most relation channels of a group and subset, that the kernels take.
+MOST_CHANNELS, MOST_RELATIONS = 64, 32
+
+
+class _Sizes:
+    """Sizes of an operator's operands and of the kernels' tiles."""
+
+    def __init__(self, x: Tensor, value_weight: Tensor, refine_weight: Tensor) -> None:
+        self.size, _, self.joints, self.frames = x.shape
+        self.groups, self.out, self.subsets, self.depth = refine_weight.shape
+        self.channels = value_weight.size(2)
+        self.relations = self.subsets * self.depth
+        self.numbers = (
+            self.groups, self.channels, self.out, self.joints, self.frames,
+        )  # fmt: skip
+        block_u = power(self.joints, most=32)
+        self.tiles = dict(
+            S=self.subsets, R=self.depth, BLOCK_O=BLOCK_O, BLOCK_U=block_u, BLOCK_V=BLOCK_V,
+            BLOCK_T=BLOCK_T, BLOCK_C=power(self.channels), PRECISION=precision(x), num_warps=8,
+        )  # fmt: skip
+        self.blocks_o = triton.cdiv(self.out, BLOCK_O)
+        self.blocks_u = triton.cdiv(self.joints, block_u)
+        self.blocks_v = triton.cdiv(self.joints, BLOCK_V)
+        self.blocks_t = triton.cdiv(self.frames, BLOCK_T)
+
+
+def _takes(x: Tensor, value_weight: Tensor, refine_weight: Tensor) -> bool:
+    fits = value_weight.size(2) <= MOST_CHANNELS and refine_weight.size(3) <= MOST_RELATIONS
+    return fits and supported(x, value_weight) and x.numel() > 0
+
+
+def _relations(x: Tensor, mean: Tensor, sizes: _Sizes, parameters, known: bool) -> Tensor:
+    """Queries and keys ``(P, G, 2, S·R, V)`` in float32; writes the means over time unless they are known."""
+    query_weight, query_bias, key_weight, key_bias = parameters[:4]
+    relations = x.new_empty(
+        sizes.size, sizes.groups, 2, sizes.relations, sizes.joints, dtype=torch.float32
+    )
+    relate_kernel[(sizes.size * sizes.groups, sizes.blocks_u)](
+        x, mean, query_weight, query_bias, key_weight, key_bias, relations,
+        sizes.groups, sizes.channels, sizes.relations, sizes.joints, sizes.frames,
+        KNOWN=known, BLOCK_V=sizes.tiles['BLOCK_U'], BLOCK_C=16, BLOCK_T=power(sizes.frames, most=32),
+        BLOCK_R=power(sizes.relations), num_warps=8,
+    )  # fmt: skip
+    return relations
+
+
+def forward(x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Output ``(P, O, V, T)`` and means over time ``(P, C, V)``; parameters as the operator has them."""
+    value_weight, value_bias, refine_weight, refine_bias, alpha, adjacency = parameters[4:]
+    if not _takes(x, value_weight, refine_weight):
+        return default._refined_graph_conv(x, *parameters)
+    x, parameters = x.contiguous(), [p.contiguous() for p in parameters]
+    sizes = _Sizes(x, value_weight, refine_weight)
+    mean = x.new_empty(x.shape[:3], dtype=torch.float32)
+    relations = _relations(x, mean, sizes, parameters, known=False)
+    y = x.new_empty(x.size(0), sizes.groups * sizes.out, sizes.joints, sizes.frames)
+    grid = sizes.blocks_u * sizes.blocks_t, sizes.blocks_o, sizes.size * sizes.groups
+    forward_kernel[grid](x, relations, *parameters[4:], y, *sizes.numbers, **sizes.tiles)
+    return y, mean
+
+
+def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    """Gradients to x and the ten parameters."""
+    value_weight, _, refine_weight, refine_bias, alpha, adjacency = parameters[4:]
+    if not _takes(x, value_weight, refine_weight):
+        return default._refined_graph_conv_backward(grad, x, mean, *parameters)
+    grad, x, mean = grad.contiguous(), x.contiguous(), mean.contiguous()
+    parameters = [p.contiguous() for p in parameters]
+    sizes = _Sizes(x, value_weight, refine_weight)
+    relations = _relations(x, mean, sizes, parameters, known=True)
+
+    # What sums over instances, a part of them a program.
+    jobs, tiles = sizes.groups * sizes.blocks_o * sizes.subsets, sizes.blocks_u * sizes.blocks_v
+    splits = max(1, min(528 // (jobs * tiles), sizes.size))
+    outputs = sizes.groups * sizes.out * sizes.subsets
+    lengths = [
+        outputs * sizes.channels,
+        outputs,
+        outputs * sizes.depth,
+        outputs,
+        sizes.groups * sizes.blocks_o * adjacency.numel(),
+    ]
+    # A tile of joints writes its part of the adjacency's gradient alone; the rest of that part is zero.
+    create = torch.empty if tiles == 1 else torch.zeros
+    part = create(splits * tiles, sum(lengths), dtype=torch.float32, device=x.device)
+    slots = sizes.blocks_o * sizes.blocks_v
+    grad_relations = relations.new_empty(slots, *relations.shape)
+    parameters_kernel[(jobs, tiles, splits)](
+        grad, x, relations, *parameters[4:], part, grad_relations, sizes.size, *sizes.numbers,
+        part.size(1), **sizes.tiles,
+    )  # fmt: skip
+    total = part.sum(0)
+    value, value_bias, own, own_bias, own_adjacency = total.split(lengths)
+    grad_adjacency = own_adjacency.view(-1, *adjacency.shape).sum(0)
+    grad_relations = grad_relations[0] if slots == 1 else grad_relations.sum(0)
+
+    grad_x = torch.empty_like(x)
+    grid = sizes.blocks_v * sizes.blocks_t, sizes.size * sizes.groups
+    features_kernel[grid](
+        grad, relations, grad_relations, *parameters[:4:2], *parameters[4:], grad_x, *sizes.numbers,
+        BLOCK_R=power(sizes.relations), **sizes.tiles,
+    )  # fmt: skip
+
+    # Of the projections to queries and keys: one product for both.
+    both = grad_relations.view(sizes.size, sizes.groups, -1, sizes.joints)
+    means = mean.view(sizes.size, sizes.groups, -1, sizes.joints)
+    weights = torch.einsum('pgrv,pgcv->grc', both, means)
+    biases = both.sum((0, 3)).view(sizes.groups, 2, -1)
+    query, key = weights.unflatten(1, (2, -1)).unbind(1)
+    kind = refine_weight.dtype
+    grad_alpha = torch.dot(own, refine_weight.flatten().float()) + torch.dot(
+        own_bias, refine_bias.flatten().float()
+    )
+    scaled = (total * alpha).split(lengths)
+    results = (
+        query,
+        biases[:, 0].flatten(),
+        key,
+        biases[:, 1].flatten(),
+        value.view(value_weight.shape),
+        value_bias,
+        scaled[2].view(refine_weight.shape),
+        scaled[3].view(refine_bias.shape),
+        grad_alpha,
+        grad_adjacency,
+    )
+    # Copies of views: the results of an operator share no memory.
+    return grad_x, *(r.to(kind, memory_format=torch.contiguous_format, copy=True) for r in results)

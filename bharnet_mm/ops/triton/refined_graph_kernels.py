@@ -1,0 +1,340 @@
+"""Kernels of the refined graph convolution.
+
+A tile has 16 output channels of a group, up to 32 receivers, 16 senders and 16 frames: the topology
+``(16, 32, 16)`` and the values ``(16, 16, 16)`` of one subset are in registers, and all products are on the matrix
+units. A graph takes several tiles.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .refined_graph_parts import load_features, project, relation, topology
+
+
+@triton.jit
+def relate_kernel(
+    x,
+    mean,
+    query_weight,
+    query_bias,
+    key_weight,
+    key_bias,
+    relations,
+    groups,
+    channels,
+    depth,
+    joints,
+    frames,
+    KNOWN: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):
+    """Means over time, and queries and keys of them, of one group of one instance."""
+    block, group = tl.program_id(0), tl.program_id(0) % groups
+    joint = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)
+    row = tl.arange(0, BLOCK_R)
+    query = tl.zeros((BLOCK_R, BLOCK_V), tl.float32)
+    key = tl.zeros((BLOCK_R, BLOCK_V), tl.float32)
+    for start in range(0, channels, BLOCK_C):
+        channel = start + tl.arange(0, BLOCK_C)
+        inside = (channel < channels)[:, None] & (joint < joints)[None, :]
+        where = (block.to(tl.int64) * channels + channel[:, None]) * joints + joint[None, :]
+        if KNOWN:
+            average = tl.load(mean + where, inside, 0.0)
+        else:
+            average = tl.zeros((BLOCK_C, BLOCK_V), tl.float32)
+            for begin in range(0, frames, BLOCK_T):
+                frame = begin + tl.arange(0, BLOCK_T)
+                tile = tl.load(
+                    x + where[:, :, None] * frames + frame[None, None, :],
+                    inside[:, :, None] & (frame < frames)[None, None, :],
+                    0.0,
+                )
+                average += tl.sum(tile.to(tl.float32), 2)
+            average = average / frames
+            tl.store(mean + where, average, inside)
+        place = (group * depth + row)[:, None] * channels + channel[None, :]
+        some = (row < depth)[:, None] & (channel < channels)[None, :]
+        w = tl.load(query_weight + place, some, 0.0).to(tl.float32)
+        query = tl.dot(w, average, query, input_precision='ieee')
+        w = tl.load(key_weight + place, some, 0.0).to(tl.float32)
+        key = tl.dot(w, average, key, input_precision='ieee')
+    query += tl.load(query_bias + group * depth + row, row < depth, 0.0).to(tl.float32)[:, None]
+    key += tl.load(key_bias + group * depth + row, row < depth, 0.0).to(tl.float32)[:, None]
+    to = relations + block.to(tl.int64) * 2 * depth * joints
+    to += row[:, None] * joints + joint[None, :]
+    inside = (row < depth)[:, None] & (joint < joints)[None, :]
+    tl.store(to, query, inside)
+    tl.store(to + depth * joints, key, inside)
+
+
+@triton.jit
+def forward_kernel(
+    x,
+    relations,
+    value_weight,
+    value_bias,
+    refine_weight,
+    refine_bias,
+    alpha,
+    adjacency,
+    y,
+    groups,
+    channels,
+    out,
+    joints,
+    frames,
+    S: tl.constexpr,
+    R: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+    BLOCK_U: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Output ``(O, U, T)``."""
+    block, group = tl.program_id(2), tl.program_id(2) % groups
+    parts = tl.cdiv(frames, BLOCK_T)
+    frame = tl.program_id(0) % parts * BLOCK_T + tl.arange(0, BLOCK_T)
+    receiver = tl.program_id(0) // parts * BLOCK_U + tl.arange(0, BLOCK_U)
+    row = tl.program_id(1) * BLOCK_O + tl.arange(0, BLOCK_O)
+    total = tl.zeros((BLOCK_O, BLOCK_U, BLOCK_T), tl.float32)
+    for start in range(0, joints, BLOCK_V):
+        sender = start + tl.arange(0, BLOCK_V)
+        values = load_features(
+            x, block, tl.arange(0, BLOCK_C), channels, sender, joints, frame, frames,
+            BLOCK_C, BLOCK_V, BLOCK_T,
+        )  # fmt: skip
+        for subset in range(S):
+            graph = topology(
+                relations, refine_weight, refine_bias, alpha, adjacency, block, group, subset, row,
+                receiver, sender, out, joints, S, R, BLOCK_O, BLOCK_U, BLOCK_V,
+            )  # fmt: skip
+            projected, _ = project(
+                values, value_weight, value_bias, group, subset, row, out, channels,
+                S, PRECISION, BLOCK_O, BLOCK_C, BLOCK_V, BLOCK_T,
+            )  # fmt: skip
+            total = tl.dot(graph.to(values.dtype), projected, total, input_precision=PRECISION)
+    to = (block.to(tl.int64) * out + row[:, None, None]) * joints + receiver[None, :, None]
+    mask = (row < out)[:, None, None] & (receiver < joints)[None, :, None]
+    tl.store(
+        y + to * frames + frame[None, None, :],
+        total.to(y.dtype.element_ty),
+        mask & (frame < frames)[None, None, :],
+    )
+
+
+@triton.jit
+def features_kernel(
+    grad,
+    relations,
+    grad_relations,
+    query_weight,
+    key_weight,
+    value_weight,
+    value_bias,
+    refine_weight,
+    refine_bias,
+    alpha,
+    adjacency,
+    grad_x,
+    groups,
+    channels,
+    out,
+    joints,
+    frames,
+    S: tl.constexpr,
+    R: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+    BLOCK_U: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Gradient to the features of a group, ``(C, V, T)``."""
+    block, group = tl.program_id(1), tl.program_id(1) % groups
+    parts = tl.cdiv(frames, BLOCK_T)
+    frame = tl.program_id(0) % parts * BLOCK_T + tl.arange(0, BLOCK_T)
+    sender = tl.program_id(0) // parts * BLOCK_V + tl.arange(0, BLOCK_V)
+    channel = tl.arange(0, BLOCK_C)
+    total = tl.zeros((BLOCK_C, BLOCK_V * BLOCK_T), tl.float32)
+    for job in range(tl.cdiv(out, BLOCK_O) * S):
+        row = job // S * BLOCK_O + tl.arange(0, BLOCK_O)
+        subset = job % S
+        values = tl.zeros((BLOCK_O, BLOCK_V, BLOCK_T), tl.float32)
+        for start in range(0, joints, BLOCK_U):
+            receiver = start + tl.arange(0, BLOCK_U)
+            graph = topology(
+                relations, refine_weight, refine_bias, alpha, adjacency, block, group, subset, row,
+                receiver, sender, out, joints, S, R, BLOCK_O, BLOCK_U, BLOCK_V,
+            )  # fmt: skip
+            g = load_features(
+                grad, block, row, out, receiver, joints, frame, frames, BLOCK_O, BLOCK_U, BLOCK_T
+            )
+            g = tl.reshape(g, (BLOCK_O, BLOCK_U, BLOCK_T))
+            graph = tl.permute(graph.to(g.dtype), (0, 2, 1))
+            values = tl.dot(graph, g, values, input_precision=PRECISION)
+        place = (group * out + row) * S + subset
+        weight = tl.load(
+            value_weight + place[None, :] * channels + channel[:, None],
+            (channel < channels)[:, None] & (row < out)[None, :],
+            0.0,
+        ).to(grad.dtype.element_ty)
+        flat = tl.reshape(values, (BLOCK_O, BLOCK_V * BLOCK_T)).to(grad.dtype.element_ty)
+        total = tl.dot(weight, flat, total, input_precision=PRECISION)
+    # What comes through queries and keys of the mean over time.
+    r = tl.arange(0, BLOCK_R)
+    depth: tl.constexpr = S * R
+    place = (group * depth + r)[None, :] * channels + channel[:, None]
+    some = (channel < channels)[:, None] & (r < depth)[None, :]
+    base = grad_relations + block.to(tl.int64) * 2 * depth * joints
+    base += r[:, None] * joints + sender[None, :]
+    inside = (r < depth)[:, None] & (sender < joints)[None, :]
+    w = tl.load(query_weight + place, some, 0.0).to(tl.float32)
+    average = tl.dot(w, tl.load(base, inside, 0.0), input_precision='ieee')
+    w = tl.load(key_weight + place, some, 0.0).to(tl.float32)
+    g = tl.load(base + depth * joints, inside, 0.0)
+    average = tl.dot(w, g, average, input_precision='ieee') / frames
+    total = tl.reshape(total, (BLOCK_C, BLOCK_V, BLOCK_T)) + average[:, :, None]
+    to = (block.to(tl.int64) * channels + channel[:, None, None]) * joints + sender[None, :, None]
+    mask = (channel < channels)[:, None, None] & (sender < joints)[None, :, None]
+    tl.store(
+        grad_x + to * frames + frame[None, None, :],
+        total.to(grad_x.dtype.element_ty),
+        mask & (frame < frames)[None, None, :],
+    )
+
+
+@triton.jit
+def parameters_kernel(
+    grad,
+    x,
+    relations,
+    value_weight,
+    value_bias,
+    refine_weight,
+    refine_bias,
+    alpha,
+    adjacency,
+    part,
+    grad_relations,
+    size,
+    groups,
+    channels,
+    out,
+    joints,
+    frames,
+    total_size,
+    S: tl.constexpr,
+    R: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+    BLOCK_U: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Sums over a part of the instances, of 16 outputs, one subset and one tile of the graph: gradients to
+    the value's weight and bias, to the refinement's (without ``alpha``) and to the adjacency, to ``part``; and the
+    gradients to queries and keys, to ``grad_relations (slots, P, G, 2, S·R, V)``.
+    """
+    blocks_o = tl.cdiv(out, BLOCK_O)
+    blocks_u, blocks_v = tl.cdiv(joints, BLOCK_U), tl.cdiv(joints, BLOCK_V)
+    subset = tl.program_id(0) % S
+    block_o, group = tl.program_id(0) // S % blocks_o, tl.program_id(0) // (S * blocks_o)
+    block_u, block_v = tl.program_id(1) // blocks_v, tl.program_id(1) % blocks_v
+    row = block_o * BLOCK_O + tl.arange(0, BLOCK_O)
+    receiver = block_u * BLOCK_U + tl.arange(0, BLOCK_U)
+    sender = block_v * BLOCK_V + tl.arange(0, BLOCK_V)
+    channel = tl.arange(0, BLOCK_C)
+    inside = (receiver < joints)[:, None] & (sender < joints)[None, :]
+    place = (group * out + row) * S + subset
+    scale = tl.load(alpha).to(tl.float32)
+    depth: tl.constexpr = S * R
+    r_place = tl.arange(0, 32)
+
+    sum_weight = tl.zeros((BLOCK_O, BLOCK_C), tl.float32)
+    sum_bias = tl.zeros((BLOCK_O,), tl.float32)
+    sum_refine = tl.zeros((BLOCK_O, 32), tl.float32)
+    sum_refine_bias = tl.zeros((BLOCK_O,), tl.float32)
+    sum_adjacency = tl.zeros((BLOCK_U, BLOCK_V), tl.float32)
+    for instance in range(tl.program_id(2), size, tl.num_programs(2)):
+        block = instance * groups + group
+        graph = topology(
+            relations, refine_weight, refine_bias, alpha, adjacency, block, group, subset, row,
+            receiver, sender, out, joints, S, R, BLOCK_O, BLOCK_U, BLOCK_V,
+        )  # fmt: skip
+        graph = tl.permute(graph.to(x.dtype.element_ty), (0, 2, 1))
+        g_graph = tl.zeros((BLOCK_O, BLOCK_U, BLOCK_V), tl.float32)
+        for start in range(0, frames, BLOCK_T):
+            frame = start + tl.arange(0, BLOCK_T)
+            values = load_features(
+                x,
+                block,
+                channel,
+                channels,
+                sender,
+                joints,
+                frame,
+                frames,
+                BLOCK_C,
+                BLOCK_V,
+                BLOCK_T,
+            )
+            g = load_features(
+                grad, block, row, out, receiver, joints, frame, frames, BLOCK_O, BLOCK_U, BLOCK_T
+            )
+            g = tl.reshape(g, (BLOCK_O, BLOCK_U, BLOCK_T))
+            projected, _ = project(
+                values, value_weight, value_bias, group, subset, row, out, channels,
+                S, PRECISION, BLOCK_O, BLOCK_C, BLOCK_V, BLOCK_T,
+            )  # fmt: skip
+            g_graph = tl.dot(
+                g, tl.permute(projected, (0, 2, 1)), g_graph, input_precision=PRECISION
+            )
+            g_values = tl.dot(graph, g, input_precision=PRECISION)
+            g_values = tl.reshape(g_values, (BLOCK_O, BLOCK_V * BLOCK_T))
+            sum_bias += tl.sum(g_values, 1)
+            g_values = g_values.to(values.dtype)
+            sum_weight = tl.dot(g_values, tl.trans(values), sum_weight, input_precision=PRECISION)
+        g_graph = tl.where(inside[None, :, :], g_graph, 0.0)
+        sum_refine_bias += tl.sum(tl.sum(g_graph, 2), 1)
+        sum_adjacency += tl.sum(g_graph, 0)
+        for r in range(R):
+            rel = relation(relations, block, subset * R + r, depth, joints, receiver, sender)
+            own = tl.sum(tl.sum(g_graph * rel[None, :, :], 2), 1)
+            sum_refine += tl.where(r_place[None, :] == r, own[:, None], 0.0)
+            w = tl.load(refine_weight + place * R + r, row < out, 0.0).to(tl.float32)
+            slope = scale * tl.sum(w[:, None, None] * g_graph, 0) * (1.0 - rel * rel)
+            # Each tile of senders has a part of a query's gradient, each of receivers one of a key's.
+            at = block.to(tl.int64) + (block_o * blocks_v + block_v).to(tl.int64) * size * groups
+            to = grad_relations + (at * 2 * depth + subset * R + r) * joints
+            tl.store(to + receiver, tl.sum(slope, 1), receiver < joints)
+            at = block.to(tl.int64) + (block_o * blocks_v + block_u).to(tl.int64) * size * groups
+            to = grad_relations + ((at * 2 + 1) * depth + subset * R + r) * joints
+            tl.store(to + sender, -tl.sum(slope, 0), sender < joints)
+            for other in range(blocks_u + block_u, blocks_v, blocks_u):
+                at = block.to(tl.int64) + (block_o * blocks_v + other).to(tl.int64) * size * groups
+                to = grad_relations + ((at * 2 + 1) * depth + subset * R + r) * joints
+                tl.store(to + sender, tl.zeros((BLOCK_V,), tl.float32), sender < joints)
+
+    to = part + (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * total_size
+    outputs = groups * out * S
+    some = (row < out)[:, None]
+    mask = some & (channel < channels)[None, :]
+    tl.store(to + place[:, None] * channels + channel[None, :], sum_weight, mask)
+    to += outputs * channels
+    tl.store(to + place, sum_bias, row < out)
+    to += outputs
+    tl.store(to + place[:, None] * R + r_place[None, :], sum_refine, some & (r_place < R)[None, :])
+    to += outputs * R
+    tl.store(to + place, sum_refine_bias, row < out)
+    to += outputs + ((group * blocks_o + block_o) * S + subset) * joints * joints
+    tl.store(to + receiver[:, None] * joints + sender[None, :], sum_adjacency, inside)

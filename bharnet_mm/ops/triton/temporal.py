@@ -1,0 +1,126 @@
+"""DeGCN's temporal branches: norm, activation and all four branches in one kernel after the statistics.
+
+A deformable convolution samples as it reads, so no kernel is composed, and no shape depends on the learned
+offsets.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+from torch import Tensor
+
+from .. import temporal as default
+from ..norm_act import given_statistics
+from . import norm_act
+from .common import SPLITS, moments, power, precision, supported
+from .temporal_kernels import features_kernel, forward_kernel, parameters_kernel
+
+#: Most channels of a branch that the kernels take.
+MOST_CHANNELS = 128
+
+
+def _takes(u: Tensor, near_weight: Tensor, far_weight: Tensor, *others: Tensor) -> bool:
+    fits = near_weight.shape == far_weight.shape and len(near_weight) <= MOST_CHANNELS
+    return fits and supported(u, near_weight, *others) and u.numel() > 0
+
+
+def _tiles(u: Tensor, near_weight: Tensor) -> dict:
+    quarter = len(near_weight)
+    return dict(
+        ETA=near_weight.size(2), PRECISION=precision(u), BLOCK_Q=power(quarter),
+        BLOCK_N=128 if quarter <= 32 else 64, num_warps=4 if quarter <= 16 else 8,
+    )  # fmt: skip
+
+
+def forward(
+    u: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    near_weight: Tensor,
+    near_offset: Tensor,
+    far_weight: Tensor,
+    far_offset: Tensor,
+    rows: Tensor | None,
+    eps: float,
+    stride: int,
+    slope: float,
+    stats: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Branches ``(P, 4Q, V, T')`` and statistics ``(3, 3Q)``; ``stats`` are those that are given already."""
+    weights = near_weight, near_offset, far_weight, far_offset
+    if not _takes(u, near_weight, far_weight, weight, bias):
+        return default._temporal_branches(
+            u, weight, bias, mean, variance, *weights, rows, eps, stride, slope
+        )
+    u, weights = u.contiguous(), [w.contiguous() for w in weights]
+    size, _, joints, frames = u.shape
+    quarter, short = len(near_weight), triton.cdiv(frames, stride)
+    z, part = u.new_empty(*u.shape[:3], short), u
+    by_batch = mean is None and stats is None
+    if by_batch:
+        part = moments(u, 3 * quarter, rows)
+        stats = u.new_empty(3, 3 * quarter, dtype=torch.float32)
+    elif stats is None:
+        stats = given_statistics(mean, variance, eps)
+    tiles = _tiles(u, near_weight)
+    grid = triton.cdiv(joints * short, tiles['BLOCK_N']), size, 3
+    forward_kernel[grid](
+        u, weight, bias, *weights, part, stats, u if rows is None else rows, z, size, quarter,
+        joints, frames, short, stride, part.size(1), eps, slope, BY_BATCH=by_batch,
+        HAS_ROWS=rows is not None, SPLITS=SPLITS, **tiles,
+    )  # fmt: skip
+    return z, stats
+
+
+def backward(
+    grad: Tensor,
+    u: Tensor,
+    stats: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    near_weight: Tensor,
+    near_offset: Tensor,
+    far_weight: Tensor,
+    far_offset: Tensor,
+    rows: Tensor | None,
+    by_batch: bool,
+    stride: int,
+    slope: float,
+) -> tuple[Tensor, ...]:
+    """Gradients to u, to weight and bias of the norm, and to weight and offset of near and far branch."""
+    weights = near_weight, near_offset, far_weight, far_offset
+    if not _takes(u, near_weight, far_weight, weight, bias):
+        return default._temporal_branches_backward(
+            grad, u, stats, weight, bias, *weights, rows, by_batch, stride, slope
+        )
+    grad, u, weights = grad.contiguous(), u.contiguous(), [w.contiguous() for w in weights]
+    size, _, joints, frames = u.shape
+    quarter, short, eta = len(near_weight), grad.size(3), near_weight.size(2)
+    sizes = size, quarter, joints, frames, short, stride, slope
+    some = u if rows is None else rows
+    options = dict(HAS_ROWS=rows is not None, **_tiles(u, near_weight))
+    operands = grad, u, stats, weight, bias, *weights, some
+
+    tiles = triton.cdiv(joints * frames, options['BLOCK_N'])
+    splits = min(4 * SPLITS, size * tiles)
+    grad_u, sums = torch.empty_like(u), u.new_empty(2, splits, 3 * quarter, dtype=torch.float32)
+    features_kernel[(4, splits)](*operands, grad_u, sums, *sizes, **options)
+
+    length = 2 * quarter * quarter * eta + 2 * eta
+    splits = min(SPLITS, size * triton.cdiv(joints * short, options['BLOCK_N']))
+    part = u.new_empty(splits, length, dtype=torch.float32)
+    parameters_kernel[(2 * eta, splits)](*operands, part, *sizes, length, **options)
+
+    grad_weight, grad_bias = norm_act.apply(
+        grad_u, u, None, weight, stats, sums, grad_u, grad_u, rows, by_batch, False, slope
+    )
+    half = quarter * quarter * eta
+    near, far, offset = part.sum(0).split((half, half, 2 * eta))
+    kernels = (g.view(near_weight.shape) for g in (near, far))
+    near, far = (g.to(near_weight.dtype, copy=True) for g in kernels)
+    offsets = (g.to(near_offset.dtype, copy=True) for g in offset.split(eta))
+    near_offset, far_offset = offsets
+    return grad_u, grad_weight, grad_bias, near, near_offset, far, far_offset
