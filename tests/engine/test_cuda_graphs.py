@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
+from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bharnet_mm  # noqa: F401
@@ -40,6 +41,7 @@ class Waits(TorchDispatchMode):
 
 
 def build(name='p', **options):
+    init_default_scope('mmaction')
     torch.manual_seed(0)
     small = dict(base_channels=16, num_blocks=3, widen_at=(2,), stride_at=(2,)) | options
     changes = {f'backbone__{part}__{k}': v for part in ('body', 'hand') for k, v in small.items()}

@@ -7,6 +7,8 @@ number of instances: another batch compiles nothing.
 
 from __future__ import annotations
 
+import os
+
 import torch
 import triton
 import triton.language as tl
@@ -17,6 +19,10 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 #: Into how many parts a sum over instances is split: a multiple of what keeps 132 processors busy.
 SPLITS = 64
+
+#: Triton's interpreter multiplies the bits of bfloat16 as if they were integers, so there the factors are
+#: widened first, which changes no product.
+INTERPRETED = tl.constexpr(os.environ.get('TRITON_INTERPRET') == '1')
 
 
 def power(number: int, least: int = 16, most: int | None = None) -> int:
@@ -34,6 +40,22 @@ def precision(x: Tensor) -> str:
 def supported(*tensors: Tensor | None) -> bool:
     """Whether all are of types that the kernels take."""
     return all(t is None or t.dtype in TYPES for t in tensors)
+
+
+@triton.jit
+def multiply(left, right, PRECISION: tl.constexpr):
+    """Product of two matrices, or of two batches of them, in float32."""
+    if INTERPRETED:
+        left, right = left.to(tl.float32), right.to(tl.float32)
+    return tl.dot(left, right, input_precision=PRECISION)
+
+
+@triton.jit
+def multiply_add(left, right, total, PRECISION: tl.constexpr):
+    """``total`` plus the product of two matrices, or of two batches of them."""
+    if INTERPRETED:
+        left, right = left.to(tl.float32), right.to(tl.float32)
+    return tl.dot(left, right, total, input_precision=PRECISION)
 
 
 @triton.jit

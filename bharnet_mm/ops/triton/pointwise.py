@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .. import pointwise as default
-from .common import power, precision, supported
+from .common import multiply_add, power, precision, supported
 
 
 @triton.jit
@@ -62,7 +62,7 @@ def _product_kernel(
             (column < depth)[:, None] & real[None, :],
             0.0,
         )
-        total = tl.dot(w.to(values.dtype), values, total, input_precision=PRECISION)
+        total = multiply_add(w.to(values.dtype), values, total, PRECISION)
     if HAS_BIAS:
         total += tl.load(bias + group * out + row, row < out, 0.0).to(tl.float32)[:, None]
     target = y + (instance * groups + group).to(tl.int64) * out * places
@@ -117,7 +117,7 @@ def _weight_kernel(
             (column < depth)[:, None] & (place < places)[None, :],
             0.0,
         )
-        total = tl.dot(g, tl.trans(values), total, input_precision=PRECISION)
+        total = multiply_add(g, tl.trans(values), total, PRECISION)
         if HAS_BIAS:
             bias += tl.sum(g.to(tl.float32), 1)
     to = part + tl.program_id(1).to(tl.int64) * total_size

@@ -10,6 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .common import multiply, multiply_add
 from .refined_graph_parts import load_features, project, relation, topology
 
 
@@ -60,9 +61,9 @@ def relate_kernel(
         place = (group * depth + row)[:, None] * channels + channel[None, :]
         some = (row < depth)[:, None] & (channel < channels)[None, :]
         w = tl.load(query_weight + place, some, 0.0).to(tl.float32)
-        query = tl.dot(w, average, query, input_precision='ieee')
+        query = multiply_add(w, average, query, 'ieee')
         w = tl.load(key_weight + place, some, 0.0).to(tl.float32)
-        key = tl.dot(w, average, key, input_precision='ieee')
+        key = multiply_add(w, average, key, 'ieee')
     query += tl.load(query_bias + group * depth + row, row < depth, 0.0).to(tl.float32)[:, None]
     key += tl.load(key_bias + group * depth + row, row < depth, 0.0).to(tl.float32)[:, None]
     to = relations + block.to(tl.int64) * 2 * depth * joints
@@ -119,7 +120,7 @@ def forward_kernel(
                 values, value_weight, value_bias, group, subset, row, out, channels,
                 S, PRECISION, BLOCK_O, BLOCK_C, BLOCK_V, BLOCK_T,
             )  # fmt: skip
-            total = tl.dot(graph.to(values.dtype), projected, total, input_precision=PRECISION)
+            total = multiply_add(graph.to(values.dtype), projected, total, PRECISION)
     to = (block.to(tl.int64) * out + row[:, None, None]) * joints + receiver[None, :, None]
     mask = (row < out)[:, None, None] & (receiver < joints)[None, :, None]
     tl.store(
@@ -180,7 +181,7 @@ def features_kernel(
             )
             g = tl.reshape(g, (BLOCK_O, BLOCK_U, BLOCK_T))
             graph = tl.permute(graph.to(g.dtype), (0, 2, 1))
-            values = tl.dot(graph, g, values, input_precision=PRECISION)
+            values = multiply_add(graph, g, values, PRECISION)
         place = (group * out + row) * S + subset
         weight = tl.load(
             value_weight + place[None, :] * channels + channel[:, None],
@@ -188,7 +189,7 @@ def features_kernel(
             0.0,
         ).to(grad.dtype.element_ty)
         flat = tl.reshape(values, (BLOCK_O, BLOCK_V * BLOCK_T)).to(grad.dtype.element_ty)
-        total = tl.dot(weight, flat, total, input_precision=PRECISION)
+        total = multiply_add(weight, flat, total, PRECISION)
     # What comes through queries and keys of the mean over time.
     r = tl.arange(0, BLOCK_R)
     depth: tl.constexpr = S * R
@@ -198,10 +199,10 @@ def features_kernel(
     base += r[:, None] * joints + sender[None, :]
     inside = (r < depth)[:, None] & (sender < joints)[None, :]
     w = tl.load(query_weight + place, some, 0.0).to(tl.float32)
-    average = tl.dot(w, tl.load(base, inside, 0.0), input_precision='ieee')
+    average = multiply(w, tl.load(base, inside, 0.0), 'ieee')
     w = tl.load(key_weight + place, some, 0.0).to(tl.float32)
     g = tl.load(base + depth * joints, inside, 0.0)
-    average = tl.dot(w, g, average, input_precision='ieee') / frames
+    average = multiply_add(w, g, average, 'ieee') / frames
     total = tl.reshape(total, (BLOCK_C, BLOCK_V, BLOCK_T)) + average[:, :, None]
     to = (block.to(tl.int64) * channels + channel[:, None, None]) * joints + sender[None, :, None]
     mask = (channel < channels)[:, None, None] & (sender < joints)[None, :, None]
@@ -296,14 +297,12 @@ def parameters_kernel(
                 values, value_weight, value_bias, group, subset, row, out, channels,
                 S, PRECISION, BLOCK_O, BLOCK_C, BLOCK_V, BLOCK_T,
             )  # fmt: skip
-            g_graph = tl.dot(
-                g, tl.permute(projected, (0, 2, 1)), g_graph, input_precision=PRECISION
-            )
-            g_values = tl.dot(graph, g, input_precision=PRECISION)
+            g_graph = multiply_add(g, tl.permute(projected, (0, 2, 1)), g_graph, PRECISION)
+            g_values = multiply(graph, g, PRECISION)
             g_values = tl.reshape(g_values, (BLOCK_O, BLOCK_V * BLOCK_T))
             sum_bias += tl.sum(g_values, 1)
             g_values = g_values.to(values.dtype)
-            sum_weight = tl.dot(g_values, tl.trans(values), sum_weight, input_precision=PRECISION)
+            sum_weight = multiply_add(g_values, tl.trans(values), sum_weight, PRECISION)
         g_graph = tl.where(inside[None, :, :], g_graph, 0.0)
         sum_refine_bias += tl.sum(tl.sum(g_graph, 2), 1)
         sum_adjacency += tl.sum(g_graph, 0)

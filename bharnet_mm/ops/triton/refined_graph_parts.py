@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .common import multiply
+
 #: Output channels, senders and frames of a tile.
 BLOCK_O, BLOCK_V, BLOCK_T = 16, 16, 16
 
@@ -86,7 +88,7 @@ def project(
         0.0,
     ).to(values.dtype)
     bias = tl.load(value_bias + place, row < out, 0.0).to(tl.float32)
-    projected = tl.dot(weight, values, input_precision=PRECISION) + bias[:, None]
+    projected = multiply(weight, values, PRECISION) + bias[:, None]
     return tl.reshape(projected, (BLOCK_O, BLOCK_V, BLOCK_T)).to(values.dtype), weight
 
 

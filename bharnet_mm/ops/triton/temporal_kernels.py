@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .common import activate, count_rows, merge_moments, store_moments
+from .common import activate, count_rows, merge_moments, multiply_add, store_moments
 
 
 @triton.jit
@@ -108,7 +108,7 @@ def forward_kernel(
             sample += hidden(base, second[None, :], real, scale, shift, slope) * fraction
             w = tl.load(kernel + (row[:, None] * quarter + column[None, :]) * ETA + r, inside, 0.0)
             kind = z.dtype.element_ty
-            total = tl.dot(w.to(kind), sample.to(kind), total, input_precision=PRECISION)
+            total = multiply_add(w.to(kind), sample.to(kind), total, PRECISION)
         tl.store(to, tl.where(real, total, 0.0).to(z.dtype.element_ty), mask)
     else:
         before = tl.maximum(frame - 1, 0)
@@ -222,7 +222,7 @@ def features_kernel(
                     w = tl.load(  # transposed
                         kernel + (column[None, :] * quarter + row[:, None]) * ETA + r, inside, 0.0
                     )
-                    total = tl.dot(w.to(kind), g.to(kind), total, input_precision=PRECISION)
+                    total = multiply_add(w.to(kind), g.to(kind), total, PRECISION)
             else:
                 # A frame is the largest of three around it, before it or after it; of equal ones
                 # the one in the middle wins, then the one before.
@@ -316,10 +316,10 @@ def parameters_kernel(
         g = tl.load(g, mask, 0.0)
         at = tl.minimum(tl.maximum(frame + whole, 0), frames - 1)
         value = hidden(base, at[None, :], mask, scale, shift, slope).to(kind)
-        lower = tl.dot(g, tl.trans(value), lower, input_precision=PRECISION)
+        lower = multiply_add(g, tl.trans(value), lower, PRECISION)
         at = tl.minimum(tl.maximum(frame + whole + 1, 0), frames - 1)
         value = hidden(base, at[None, :], mask, scale, shift, slope).to(kind)
-        higher = tl.dot(g, tl.trans(value), higher, input_precision=PRECISION)
+        higher = multiply_add(g, tl.trans(value), higher, PRECISION)
     column = tl.arange(0, BLOCK_Q)
     inside = some[:, None] & (column < quarter)[None, :]
     place = (row[:, None] * quarter + column[None, :]) * ETA + r
