@@ -18,7 +18,13 @@ FOREARM_SHARES = (
 #: Lower and upper end of the spine; the first pair that a layout has counts.
 SPINES = (('spine_base', 'spine_mid'), ('hip_center', 'spine'))
 #: The layout that files with so many joints most often have; others have to be named.
-BY_JOINTS = {17: 'coco', 20: 'kinect_v1', 25: 'kinect_v2', 33: 'mediapipe_pose'}
+BY_JOINTS = {
+    17: 'coco',
+    18: 'openpose_18',
+    20: 'kinect_v1',
+    25: 'kinect_v2',
+    33: 'mediapipe_pose',
+}
 
 
 def joint(layout: SkeletonLayout, name: str) -> int | None:

@@ -181,6 +181,42 @@ def _coco() -> dict[str, Any]:
     )
 
 
+def _openpose(joints: str, root: str, more: str, swaps: str) -> dict[str, Any]:
+    """OpenPose's order: nose, neck, right limbs, left limbs; the neck is the root."""
+    names = joints.split()
+    parents = _both(
+        f'nose>neck *_eye>nose *_ear>*_eye *_shoulder>neck *_hip>{root} ' + more + _LIMBS
+    )
+    return dict(
+        name=f'openpose_{len(names)}',
+        joints=names,
+        edges=tuple(parents.items()),
+        parents=parents,
+        center=('neck',),
+        scale=('left_shoulder', 'right_shoulder'),
+        swaps=_pairs(swaps),
+        parts=_parts('wrist', 'nose'),
+    )
+
+
+_OPENPOSE_18 = _openpose(
+    'nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist '
+    'right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear '
+    'left_ear',
+    'neck',
+    '',
+    'eye ear shoulder elbow wrist hip knee ankle',
+)
+_OPENPOSE_25 = _openpose(
+    'nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip '
+    'right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear '
+    'left_ear left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel',
+    'mid_hip',
+    'mid_hip>neck *_heel>*_ankle *_big_toe>*_ankle *_small_toe>*_big_toe ',
+    'eye ear shoulder elbow wrist hip knee ankle big_toe small_toe heel',
+)
+
+
 def _coco_wholebody() -> dict[str, Any]:
     """17 body, 6 foot and 68 face joints; `layouts` hangs the two hands on the wrists."""
     feet = _both('*_big_toe>*_ankle *_small_toe>*_ankle *_heel>*_ankle')
@@ -237,5 +273,7 @@ DEFINITIONS = (
     _mediapipe_upper_body(),
     _hand(),
     _coco(),
+    _OPENPOSE_18,
+    _OPENPOSE_25,
 )
 COCO_WHOLEBODY = _coco_wholebody()

@@ -16,6 +16,8 @@ NUM_JOINTS = {
     'hand': 21,
     'coco': 17,
     'coco_wholebody': 133,
+    'openpose_18': 18,
+    'openpose_25': 25,
 }
 UNIFIED = [('kinect_v2', 'hand'), ('mediapipe_upper_body', 'hand'), ('coco', 'hand')]
 ALL = [*LAYOUTS.values(), *(unified_layout(*pair) for pair in UNIFIED)]

@@ -4,9 +4,9 @@
   python tools/data/holistic.py MP_Data data/signs
   python tools/data/holistic.py MP_Data data/signs --subject-from '/(\\w+)_'
 
-A vector holds pose 33 x (x, y, z, visibility), perhaps the face, left hand and right hand 21 x (x,
-y, z). Where subjects are known, the store gets the splits <subject>_train and <subject>_test:
-train on all others, test on this one.
+A vector holds pose 33 x (x, y, z, perhaps visibility), perhaps the face, left hand and right hand
+21 x (x, y, z): 225, 258, 1629, 1659, 1662 or 1692 numbers. Where subjects are known, the store gets
+the splits <subject>_train and <subject>_test: train on all others, test on this one.
 """
 
 import re
@@ -36,6 +36,13 @@ def command(argv: Sequence[str] | None = None) -> int:
         help='size of the pictures in pixels, which the vectors do not say: x is a fraction of the '
         'width and y of the height, so that without it lengths and angles are distorted',
     )
+    parser.add_argument(
+        '--order',
+        choices=holistic.ORDERS,
+        default='',
+        help='how the parts of vectors of 1629 numbers follow one another, where the noses do not '
+        'say it',
+    )
     parser.add_argument('--name', help='name of the store (default: that of the source)')
     args = parser.parse_args(argv)
     _check_regex(args.subject_from)
@@ -49,7 +56,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     else:
         items, classes = holistic.list_npz(args.source, report, args.subject_from)
         args.workers = 1  # all in memory: handing it to other processes would only cost time
-    items = [replace(item, image_size=args.image_size) for item in items]
+    items = [replace(i, image_size=args.image_size, order=args.order) for i in items]
     subjects = holistic.subjects_of(items)
     if len(subjects) > 1:
         report.notes.append(f'splits that leave one of {len(subjects)} subjects out')

@@ -1,8 +1,10 @@
 """MediaPipe Holistic vectors: one flat vector per frame, of the body and both hands.
 
 A vector is pose 33 x (x, y, z, visibility), left hand 21 x (x, y, z), right hand 21 x (x, y, z),
-258 numbers; x and y are fractions of the image, z is relative. A part that was not found is all
-zeros. With the face, 468 x (x, y, z) after the pose, it has 1662 numbers; the face is left out.
+258 numbers, or 225 without visibility; x and y are fractions of the image, z is relative. A part
+that was not found is all zeros, or all NaN. With the face, 468 or 478 x (x, y, z) after the pose,
+it has 1662, 1692, 1629 or 1659 numbers; the face is left out. Vectors of 1629 numbers also come as
+face, left hand, pose, right hand.
 Two forms:
 
 - an ``.npz`` with the vectors of all clips, (N, T, 258), their labels and perhaps subjects and
@@ -18,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import SourceError
+from ...errors import ConfigError, SourceError
 from ...io.arrays import load_npy, load_npz, names_in_npz
 from ...io.guard import reads
 from ...io.names import is_shown, same_form
@@ -27,8 +29,17 @@ from ..clip import Clip
 from ..ingest import Converted, Report
 from ..joints import joint_scores
 
-POSE, HAND, FACE = 33 * 4, 21 * 3, 468 * 3
-WIDTHS = (POSE + 2 * HAND, POSE + FACE + 2 * HAND)
+JOINTS, HAND, POINTS = 33, 21 * 3, 468
+#: Numbers of a vector to those of a pose's joint and the points of a face.
+WIDTHS = {
+    joint * JOINTS + 3 * face + 2 * HAND: (joint, face)
+    for joint in (3, 4)
+    for face in (0, POINTS, POINTS + 10)  # ten points of the irises with refine_face_landmarks
+}
+#: What ``--order`` may say of vectors without visibility and with a face: as tutorials join the
+#: parts, or as tables of the Holistic model's landmarks list them.
+ORDERS = ('pose-face-hands', 'face-left-pose-right')
+_NOSE = 0.05  # of the picture: how near the nose of the pose and that of the face lie
 # Names that the arrays of an .npz go by.
 KEYS = {
     'keypoint': ('keypoint', 'keypoints', 'X', 'x', 'data', 'sequences'),
@@ -53,47 +64,86 @@ class HolisticClip:
     label: int
     subject: str
     vectors: np.ndarray | str
+    order: str = ''
     image_size: tuple[int, int] = (0, 0)
 
     def __str__(self) -> str:
         return self.clip_id
 
 
-def split_vectors(vectors: np.ndarray, where: str) -> dict[str, np.ndarray]:
+def split_vectors(vectors: np.ndarray, where: str, order: str = '') -> dict[str, np.ndarray]:
     """Takes the parts of Holistic vectors.
 
     Args:
-        vectors (np.ndarray): Shape (T, 258) or (T, 1662), floating.
+        vectors (np.ndarray): Shape (T, D), floating, D one of ``WIDTHS``.
         where (str): Name of the clip, for error messages.
+        order (str): One of ``ORDERS``; '' finds it. Only vectors of 1629 and 1659 numbers come in
+            both.
 
     Returns:
         dict: ``body (1, T, 33, 3)``, ``body_score (1, T)``: the mean visibility of the upper body,
-            ``body_joint_score (1, T, 33)``: the visibility of each joint,
-            ``hand (1, 2, T, 21, 3)`` and ``hand_score (1, 2, T)``: 1 where there is a hand.
+            1 where vectors have none, ``body_joint_score (1, T, 33)``: the visibility of each
+            joint, ``hand (1, 2, T, 21, 3)`` and ``hand_score (1, 2, T)``: 1 where there is a hand.
 
     Raises:
         SourceError: Other shapes or types.
+        ConfigError: The order of the parts is not clear.
     """
     if vectors.ndim != 2 or vectors.shape[1] not in WIDTHS or vectors.dtype.kind != 'f':
         raise SourceError(
             where,
             found=f'{vectors.dtype} vectors of shape {vectors.shape}',
-            expected=f'floating vectors of shape (frames, {WIDTHS[0]}) or (frames, {WIDTHS[1]})',
-            fix='give pose (with visibility), perhaps face, left hand and right hand, flat',
+            expected=f'floating vectors of shape (frames, D), D one of {sorted(WIDTHS)}',
+            fix='give pose, perhaps face, left hand and right hand, flat',
         )
     vectors = vectors.astype(np.float32)
-    pose = vectors[:, :POSE].reshape(-1, 33, 4)
-    hand = vectors[:, -2 * HAND :].reshape(-1, 2, 21, 3).swapaxes(0, 1)
+    width, face = WIDTHS[vectors.shape[1]]
+    if width == 3 and face and (order or _order(vectors, face, where)) == ORDERS[1]:
+        places = 3 * face + np.cumsum([HAND, width * JOINTS])
+        left, pose, right = np.split(vectors, [3 * face, *places], axis=1)[1:]
+    else:
+        pose, left = vectors[:, : width * JOINTS], vectors[:, -2 * HAND : -HAND]
+        right = vectors[:, -HAND:]
+    pose, left, right = (_zeros_for_nan(part) for part in (pose, left, right))
+    pose = pose.reshape(-1, JOINTS, width)
+    hand = np.stack([left, right]).reshape(2, -1, 21, 3)
     upper = [get_layout('mediapipe_pose').index(joint) for joint in _UPPER]
-    visibility = pose[:, upper, 3].mean(axis=1)
+    visibility = pose[..., 3] if width == 4 else np.ones(pose.shape[:2], np.float32)
     there = (pose != 0).any(axis=(1, 2))
+    score = np.where(there, visibility[:, upper].mean(axis=1).clip(_MIN_SCORE, 1), 0)
     return {
         'body': pose[None, ..., :3],
-        'body_score': np.where(there, visibility.clip(_MIN_SCORE, 1), 0).astype(np.float32)[None],
-        'body_joint_score': pose[None, ..., 3].clip(_MIN_SCORE, 1),
+        'body_score': score.astype(np.float32)[None],
+        'body_joint_score': visibility[None].clip(_MIN_SCORE, 1) if width == 4 else None,
         'hand': hand[None],
         'hand_score': (hand != 0).any(axis=(2, 3)).astype(np.float32)[None],
     }
+
+
+def _zeros_for_nan(part: np.ndarray) -> np.ndarray:
+    """(T, D) in which a part that is NaN throughout a frame is 0: both say that it is missing."""
+    return np.where(np.isnan(part).all(axis=1, keepdims=True), np.float32(0), part)
+
+
+def _order(vectors: np.ndarray, face: int, where: str) -> str:
+    """The order in which the nose of the pose lies at that of the face."""
+    apart = {}
+    places = ((ORDERS[0], 0, 3 * JOINTS), (ORDERS[1], 3 * face + HAND, 0))
+    for order, pose_at, face_at in places:
+        a = vectors[:, pose_at : pose_at + 2]
+        b = vectors[:, face_at + 3 : face_at + 5]  # landmark 1 of the face mesh
+        seen = np.isfinite(a + b).all(axis=1) & (a != 0).any(axis=1) & (b != 0).any(axis=1)
+        distance = np.linalg.norm(a[seen] - b[seen], axis=1)
+        apart[order] = float(np.median(distance)) if len(distance) else np.inf
+    near = [order for order, distance in apart.items() if distance < _NOSE]
+    if len(near) != 1:
+        raise ConfigError(
+            f'{where}, --order',
+            f'{vectors.shape[1]} numbers in which {"both orders fit" if near else "no order fits"}',
+            'a face whose nose lies at that of the pose',
+            f'say how the parts follow one another: --order {" or ".join(ORDERS)}',
+        )
+    return near[0]
 
 
 @reads('a source as docs/data.md describes it')
@@ -106,7 +156,7 @@ def read_clip(item: HolisticClip) -> Converted:
     clip = Clip(
         clip_id=item.clip_id,
         label=item.label,
-        **split_vectors(vectors, item.clip_id),
+        **split_vectors(vectors, item.clip_id, item.order),
         frame_index=np.array(numbers, dtype=np.int32),
         subject=item.subject,
         source='mediapipe-holistic',
@@ -165,15 +215,15 @@ def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
 def _read_vector(path: Path) -> np.ndarray:
     vector = load_npy(
         path,
-        f'a .npy file of {WIDTHS[0]} or {WIDTHS[1]} numbers',
+        f'a .npy file of D numbers, D one of {sorted(WIDTHS)}',
         'save the vector with numpy.save, without pickled objects',
         2**20,
     )
-    if vector.shape not in [(width,) for width in WIDTHS] or vector.dtype.kind != 'f':
+    if vector.ndim != 1 or len(vector) not in WIDTHS or vector.dtype.kind != 'f':
         raise SourceError(
             str(path),
             found=f'a {vector.dtype} array of shape {vector.shape}',
-            expected=f'a floating vector of {WIDTHS[0]} or {WIDTHS[1]} numbers',
+            expected=f'a floating vector of D numbers, D one of {sorted(WIDTHS)}',
             fix='save the pose with visibility and both hands, zeros where a part is missing',
         )
     return vector
@@ -217,7 +267,7 @@ def list_npz(
         raise SourceError(
             where,
             found=f'vectors of shape {vectors.shape}',
-            expected=f'(clips, frames, {WIDTHS[0]})',
+            expected=f'(clips, frames, D), D one of {sorted(WIDTHS)}',
             fix='save one flat vector for each clip and frame',
         )
     labels, classes = _labels(arrays['label'], arrays.get('classes'), where)
