@@ -57,6 +57,38 @@ REGISTERED = {
     'OPTIM_WRAPPERS': {'BFloat16OptimWrapper'},
 }
 
+# What programs import. The same holds for these.
+PUBLIC = {
+    'bharnet_mm.datasets': {'BodyHandDataset', 'Clip', 'ClipStore', 'StoreWriter'},
+    'bharnet_mm.engine': {'ConsistencyHook', 'EpochSeedHook', 'NonFiniteGuardHook'},
+    'bharnet_mm.evaluation': {'BodyHandMetric', 'Scores', 'load_scores', 'save_scores'},
+    'bharnet_mm.models': {
+        'AttendedBackbone',
+        'BHaRNet',
+        'BHaRNetHead',
+        'BHaRNetM',
+        'BodyGuidedRGB',
+        'BodyHandBackbone',
+        'BodyHandPreprocessor',
+        'DeGCN',
+        'ExpertBranch',
+        'Instances',
+        'PoolingAttention',
+        'pack',
+    },
+}
+# Command and program alike start from these; each takes the words of a command line.
+COMMANDS = [
+    *(f'bharnet_mm.apis.{name}' for name in ('train', 'test')),
+    *(
+        f'bharnet_mm.experiments.{name}'
+        for name in (
+            *('benchmark', 'benchmark_data', 'benchmark_regions', 'browse', 'compare'),
+            *('cross_validation', 'fuse', 'report', 'robustness', 'seeds', 'unseen'),
+        )
+    ),
+]
+
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(bharnet_mm.__path__, prefix='bharnet_mm.')
 )
@@ -104,6 +136,20 @@ def test_import(name):
 def test_registered_names(name):
     found = {key: getattr(registry, name).get(key) for key in REGISTERED[name]}
     assert all(part.__module__.startswith('bharnet_mm.') for part in found.values())
+
+
+@pytest.mark.parametrize('name', PUBLIC)
+def test_public_names(name):
+    module = importlib.import_module(name)
+    assert set(module.__all__) >= PUBLIC[name]
+    assert all(hasattr(module, public) for public in PUBLIC[name])
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_commands_take_their_words(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(name).main(['--help'])
+    assert stopped.value.code == 0 and 'usage:' in capsys.readouterr().out
 
 
 def test_no_machine_in_tracked_files():

@@ -69,7 +69,6 @@ class CTRGraphConv(nn.Module):
         out_channels (int): ``O``.
         adjacency (np.ndarray): ``(S, V, V)``.
         groups (int): Groups of the products. Defaults to 4.
-        reduction (int): ``R = C / reduction`` relation channels per subset. Defaults to 8.
 
     Shapes:
         ``(P, C, V, T)`` → ``(P, O, V, T)``.
@@ -81,12 +80,11 @@ class CTRGraphConv(nn.Module):
         out_channels: int,
         adjacency: np.ndarray,
         groups: int = 4,
-        reduction: int = 8,
     ) -> None:
         super().__init__()
         self.num_subsets, self.num_joints = adjacency.shape[:2]
-        # At least one relation channel in each group, however narrow the network.
-        relation = max(in_channels // reduction, groups)
+        # R = C / 8 relation channels a subset, and at least one in each group.
+        relation = max(in_channels // 8, groups)
         self.adjacency = nn.Parameter(torch.tensor(adjacency, dtype=torch.float32))
         self.alpha = nn.Parameter(torch.zeros(()))
         self.query = Pointwise(in_channels, self.num_subsets * relation, groups, bias=True)
