@@ -16,6 +16,10 @@ from .joints import with_joints_filled
 MAX_COORDINATE = 1e6
 
 
+#: Under these names a data sample may keep the id of its clip: ours first, then MMAction2's.
+ID_KEYS = ('clip_id', 'frame_dir', 'filename', 'video_id')
+
+
 @dataclass
 class Clip:
     """One action clip, as a source gives it and as a clip store returns it.

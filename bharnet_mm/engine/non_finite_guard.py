@@ -1,6 +1,5 @@
 """Stop at the first loss, weight or prediction that is not a number."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..datasets.clip import ID_KEYS
 from ..errors import BHaRNetError
 from .finite import not_finite
 
@@ -29,19 +29,13 @@ class NonFiniteGuardHook(Hook):
     on all processes alike, while one that a gradient scaler skips does not. Runs before the
     checkpoint hook, so what is on disk stays good.
 
-    Args:
-        id_keys: Where a data sample's metainfo may hold the clip's name, best first.
-
     Raises:
         BHaRNetError: At the first iteration with such a value.
     """
 
     priority = 'ABOVE_NORMAL'
 
-    def __init__(
-        self, id_keys: Sequence[str] = ('clip_id', 'frame_dir', 'filename', 'video_id')
-    ) -> None:
-        self.id_keys = tuple(id_keys)
+    def __init__(self) -> None:
         self._weights: list[tuple[str, Tensor]] | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -104,7 +98,7 @@ class NonFiniteGuardHook(Hook):
         samples = data_batch.get('data_samples', ()) if isinstance(data_batch, dict) else ()
         names = []
         for sample in samples:
-            values = (sample.get(key) for key in self.id_keys)
+            values = (sample.get(key) for key in ID_KEYS)
             names.append(next((str(value) for value in values if value is not None), '?'))
         if all(name == '?' for name in names):
             return 'unknown (list clip_id in the meta_keys of the packing transform)'

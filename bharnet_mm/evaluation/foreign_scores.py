@@ -11,14 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..datasets.clip import ID_KEYS
 from ..datasets.sources.pyskl import annotation_id, load_annotations
 from ..errors import ConfigError, SourceError
 from ..io.guard import reads
 from ..io.safe_pickle import RestrictedUnpickler, load_pickle
 from .scores import Scores, load_scores
-
-#: Under these names a data sample may keep the id of its clip.
-ID_KEYS = ('clip_id', 'frame_dir', 'filename', 'video_id')
 
 
 def _storage(data: Any) -> Any:
