@@ -18,7 +18,7 @@ By torch's operators, a deformable convolution is one ordinary convolution whose
     B_{r,j} = (1 - \phi_r)[j = \lfloor\tau_r\rfloor] + \phi_r [j = \lfloor\tau_r\rfloor + 1],
     \quad \phi_r = \tau_r - \lfloor\tau_r\rfloor.
 
-Its length depends on the offsets, which the host has to read; kernels for CUDA sample instead.
+Its length depends on the offsets, which the host has to read; the kernels for CUDA and in C++ sample instead.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .native.branches import NativeBranches
 from .norm_act import (
     NEGATIVE_SLOPE,
     batch_statistics,
@@ -281,6 +282,14 @@ def _temporal_branches(
     slope: float,
 ) -> tuple[Tensor, Tensor]:
     size, (u,) = len(u), real(rows, u)
+    parameters = [weight, bias, near_weight, near_offset, far_weight, far_offset]
+    if NativeBranches.can_take(u, parameters, stride):
+        native = NativeBranches(u, parameters, stride, slope)
+        if mean is None:
+            stats = native.statistics(eps)
+        else:
+            stats = given_statistics(mean, variance, eps)
+        return padded(native.forward(stats), size), stats
     hidden = u[:, : len(weight)]
     if mean is None:
         stats = batch_statistics(hidden, eps)
@@ -322,6 +331,11 @@ def _temporal_branches_backward(
     slope: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     size, (grad, u) = len(u), real(rows, grad, u)
+    parameters = [weight, bias, near_weight, near_offset, far_weight, far_offset]
+    if NativeBranches.can_take(u, parameters, stride):
+        native = NativeBranches(u, parameters, stride, slope)
+        grad_u, *grads = native.backward(grad, stats, by_batch)
+        return padded(grad_u, size), *grads
     before = u[:, : len(weight)]
     hidden = F.leaky_relu_(normalised(before, stats, weight, bias), slope)
     near, far, pool = hidden.chunk(3, dim=1)

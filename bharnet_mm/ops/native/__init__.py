@@ -26,7 +26,8 @@ from torch import Tensor
 from ...errors import ConfigError
 from ...io.cache import cache_folder, is_sealed, seal
 
-SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp', 'folded.cpp')
+SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp', 'product.h')
+SOURCES += ('folded.cpp', 'temporal.cpp')
 FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-shared')
 FLAGS += ('-fno-math-errno', '-fno-trapping-math', '-Wno-psabi')
 PLAIN = (Tensor, torch.nn.Parameter)  # anything else may have no memory to point at
