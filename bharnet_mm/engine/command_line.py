@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import os.path as osp
 
+import torch
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
@@ -15,6 +17,7 @@ from mmengine.runner import Runner
 
 from ..errors import ConfigError
 from ..io.lock import FolderLock
+from ..ops.native import cpu_flags
 from .config_file import load_config
 from .from_store import fill_from_store
 
@@ -57,10 +60,12 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def use_mixed_precision(cfg: Config) -> None:
-    """Switches the optimizer wrapper to mixed precision on whatever device there is.
+    """Switches the optimizer wrapper to the mixed precision that the hardware has.
 
-    GPU: MMEngine's ``AmpOptimWrapper``, in float16 with a dynamic loss scale unless the config has
-    ``optim_wrapper.dtype='bfloat16'``; CPU: :class:`BFloat16OptimWrapper`.
+    This is bfloat16 without a loss scale (:class:`BFloat16OptimWrapper`) on a GPU or a CPU with units for it. On an
+    older GPU, or with ``optim_wrapper.dtype='float16'``, it is MMEngine's ``AmpOptimWrapper`` in float16 with a
+    dynamic loss scale. On a CPU without such units bfloat16 would be slower, so training stays in float32 and the
+    log says so; ``optim_wrapper.type='BFloat16OptimWrapper'`` in the config forces bfloat16.
 
     Raises:
         ConfigError: If the config has an optimizer wrapper of another kind.
@@ -74,14 +79,35 @@ def use_mixed_precision(cfg: Config) -> None:
             f'one of {", ".join(known)}',
             'drop --amp or use one of these',
         )
-    if get_device() == 'cpu':
+    on_cpu = get_device() == 'cpu'
+    forced = wrapper.get('type') == 'BFloat16OptimWrapper'
+    if on_cpu and not forced and not cpu_has_bfloat16():
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
+        wrapper.type = 'OptimWrapper'
+        print_log(
+            'This processor has no units for bfloat16, so --amp would be slower: training stays in float32. '
+            "optim_wrapper.type='BFloat16OptimWrapper' in the config forces bfloat16.",
+            logger='current',
+            level=logging.WARNING,
+        )
+        return
+    float16 = not on_cpu and (
+        wrapper.get('dtype') == 'float16' or not torch.cuda.is_bf16_supported()
+    )
+    if forced or not float16:
         wrapper.type = 'BFloat16OptimWrapper'
         for key in ('loss_scale', 'dtype', 'use_fsdp'):
             wrapper.pop(key, None)
-        print_log('No GPU: mixed precision is bfloat16 on the CPU', logger='current')
+        print_log(f'Mixed precision is bfloat16 on the {get_device()}', logger='current')
     else:
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has instructions for products in bfloat16, as Linux lists them."""
+    return bool({'avx512_bf16', 'amx_bf16', 'bf16'} & set(cpu_flags().split()))
 
 
 def add_hook(cfg: Config, hook: dict) -> None:
@@ -92,8 +118,14 @@ def add_hook(cfg: Config, hook: dict) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Builds the runner of the config in MMAction2's scope."""
+    """Builds the runner of the config in MMAction2's scope, with the precision of float32 products that
+    ``env_cfg.float32_matmul_precision`` names.
+    """
     init_default_scope(cfg.get('default_scope') or 'mmaction')
+    precision = cfg.get('env_cfg', {}).get('float32_matmul_precision')
+    if precision is not None:
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = precision != 'highest'
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

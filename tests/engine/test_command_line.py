@@ -4,12 +4,13 @@ import os
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 
 from bharnet_mm.engine.command_line import (
     add_common_arguments,
     add_hook,
+    build_runner,
     read_config,
     say_effective_batch,
     use_mixed_precision,
@@ -54,25 +55,62 @@ def wrapper_config(**kwargs):
     return Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), **kwargs)))
 
 
-@pytest.mark.skipif(get_device() != 'cpu', reason='what the CPU gets')
-@pytest.mark.parametrize('given', [{}, dict(type='AmpOptimWrapper', dtype='float16', loss_scale=8)])
-def test_mixed_precision_on_cpu(given):
+@pytest.fixture
+def hardware(monkeypatch):
+    """Says what the device is and whether it has units for bfloat16."""
+
+    def have(device: str, bfloat16: bool) -> None:
+        module = 'bharnet_mm.engine.command_line'
+        monkeypatch.setattr(f'{module}.get_device', lambda: device)
+        flags = 'flags : avx2 ' + ('avx512_bf16' if bfloat16 else '')
+        monkeypatch.setattr(f'{module}.cpu_flags', lambda: flags)
+        monkeypatch.setattr('torch.cuda.is_bf16_supported', lambda: bfloat16)
+
+    return have
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+@pytest.mark.parametrize('given', [{}, dict(type='AmpOptimWrapper', loss_scale=8)])
+def test_mixed_precision_is_bfloat16_without_a_loss_scale(hardware, device, given):
+    hardware(device, True)
     cfg = wrapper_config(clip_grad=dict(max_norm=5), **given)
     use_mixed_precision(cfg)
     wanted = dict(optimizer=dict(type='SGD', lr=0.1), clip_grad=dict(max_norm=5))
     assert cfg.optim_wrapper.to_dict() == wanted | dict(type='BFloat16OptimWrapper')
 
 
-def test_mixed_precision_on_gpu(monkeypatch):
-    monkeypatch.setattr('bharnet_mm.engine.command_line.get_device', lambda: 'cuda')
-    cfg = wrapper_config(dtype='bfloat16')
-    use_mixed_precision(cfg)
-    wrapper = cfg.optim_wrapper
-    assert (wrapper.type, wrapper.dtype, wrapper.loss_scale) == (
-        'AmpOptimWrapper',
-        'bfloat16',
-        'dynamic',
+@pytest.mark.parametrize('forced', [False, True])
+def test_a_cpu_without_bfloat16_stays_in_float32_unless_forced(hardware, monkeypatch, forced):
+    hardware('cpu', False)
+    lines = []
+    monkeypatch.setattr(
+        'bharnet_mm.engine.command_line.print_log', lambda text, **_: lines.append(text)
     )
+    cfg = wrapper_config(**(dict(type='BFloat16OptimWrapper') if forced else {}))
+    use_mixed_precision(cfg)
+    assert cfg.optim_wrapper.type == ('BFloat16OptimWrapper' if forced else 'OptimWrapper')
+    assert ('stays in float32' in lines[0]) != forced
+
+
+@pytest.mark.parametrize('given, bfloat16', [({}, False), (dict(dtype='float16'), True)])
+def test_mixed_precision_in_float16_has_a_loss_scale(hardware, given, bfloat16):
+    hardware('cuda', bfloat16)
+    cfg = wrapper_config(**given)
+    use_mixed_precision(cfg)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+
+
+def test_precision_of_products_is_that_of_the_config(monkeypatch):
+    monkeypatch.setattr('bharnet_mm.engine.command_line.Runner.from_cfg', lambda cfg: cfg)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        for precision in ('high', 'highest'):
+            build_runner(Config(dict(env_cfg=dict(float32_matmul_precision=precision))))
+            assert torch.get_float32_matmul_precision() == precision
+            assert torch.backends.cudnn.allow_tf32 == (precision == 'high')
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def test_mixed_precision_with_another_wrapper():

@@ -112,4 +112,4 @@ def cpu_flags() -> str:
     """Instruction sets of the processor, as Linux lists them; empty elsewhere."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line for line in lines if line.startswith('flags')), '')
+    return next((line for line in lines if line.startswith(('flags', 'Features'))), '')
