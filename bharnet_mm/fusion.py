@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -75,7 +76,7 @@ def _precise(logits: Tensor) -> Tensor:
 
 
 def _log(weight: float) -> float:
-    return torch.tensor(weight, dtype=torch.float64).log().item()
+    return math.log(weight) if weight else -math.inf
 
 
 def log_complement(logits: Tensor) -> Tensor:

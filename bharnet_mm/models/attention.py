@@ -2,6 +2,7 @@
 and instances.
 """
 
+import functools
 import math
 
 import torch
@@ -14,6 +15,15 @@ from ..errors import ConfigError
 from ..ops import is_plain
 from ..ops.pooling import AXES, axis_tokens
 from .instances import Instances
+
+
+def stretch(x: Tensor, length: int) -> Tensor:
+    """``(L, C)`` → ``(length, C)``: linear between the rows, the ends on the ends."""
+    place = torch.arange(length, device=x.device, dtype=x.dtype)
+    place = place * ((x.size(0) - 1) / torch.sym_max(length - 1, 1))
+    low = place.long().clamp(max=x.size(0) - 1)
+    high = (low + 1).clamp(max=x.size(0) - 1)
+    return torch.lerp(x[low], x[high], (place - low)[:, None])
 
 
 class CrossAttention(BaseModule):
@@ -69,10 +79,10 @@ class CrossAttention(BaseModule):
     @staticmethod
     def fitted(position: Tensor | None, length: int) -> Tensor | None:
         """Positions ``(L, C)`` for another number of frames than in training."""
-        if position is None or position.size(0) == length:
+        # A symbolic length, while an exporter traces, is not to be compared with the trained one.
+        if position is None or (isinstance(length, int) and position.size(0) == length):
             return position
-        position = position.t()[None]
-        return F.interpolate(position, size=length, mode='linear', align_corners=True)[0].t()
+        return stretch(position, length)
 
     def forward(self, x: Tensor, other: Tensor, other_weight: Tensor) -> Tensor:
         """``(N, L, C)``, ``(N, L', C')``, ``(N, L')`` → ``(N, L, C)``."""
@@ -181,7 +191,7 @@ class PoolingAttention(BaseModule):
     def forward(self, body: Instances, hand: Instances) -> tuple[Tensor, Tensor]:
         """Features of the bodies and hands of ``N`` clips → ``(N, C_body)``, ``(N, C_hand)``."""
         lengths = [(s.x.size(3), s.x.size(2), s.num_slots) for s in (body, hand)]
-        longest = max(lengths[0] + lengths[1])
+        longest = functools.reduce(torch.sym_max, lengths[0] + lengths[1])
         streams = []
         for s in (body, hand):
             tokens = axis_tokens(s.x, s.mask, s.clip, s.slot, s.num_clips, s.num_slots, longest)

@@ -258,28 +258,32 @@ class BHaRNetHead(BaseModule):
         expert (``body_logits`` and so on) and their sum ``fused_logits``; with expertized branches
         also the logits of each branch (``body_interactive_logits``, ``body_expertized_logits``).
         """
-        logits = self.forward(features)
-        present = {name: features[name][0].present() for name in self.modalities}
-        experts = {name: sum(logits[name]).float() for name in self.modalities}
-        fused = sum(experts.values())
-        scores = self.fuse(logits, present)
+        answers = self.answers(features)
+        scores = answers.pop('pred_score')
         labels = scores.argmax(-1, keepdim=True)
-        # Where the branches are experts of their own in the Noisy-OR, a score file keeps each.
-        branches = [
-            (name, branch, z.float())
-            for name in self.modalities
-            if 'expertized' in self._of(name)
-            for branch, z in zip(self._of(name), logits[name], strict=True)
-        ]
         for i, sample in enumerate(data_samples):
             sample.set_pred_score(scores[i])
             sample.set_pred_label(labels[i])
-            for name, z in experts.items():
-                sample.set_field(z[i], f'{name}_logits')
-            for name, branch, z in branches:
-                sample.set_field(z[i], f'{name}_{branch}_logits')
-            sample.set_field(fused[i], 'fused_logits')
+            for name, z in answers.items():
+                sample.set_field(z[i], name)
         return data_samples
+
+    def answers(self, features: Features) -> dict[str, Tensor]:
+        """What :meth:`predict` writes of each clip, as one ``(N, K)`` float32 tensor by name: the
+        logits and ``pred_score``.
+        """
+        logits = self.forward(features)
+        present = {name: features[name][0].present() for name in self.modalities}
+        experts = {f'{name}_logits': sum(logits[name]).float() for name in self.modalities}
+        # Where the branches are experts of their own in the Noisy-OR, a score file keeps each.
+        branches = {
+            f'{name}_{branch}_logits': z.float()
+            for name in self.modalities
+            if 'expertized' in self._of(name)
+            for branch, z in zip(self._of(name), logits[name], strict=True)
+        }
+        fused = dict(fused_logits=sum(experts.values()), pred_score=self.fuse(logits, present))
+        return experts | branches | fused
 
     def fuse(
         self,

@@ -7,8 +7,13 @@ one visible frame, so an absent one costs nothing and enters no statistic.
 The number of present instances changes from batch to batch. A CUDA graph needs one shape for many
 batches, so the packed form may have a given number of rows: the last ones are padding, which no
 statistic, no pooling and no gradient reads.
+
+An exported graph has no shapes that depend on data at all: within :func:`every_slot` absent
+instances are computed as well and weigh nothing (:class:`AllSlots`).
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,16 +44,21 @@ class Instances:
     num_slots: int
     count: Tensor | None = None
 
-    def with_features(self, x: Tensor) -> 'Instances':
+    def with_features(self, x: Tensor, stride: int | None = None) -> 'Instances':
         """The same instances with other features; the mask follows when time was strided (visible
         if any frame was).
+
+        Args:
+            x (Tensor): ``(P, D, V, T')``.
+            stride (int, optional): Of time. By default what the lengths say, ``ceil(T / T')``.
         """
         mask = self.mask
-        if x.size(-1) != mask.size(-1):
+        if stride is None:
             stride = -(-mask.size(-1) // x.size(-1))
-            if more := -mask.size(-1) % stride:
-                mask = F.pad(mask, (0, more))
-            mask = mask.unflatten(-1, (-1, stride)).any(-1)
+        if stride > 1:
+            frames = x.size(-1)
+            mask = F.pad(mask, (0, frames * stride - mask.size(-1)))
+            mask = mask.unflatten(-1, (frames, stride)).any(-1)
         return replace(self, x=x, mask=mask)
 
     def unpack(self, values: Tensor) -> Tensor:
@@ -70,6 +80,37 @@ class Instances:
         weight = self.mask.to(self.x.dtype)
         total = self.unpack((self.x.mean(2) * weight[:, None]).sum(-1)).sum(1)
         return total / self.unpack(weight.sum(-1)).sum(1).clamp(min=1)[:, None]
+
+
+class AllSlots(Instances):
+    """Instances of which none is left out: ``P = N I``, the absent ones with a mask of zeros.
+
+    All averages are weighted by the mask, so results are those of the packed form. For inference
+    only: absent instances would enter the statistics of a batch.
+    """
+
+    def unpack(self, values: Tensor) -> Tensor:
+        seen = self.mask.any(-1).view(-1, *[1] * (values.dim() - 1))
+        # onnxruntime has no Where for bool.
+        values = values & seen if values.dtype == torch.bool else values.masked_fill(~seen, 0)
+        return values.unflatten(0, (-1, self.num_slots))
+
+    def present(self) -> Tensor:
+        return self.mask.any(-1).unflatten(0, (-1, self.num_slots)).any(-1)
+
+
+_EVERY_SLOT = False
+
+
+@contextmanager
+def every_slot() -> Iterator[None]:
+    """Within it, :func:`pack` keeps absent instances too: no shape depends on what is present."""
+    global _EVERY_SLOT
+    before, _EVERY_SLOT = _EVERY_SLOT, True
+    try:
+        yield
+    finally:
+        _EVERY_SLOT = before
 
 
 def nearest_visible(mask: Tensor) -> Tensor:
@@ -142,6 +183,8 @@ def pack(x: Tensor, mask: Tensor, rows: int | None = None) -> Instances:
     Raises:
         RuntimeError: If there are more present instances than ``rows``.
     """
+    if _EVERY_SLOT:
+        return _pack_all(x, mask)
     if rows is None:
         clip, slot = mask.any(-1).nonzero(as_tuple=True)
         packed_mask = mask[clip, slot]
@@ -159,3 +202,38 @@ def pack(x: Tensor, mask: Tensor, rows: int | None = None) -> Instances:
     packed = x.flatten(0, 1)[source[:, None], frame].masked_fill(padding[:, None, None, None], 0)
     packed = packed.permute(0, 3, 2, 1).contiguous()
     return Instances(packed, packed_mask, clip, slot, *mask.shape[:2], count)
+
+
+def _pack_all(x: Tensor, mask: Tensor) -> AllSlots:
+    """:func:`pack` for :class:`AllSlots`, by operators that exporters know."""
+    size, slots, frames = mask.shape
+    x, mask = x.flatten(0, 1), mask.flatten(0, 1)
+    time = torch.arange(frames, device=mask.device)
+    # Distance of frame s from t, the earlier of two equally near ones first; masked ones last.
+    distance = 2 * (time - time[:, None]).abs() + (time > time[:, None])
+    frame = distance.expand(mask.size(0), -1, -1).masked_fill(~mask[:, None], 2 * frames).argmin(-1)
+    frame = frame[:, None, None].expand(-1, x.size(3), x.size(2), -1)
+    x = x.masked_fill(~mask[..., None, None], 0).permute(0, 3, 2, 1).gather(3, frame)
+    index = torch.arange(size * slots, device=mask.device)
+    return AllSlots(x, mask, index // slots, index % slots, size, slots)
+
+
+def on_present(
+    network: Callable[[Tensor], Tensor], x: Tensor, present: Tensor, rows: int | None = None
+) -> Tensor:
+    """Runs a network on the present samples of a batch only; absent ones get zeros.
+
+    Args:
+        network (Callable): ``(P, *)`` → ``(P, *)``.
+        x (Tensor): ``(N, *)``.
+        present (Tensor): ``(N,)`` bool.
+        rows (int, optional): How many are present, where the host knows it.
+    """
+    if _EVERY_SLOT:
+        y = network(x)
+        return y.masked_fill(~present.view(-1, *[1] * (y.dim() - 1)), 0)
+    if rows == len(x):
+        return network(x)
+    index = present.nonzero().flatten() if rows is None else present_rows(present, rows)[0]
+    y = network(x[index])
+    return y.new_zeros(len(x), *y.shape[1:]).index_copy(0, index, y)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..layouts import REGION_PARTS, SkeletonLayout, get_layout
-from .instances import Instances, present_rows
+from .instances import Instances, on_present
 
 
 @dataclass
@@ -111,21 +111,12 @@ class BodyGuidedRGB(BaseModule):
         factor = rgb_mask.to(rgb.dtype)
         if self.guided and body is not None:
             factor = factor * self.region_weights(body)[:, :, None].to(rgb.dtype)
-        size, (rows, columns) = len(rgb), rgb_mask.shape[1:]
+        rows, columns = rgb_mask.shape[1:]
         cells = rgb.unflatten(2, (rows, -1)).unflatten(4, (columns, -1))  # (N, 3, R, h, F, w)
         # What a masked cell holds, NaN included, is replaced, not multiplied.
         cells = cells.masked_fill(~rgb_mask[:, None, :, None, :, None], 0)
         grids = (cells * factor[:, None, :, None, :, None]).reshape(rgb.shape)
-        if pictures == size:
-            return self.backbone(grids)
-        present = rgb_mask.flatten(1).any(1)
-        if pictures is None:
-            present = present.nonzero().flatten()
-        else:
-            present = present_rows(present, pictures)[0]
-        features = self.backbone(grids[present])
-        dense = features.new_zeros(size, *features.shape[1:])
-        return dense.index_copy(0, present, features)
+        return on_present(self.backbone, grids, rgb_mask.flatten(1).any(1), pictures)
 
     def region_weights(self, body: list[Instances]) -> Tensor:
         """Weight of each part's regions, from 0 to 2: ``(N, R)``, float32 or better.
@@ -149,9 +140,11 @@ class BodyGuidedRGB(BaseModule):
         span = torch.where(present, high - low, 0.0)
 
         parts = torch.matmul(self.part_matrix.to(strength.dtype), strength)  # (N, I, R, T)
-        count = max(1, round(self.top_ratio * parts.size(-1)))
-        top = parts.masked_fill(~visible, float('-inf')).topk(count, -1).values
-        found = top.isfinite()
+        # Sorted and cut by rank, not by topk, so that an exported graph takes any number of frames.
+        rank = torch.arange(parts.size(-1), device=parts.device)
+        count = (self.top_ratio * (rank[-1] + 1).double()).round().clamp(min=1)
+        top = parts.masked_fill(~visible, float('-inf')).sort(-1, descending=True).values
+        found = top.isfinite() & (rank < count)
         mean = top.masked_fill(~found, 0).sum(-1) / found.sum(-1).clamp(min=1)  # (N, I, R)
         mean = mean.masked_fill(~found.any(-1), float('-inf')).amax(1)
         clear = span > 1e-6 * torch.where(present, high, 1.0)

@@ -42,7 +42,7 @@ def norm_act(
     """
     slope = NEGATIVE_SLOPE if act else 1.0
     if is_plain() or not is_batch_norm(norm) or x.numel() <= x.size(1):
-        size, (x, residual) = len(x), real(rows, x, residual)
+        size, (x, residual) = x.size(0), real(rows, x, residual)
         y = norm(x) if residual is None else norm(x) + residual
         return padded(F.leaky_relu(y, slope) if act else y, size)
     y, stats = OPERATOR(x, residual, norm.weight, norm.bias, *given(norm), rows, norm.eps, slope)
@@ -138,7 +138,9 @@ def real(rows: Tensor | None, *tensors: Tensor | None) -> list[Tensor | None]:
 
 def padded(x: Tensor, size: int) -> Tensor:
     """``(p, *)`` → ``(size, *)`` with zeros."""
-    return x if len(x) == size else torch.cat((x, x.new_zeros(size - len(x), *x.shape[1:])))
+    # size(0), not len: an exporter may trace it for any number.
+    more = size - x.size(0)
+    return torch.cat((x, x.new_zeros(more, *x.shape[1:]))) if more else x
 
 
 def batch_statistics(x: Tensor, eps: float) -> Tensor:

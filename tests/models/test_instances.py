@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from bharnet_mm.models.instances import bucket, nearest_visible, pack
+from bharnet_mm.models import BHaRNetHead, BodyHandBackbone
+from bharnet_mm.models.instances import bucket, every_slot, nearest_visible, pack
+from bharnet_mm.ops import plain_form
 
 
 def test_nearest_visible():
@@ -98,3 +100,46 @@ def test_buckets():
     sizes = {bucket(n, 8) for n in range(65, 129)}
     assert sizes == set(range(72, 129, 8))
     assert all(n <= bucket(n, 8) <= n * 9 / 8 + 1 for n in range(1, 500))
+
+
+def test_every_slot_gives_what_the_packed_form_gives():
+    x, mask = padded_batch()
+    packed = pack(x, mask)
+    with every_slot():
+        dense = pack(x, mask)
+    assert len(dense.x) == 6 and dense.x.isfinite().all()
+    torch.testing.assert_close(dense.unpack(dense.x), packed.unpack(packed.x))
+    assert torch.equal(dense.unpack(dense.mask), packed.unpack(packed.mask))
+    assert torch.equal(dense.present(), packed.present())
+    torch.testing.assert_close(dense.pool(), packed.pool())
+    strided = [i.with_features(i.x[..., ::2], 2) for i in (packed, dense)]
+    assert torch.equal(*(i.unpack(i.mask) for i in strided))
+    assert type(pack(x, mask)) is type(packed), 'the switch is left on'
+
+
+@pytest.mark.parametrize(
+    'branches', [('vanilla',), ('interactive',), ('interactive', 'expertized')]
+)
+@pytest.mark.parametrize('fusion', ['sum', 'mean_prob', 'noisy_or'])
+def test_a_model_answers_the_same_with_every_slot(branches, fusion):
+    torch.manual_seed(0)
+    network = dict(type='DeGCN', base_channels=16, num_blocks=2, widen_at=(2,), stride_at=(2,))
+    network |= dict(num_stream=len(branches))
+    backbone = BodyHandBackbone(dict(layout='coco', **network), dict(layout='hand', **network))
+    attention = dict(body_joints=17, num_frames=4, embed_dims=16)
+    head = BHaRNetHead(5, 32, branches=branches, attention=attention, fusion=fusion)
+    for module in (backbone, head):
+        module.eval()
+        for parameter in module.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    mask = torch.rand(5, 6, 9) > 0.4
+    mask[0, :2] = mask[1, 2:] = mask[2, 3] = mask[4] = False
+    inputs = dict(body=torch.randn(5, 2, 9, 17, 3), hand=torch.randn(5, 4, 9, 21, 3))
+    inputs |= dict(body_mask=mask[:, :2], hand_mask=mask[:, 2:])
+    with torch.no_grad():
+        packed = head.answers(backbone(inputs))
+        with every_slot(), plain_form():
+            dense = head.answers(backbone(inputs))
+    assert packed.keys() == dense.keys() and packed['pred_score'].std() > 0
+    for name in packed:
+        torch.testing.assert_close(dense[name], packed[name], atol=1e-5, rtol=1e-4)

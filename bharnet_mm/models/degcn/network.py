@@ -210,8 +210,8 @@ class DeGCN(BaseModule):
         """Features of packed instances: one :class:`Instances` a stream."""
         self._check(instances.x.shape[2], instances.x.shape[1])
         first, *others = self.forward_features(instances.x, instances.count)
-        first = instances.with_features(first)
-        return [first, *(first.with_features(x) for x in others)]
+        first = instances.with_features(first, self.temporal_stride)
+        return [first, *(first.with_features(x, 1) for x in others)]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Stock interface.
