@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal
 STAMP = $(VENV)/.installed
 
-.PHONY: quickstart test lint long docs clean
+.PHONY: quickstart test lint long reliability docs clean
 
 quickstart: $(STAMP)
 	$(RUN) tools/quickstart.py
@@ -16,6 +16,10 @@ test: lint
 # What takes minutes: real data, full configs.
 long: $(STAMP)
 	$(PYTEST) -m long
+
+# Kills, hostile input and a soak, for about two hours; the numbers come to build/reliability.
+reliability: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) tests/reliability/run.py --out build/reliability
 
 # The documentation site, in build/site; a broken link is an error.
 docs: $(STAMP)
