@@ -1,6 +1,7 @@
 """Which part of the package may import which, checked on the code's own imports."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,14 @@ def test_scripts_are_only_entry_points():
     for path in sorted((ROOT / 'tests').rglob('*.py')):
         text = path.read_text(encoding='utf-8')
         assert f"'{'tools'}' / '{'analysis'}'" not in text, path
+
+
+def test_every_forward_states_its_shapes():
+    """What goes in and out of a network's ``forward`` stands in its docstring."""
+    for name, path in MODULES.items():
+        if name.split('.')[0] not in ('models', 'ops'):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.FunctionDef) and node.name == 'forward':
+                said = ast.get_docstring(node) or ''
+                assert re.search(r'\((?:N|P|D)\b', said), f'{name}, line {node.lineno}'

@@ -103,7 +103,15 @@ class BodyHandBackbone(BaseModule):
             self.register_buffer(f'{name}_parents', parents, persistent=False)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, list[Instances]]:
-        """Features of both experts; see the class for the shapes."""
+        """Features of both experts.
+
+        Args:
+            inputs: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)`` and
+                ``hand_mask (N, 2M, T)``, as far as there are networks for them.
+
+        Returns:
+            ``'body'`` and ``'hand'`` → one :class:`Instances` a stream, ``x (P, D, V, T')``.
+        """
         features = {}
         for name, network in self.experts.items():
             x, seen = inputs[name], None

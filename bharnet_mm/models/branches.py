@@ -32,5 +32,5 @@ class ExpertBranch(BaseModule):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Logits of the pooled features; see the class for the shapes."""
+        """``(N, C)`` and present ``(N,)`` → logits ``(N, K)``, zero where nothing is present."""
         return self.fc(self.dropout(x)) * present[:, None]

@@ -55,9 +55,15 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
             self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """The batch of :meth:`stack`, on the device.
+        """The batch of :meth:`stack` on the device, pictures normalised.
 
-        ``data``: dict of ``inputs`` and ``data_samples`` as the data loader gives them.
+        Args:
+            data: ``inputs`` and ``data_samples`` as the data loader gives them. Each of the inputs
+                is a list of N tensors, such as ``body (M, T, V, C)``, or one stacked tensor.
+            training: Not used.
+
+        Returns:
+            ``inputs`` with a leading ``N``, such as ``body (N, M, T, V, C)``, and ``data_samples``.
         """
         batch = self.stack(data)
         batch['inputs'] = {name: self._move(value) for name, value in batch['inputs'].items()}

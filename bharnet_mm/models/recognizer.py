@@ -61,7 +61,18 @@ class BHaRNet(BaseRecognizer):
         return (self.cls_head(features) if stage == 'head' else features), {}
 
     def forward(self, inputs: dict[str, Tensor], data_samples=None, mode: str = 'tensor', **kwargs):
-        """Logits (``mode='tensor'``), losses or predictions; see the class for the shapes."""
+        """Logits, losses or predictions.
+
+        Args:
+            inputs: ``body (N, M, T, V, C)`` and the others of :class:`BodyHandBackbone`; in M
+                also ``rgb (N, 3, H, W)`` and ``rgb_mask (N, R, F)``.
+            data_samples: N of them, for losses and predictions.
+            mode: ``'tensor'``, ``'loss'`` or ``'predict'``.
+
+        Returns:
+            Modality → logits ``(N, K)``, one a branch (``'tensor'``); name → loss ``()``
+            (``'loss'``); the data samples with their predictions (``'predict'``).
+        """
         if mode == 'tensor':
             return self.extract_feat(inputs, stage=kwargs.get('stage', 'head'))[0]
         return super().forward(inputs, data_samples, mode=mode, **kwargs)
