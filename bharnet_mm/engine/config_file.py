@@ -112,7 +112,9 @@ def _rewrite(path: Path, early: Mapping[str, list], folder: Path) -> Path:
     place = folder / str(len(list(folder.iterdir())))
     place.mkdir()
     file = place / path.name
+    # As MMEngine reads a file: placeholders first, which are no Python.
     Config._substitute_predefined_vars(str(path.resolve()), str(file))
+    Config._substitute_env_variables(str(file), str(file))
     tree = ast.parse(file.read_text(encoding='utf-8'))
     body: list[ast.stmt] = ast.parse(_FUNCTION).body
     for statement in tree.body:

@@ -32,6 +32,7 @@ from mmengine.config import Config, DictAction
 from ..apis.trained_run import checkpoint_of
 from ..datasets import ClipStore
 from ..engine.config_file import load_config
+from ..engine.from_store import fill_from_store
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
@@ -69,7 +70,7 @@ class Entry:
 
     def read(self) -> Config:
         """The config with the overrides."""
-        cfg = load_config(self.config, self.cfg_options)
+        cfg = fill_from_store(load_config(self.config, self.cfg_options))
         if self.feature is not None:
             set_feature(cfg, self.feature)
         return cfg

@@ -24,7 +24,10 @@ SOME = {
 #: The changes that make the variants out of P; a config is derived from those of its own.
 VARIANTS = {f'bharnet_{name}' for name in ('b', 'e', 'light', 'm')} | {'split_at', 'fork', 'half'}
 #: Variables that nothing in a config is derived from: their override is refused.
+OWN = {'fold'}  # the splits of own videos are those of their store
 IDLE = {
+    **{f'{name}_own': OWN for name in ('body', 'hand', 'bharnet_b', 'bharnet_e', 'bharnet_p')},
+    **{f'{name}_own': OWN for name in ('bharnet_light', 'bharnet_m')},
     # The regions take the place of all that the data set does with skeletons.
     'stock_rois_ntu60': {'num_frames', 'prepare', 'train_pipeline', 'test_pipeline'},
 }
@@ -157,6 +160,18 @@ def test_assignments_in_parts_and_loops_are_followed(tmp_path):
     )
     cfg = load_config(tmp_path / 'top.py', {'kinds': [9], 'last': 7})
     assert cfg.model.to_dict() == {'kinds': [9], 'last': 7} and cfg.load_from == '7.pth'
+
+
+def test_placeholders_of_mmengine_are_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv('CLIPS', 'clips')
+    (tmp_path / 'placed.py').write_text(
+        "root = '{{$CLIPS:none}}'\nwork_dir = f'{root}/{{ fileBasenameNoExtension }}'\n"
+        "rate = 3\noptim_wrapper = dict(lr=rate, type='{{$WRAPPER:OptimWrapper}}')\n"
+    )
+    cfg = load_config(tmp_path / 'placed.py', {'rate': 5})
+    assert cfg.work_dir == 'clips/placed'
+    assert cfg.optim_wrapper.to_dict() == dict(lr=5, type='OptimWrapper')
+    assert load_config(tmp_path / 'placed.py', {'root': 'there'}).work_dir == 'there/placed'
 
 
 @pytest.mark.parametrize(
