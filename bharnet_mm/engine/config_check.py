@@ -13,9 +13,16 @@ from mmengine.registry import Registry
 
 from ..errors import ConfigError
 
-#: Keys of the dicts without a ``type`` that MMEngine reads, which it does not check itself.
+#: Keys of the dicts without a ``type`` that MMEngine and :func:`.build_runner` read, and nothing else checks.
 _KNOWN = {
-    'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'dtype'},
+    'env_cfg': {
+        'cudnn_benchmark',
+        'mp_cfg',
+        'dist_cfg',
+        'resource_limit',
+        'dtype',
+        'float32_matmul_precision',
+    },
     'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
     'auto_scale_lr': {'enable', 'base_batch_size'},
     'randomness': {'seed', 'diff_rank_seed', 'deterministic'},
