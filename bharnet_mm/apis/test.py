@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg.resume = False
     if args.dump is not None:
         dump_to(cfg, args.dump)
-    add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=0.5))
+    # All of them: what is missing would be random.
+    add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=1.0))
     add_hook(cfg, dict(type='ConsistencyHook'))
     runner = build_runner(cfg)
     facts = what_is_tested(runner, args.config, args.checkpoint)

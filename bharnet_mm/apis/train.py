@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ('diff_rank_seed', 'deterministic'):
         if getattr(args, name):
             randomness[name] = True
-    add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=0.5 if cfg.get('resume') else 0.1))
+    add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=1.0 if cfg.get('resume') else 0.1))
     add_hook(cfg, dict(type='ConsistencyHook'))
     with training_lock(cfg):
         runner = build_runner(cfg)

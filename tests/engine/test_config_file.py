@@ -27,7 +27,10 @@ VARIANTS = {f'bharnet_{name}' for name in ('b', 'e', 'light', 'm')} | {'split_at
 OWN = {'fold'}  # the splits of own videos are those of their store
 IDLE = {
     **{f'{name}_own': OWN for name in ('body', 'hand', 'bharnet_b', 'bharnet_e', 'bharnet_p')},
-    **{f'{name}_own': OWN for name in ('bharnet_light', 'bharnet_m')},
+    'bharnet_m_own': OWN,
+    # The value that is changed here, base_channels, is given anew for half the width.
+    'bharnet_light_own': OWN | {'small'},
+    'bharnet_light_asl10': {'small'},
     # The regions take the place of all that the data set does with skeletons.
     'stock_rois_ntu60': {'num_frames', 'prepare', 'train_pipeline', 'test_pipeline'},
 }

@@ -13,7 +13,7 @@ from bharnet_mm.apis import test as test_tool
 from bharnet_mm.apis import train as train_tool
 from bharnet_mm.engine.config_file import load_config
 from bharnet_mm.engine.consistency import META_KEY, differences, model_facts
-from bharnet_mm.errors import ConfigError
+from bharnet_mm.errors import BHaRNetError, ConfigError
 from bharnet_mm.evaluation import load_scores
 from bharnet_mm.experiments import fuse as fuse_tool
 
@@ -85,6 +85,13 @@ def test_another_model_is_not_tested(trained, option, said, tmp_path):
     with pytest.raises(ConfigError) as caught:
         call(test_tool, *trained, '--work-dir', tmp_path, '--cfg-options', option)
     assert said in str(caught.value) and '--cfg-options' in str(caught.value)
+
+
+def test_a_part_of_a_model_is_not_tested(trained, tmp_path):
+    # Most weights would be those of the checkpoint, and a whole block random.
+    option = ('--cfg-options', 'small.num_blocks=3')
+    with pytest.raises(BHaRNetError, match='missing .*streams'):
+        call(test_tool, *trained, '--work-dir', tmp_path, *option)
 
 
 def test_other_classes_than_the_datas_are_not_trained(trained, tmp_path):
