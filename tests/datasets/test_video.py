@@ -1,6 +1,8 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
-from fake_estimator import write_video
+from videos import write_video
 
 from bharnet_mm.datasets.video import VideoFolder, available_readers, open_video, read_frames
 from bharnet_mm.errors import ConfigError, SourceError
@@ -106,6 +108,7 @@ def test_the_next_reader_takes_over_where_one_breaks_off(tmp_path, monkeypatch):
 
 
 def test_no_reader_at_all(tmp_path):
+    write_video(tmp_path / 'a.avi', [np.zeros((64, 96, 3), np.uint8)] * 2)
     with pytest.raises(ConfigError, match='pip install decord'):
         list(read_frames(tmp_path / 'a.avi', [0], []))
 
@@ -123,3 +126,132 @@ def test_videos_are_found_at_their_place_then_by_name(tmp_path):
     assert videos.find('four.avi') == []
     with pytest.raises(SourceError, match='no folder'):
         VideoFolder(tmp_path / 'none').find('a.avi')
+
+
+# Videos as people have them: cut without encoding anew, of a variable frame rate, damaged.
+
+
+def moving_square(num=48):
+    frames = np.zeros((num, 64, 96, 3), np.uint8)
+    for t, frame in enumerate(frames):
+        frame[10:30, t : t + 20] = 255 - 2 * t
+        frame[40:60, 70 - t : 90 - t, 0] = 200
+    return list(frames)
+
+
+def encode(path, frames, times=None, codec='libx264'):
+    """H.264 with one key frame at the beginning, at given times (in 25ths of a second)."""
+    import av
+
+    with av.open(str(path), 'w') as out:
+        stream = out.add_stream(codec, rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = 'yuv420p'
+        stream.options = {'g': '250', 'keyint_min': '250', 'sc_threshold': '0'}
+        stream.codec_context.time_base = Fraction(1, 25)
+        for i, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
+            picture.pts = i if times is None else times[i]
+            picture.time_base = Fraction(1, 25)
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode())
+
+
+def trim(source, target, start, stop=10**9):
+    """As ``ffmpeg -ss START -i SOURCE -c copy TARGET``: an edit list hides what comes before the start."""
+    import av
+
+    with av.open(str(source)) as have, av.open(str(target), 'w') as out:
+        stream = have.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        shift = int(start / stream.time_base / 25)
+        for packet in have.demux(stream):
+            if packet.size and packet.dts * stream.time_base * 25 < stop:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = copy
+                out.mux(packet)
+
+
+def damage(source, target, first=0.5, length=200):
+    content = bytearray(source.read_bytes())
+    place = int(len(content) * first)
+    content[place : place + length] = bytes(length)
+    target.write_bytes(content)
+
+
+@pytest.fixture(scope='module')
+def everyday_videos(tmp_path_factory):
+    """Name to (path, numbers of the source's frames in it)."""
+    pytest.importorskip('av')
+    folder = tmp_path_factory.mktemp('everyday')
+    frames = moving_square()
+    encode(folder / 'whole.mp4', frames)
+    for name, start, stop in (('one', 20, 10**9), ('two', 30, 10**9), ('three', 10, 36)):
+        trim(folder / 'whole.mp4', folder / f'trimmed_{name}.mp4', start, stop)
+    some = [*range(12), *range(12, 48, 3)]
+    encode(folder / 'variable.mp4', [frames[i] for i in some], times=some)
+    few = [*range(0, 30, 5), *range(30, 48)]
+    encode(folder / 'variable.mkv', [frames[i] for i in few], times=few)
+    damage(folder / 'whole.mp4', folder / 'damaged.mp4')
+    return folder
+
+
+EVERYDAY = (
+    'whole.mp4 trimmed_one.mp4 trimmed_two.mp4 trimmed_three.mp4 variable.mp4 variable.mkv '
+    'damaged.mp4'
+).split()
+
+
+@pytest.mark.parametrize('name', EVERYDAY)
+def test_both_readers_give_the_same_frames(everyday_videos, name):
+    path = everyday_videos / name
+    _, first = open_video(path)  # decord where it is installed, checked
+    first = [(first.number, image, first) for image in first]
+    _, second = open_video(path, 'pyav')
+    second = [(second.number, image, second) for image in second]
+    assert [n for n, _, _ in first] == [n for n, _, _ in second]
+    for (_, a, _), (_, b, _) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert first[0][2].lost == second[0][2].lost
+    for (number, image), (n, b, _) in zip(
+        read_frames(path, [n for n, _, _ in first][::5]), second[::5], strict=True
+    ):
+        assert number == n
+        np.testing.assert_array_equal(image, b)
+
+
+@pytest.mark.parametrize(
+    ('name', 'start', 'num'),
+    [('trimmed_one.mp4', 20, 28), ('trimmed_two.mp4', 30, 18), ('trimmed_three.mp4', 10, None)],
+)
+def test_a_trimmed_video_has_the_frames_that_it_shows(everyday_videos, name, start, num):
+    """decord counts the frames before the cut as well and repeats the last picture for them."""
+    info, frames = open_video(everyday_videos / name)
+    pictures = list(frames)
+    assert num is None or len(pictures) == num
+    assert frames.lost == info.frames - len(pictures) > 0
+    for t, picture in enumerate(pictures):
+        assert np.abs(picture.astype(int) - moving_square()[start + t]).mean() < 12
+    with pytest.raises(SourceError, match=f'{len(pictures)} frames'):
+        list(read_frames(everyday_videos / name, [len(pictures)]))
+
+
+def test_a_damaged_video_keeps_the_numbers_of_the_frames_that_it_has(everyday_videos):
+    info, frames = open_video(everyday_videos / 'damaged.mp4')
+    numbers = [frames.number for _ in frames]
+    assert info.frames == 48 and frames.lost == 48 - len(numbers)
+    assert numbers == sorted(set(numbers)) and numbers[-1] == 47
+
+
+@pytest.mark.skipif('decord' not in available_readers(), reason='decord is not installed')
+def test_a_repeated_picture_is_no_frame_where_nothing_can_check(everyday_videos, monkeypatch):
+    monkeypatch.setattr('bharnet_mm.datasets.video.available_readers', lambda: ['decord'])
+    _, frames = open_video(everyday_videos / 'trimmed_one.mp4')
+    assert len(list(frames)) == 28 and frames.lost == 20
+
+
+def test_a_scene_that_stands_still_is_kept(tmp_path):
+    write_video(tmp_path / 'a.avi', [np.full((64, 96, 3), 90, np.uint8)] * 12)
+    _, frames = open_video(tmp_path / 'a.avi')
+    assert len(list(frames)) == 12 and frames.lost == 0
+    assert len(list(read_frames(tmp_path / 'a.avi', [0, 5, 11]))) == 3

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,11 +38,13 @@ class HandPose:
         points: Pixels, then depth in pixels where the estimator gives one, ``(21, 2 or 3)``.
         score: Confidence that there is a hand, in [0, 1].
         right: Probability that it is a right hand; 0.5 where the estimator cannot tell.
+        view: What the estimator wants to be given back with ``Arm.last`` in the next frames.
     """
 
     points: np.ndarray
     score: float
     right: float = 0.5
+    view: Any = None
 
 
 @dataclass(eq=False)
@@ -53,8 +55,12 @@ class Arm:
         wrist, elbow: Pixels, ``(2,)``; the elbow is NaN where it is unknown.
         size: Length of a forearm seen from the side, in pixels.
         reliable: Whether the body estimator is sure of the wrist.
-        previous: The hand that hung here in the frame before, ``(21, 2 or 3)`` pixels, or None.
+        previous: Where the hand that was last found here should be now, moved along with the wrist:
+            ``(21, 2 or 3)`` pixels, or None.
         person, side: Whose arm, and ``LEFT`` or ``RIGHT``.
+        last: The hand that was last found here, as it was found, or None.
+        lost: Frames since then in which there was none.
+        search: Number of this search for a lost hand, from 1; 0 in the call that only follows.
     """
 
     wrist: np.ndarray
@@ -64,6 +70,9 @@ class Arm:
     previous: np.ndarray | None = None
     person: int = 0
     side: int = LEFT
+    last: HandPose | None = None
+    lost: int = 0
+    search: int = 0
 
 
 class Estimator(Protocol):
@@ -83,6 +92,10 @@ class Estimator(Protocol):
         self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
     ) -> list[HandPose]:
         """Hands near the arms in the same frame, in any order and possibly several times the same one.
+
+        Called at most twice a frame: for all arms, then for those that are without a hand and are to be
+        searched now (``search`` of each is 1 or more). An estimator that finds all hands at once may
+        answer both calls alike.
 
         Args:
             image: The frame.

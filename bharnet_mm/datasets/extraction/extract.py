@@ -12,8 +12,9 @@ from ...errors import SourceError
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
 from ..joints import joint_scores
-from .association import HandTracker, PersonTracker, find_arms, find_hands
+from .association import find_arms
 from .estimators import Arm, BodyPose, Estimator, HandPose
+from .tracking import BodyHandTracker, HandTracker
 
 
 @dataclass
@@ -61,24 +62,18 @@ def extract_clip(
     Raises:
         SourceError: No frame, or nobody in any frame.
     """
-    layout = get_layout(estimator.body_layout)
-    persons, hand_tracker = PersonTracker(), HandTracker()
+    tracker = BodyHandTracker(estimator)
     tracks: dict[int, Track] = {}
-    estimator.start()
-    count, size = 0, (0, 0)
-    for image in _same_size(frames, clip_id):
+    count, size, numbers = 0, (0, 0), []
+    for number, image in _numbered(frames, clip_id):
+        numbers.append(number)
         size = (image.shape[1], image.shape[0])
-        bodies = estimator.bodies(image)
-        numbers = persons.update(bodies)
-        arms = []
-        for number, body in zip(numbers, bodies, strict=True):
-            arms += _own(find_arms(body.points, body.joint_score, layout), number)
-        hands = _hands_by_arm(estimator, image, arms, hand_tracker)
-        for number, body in zip(numbers, bodies, strict=True):
-            track = tracks.setdefault(number, Track())
+        bodies, hands = tracker.step(image)
+        for person, body in bodies.items():
+            track = tracks.setdefault(person, Track())
             track.frames.append(count)
             track.bodies.append(body)
-            track.hands.append((hands.get((number, 0)), hands.get((number, 1))))
+            track.hands.append((hands.get((person, 0)), hands.get((person, 1))))
         count += 1
         tick()
     if not count:
@@ -91,12 +86,34 @@ def extract_clip(
             'leave the video out, or enlarge it',
         )
     order = sorted(tracks.values(), key=lambda track: (-track.motion, -track.score))[:max_persons]
-    return _to_clip(order, count, size, estimator, clip_id=clip_id, label=label, **fields)
+    return tracks_to_clip(
+        order,
+        numbers,
+        size,
+        estimator,
+        clip_id=clip_id,
+        label=label,
+        **{'source': 'video', **fields},
+    )
 
 
-def _to_clip(
-    tracks: Sequence[Track], count: int, size: tuple[int, int], estimator: Estimator, **fields
+def tracks_to_clip(
+    tracks: Sequence[Track],
+    frame_index: Sequence[int],
+    size: tuple[int, int],
+    estimator: Estimator,
+    **fields,
 ) -> Clip:
+    """A clip of some persons' tracks.
+
+    Args:
+        tracks: Of the persons, in the clip's order; their ``frames`` are positions in ``frame_index``.
+        frame_index: Numbers of the frames in the video, T.
+        size: (width, height) of the picture.
+        estimator: That found them.
+        fields: Other fields of the clip, ``clip_id`` and ``label`` at least.
+    """
+    count = len(frame_index)
     m, v = len(tracks), get_layout(estimator.body_layout).num_joints
     body = np.zeros((m, count, v, len(estimator.body_channels)), np.float32)
     pixel = np.zeros((m, count, v, 2), np.float32)
@@ -105,23 +122,22 @@ def _to_clip(
     hand, hand_score = _no_hands(m, count, len(estimator.hand_channels))
     for p, track in enumerate(tracks):
         for t, pose, hands in zip(track.frames, track.bodies, track.hands, strict=True):
-            body[p, t] = _fractions(pose.points, size)
+            body[p, t] = fractions(pose.points, size)
             pixel[p, t] = pose.points[:, :2]
             body_score[p, t] = pose.score
             joint_score[p, t] = pose.joint_score
             for side, found in enumerate(hands):
                 if found is not None:
-                    hand[p, side, t] = _fractions(found.points, size)
+                    hand[p, side, t] = fractions(found.points, size)
                     hand_score[p, side, t] = found.score
     return Clip(
         body=body,
         body_score=body_score,
         hand=hand,
         hand_score=hand_score,
-        frame_index=np.arange(count, dtype=np.int32),
+        frame_index=np.asarray(frame_index, dtype=np.int32),
         body_pixel=pixel,
         image_size=size,
-        source='video',
         body_joint_score=joint_scores(body, body_score > 0, joint_score),
         units=('fraction', 'fraction'),
         **fields,
@@ -161,11 +177,11 @@ def fill_hands(
             )
     index = [{int(f): t for t, f in enumerate(clip.frame_index)} for clip in clips]
     last = max(max(frames_of) for frames_of in index)
-    trackers = [HandTracker() for _ in clips]
+    trackers = [HandTracker(estimator) for _ in clips]
     filled = [_no_hands(c.num_persons, c.num_frames, len(estimator.hand_channels)) for c in clips]
     seen = [0] * len(clips)
     estimator.start()
-    for number, image in enumerate(_same_size(frames, clips[0].video or clips[0].clip_id)):
+    for number, image in _numbered(frames, clips[0].video or clips[0].clip_id):
         size = (image.shape[1], image.shape[0])
         for c, clip in enumerate(clips):
             t = index[c].get(number)
@@ -174,8 +190,8 @@ def fill_hands(
             seen[c] += 1
             hand, hand_score = filled[c]
             arms = _known_arms(clip, t, size, layout)
-            for (p, side), found in _hands_by_arm(estimator, image, arms, trackers[c]).items():
-                hand[p, side, t] = _fractions(found.points, size)
+            for (p, side), found in trackers[c].step(image, arms).items():
+                hand[p, side, t] = fractions(found.points, size)
                 hand_score[p, side, t] = found.score
         tick()
         if number >= last:
@@ -189,7 +205,7 @@ def fill_hands(
                 'check that this is the video it was made from',
             )
         if num < clip.num_frames:
-            repaired['frame beyond the end of the video: hands missing'] += clip.num_frames - num
+            repaired['frame that the video lacks: hands missing'] += clip.num_frames - num
     return [
         replace(clip, hand=hand, hand_score=score, units=(clip.units[0], 'fraction'))
         for clip, (hand, score) in zip(clips, filled, strict=True)
@@ -204,37 +220,12 @@ def _known_arms(clip: Clip, t: int, size: tuple[int, int], layout: SkeletonLayou
     for p in np.flatnonzero(clip.body_score[:, t] > 0):
         pixel = clip.body_pixel[p, t].astype(np.float64)
         known = np.isfinite(pixel).all(axis=1) & ~(pixel == -1).all(axis=1)
-        arms += _own(find_arms(pixel * scale, known.astype(np.float64), layout), int(p))
+        arms += find_arms(pixel * scale, known.astype(np.float64), layout, person=int(p))
     return arms
 
 
-def _hands_by_arm(
-    estimator: Estimator, image: np.ndarray, arms: list[Arm], tracker: HandTracker
-) -> dict[tuple[int, int], HandPose]:
-    """Hands of one frame by (person, side), of the arms that end in the picture or not far outside."""
-    high = np.array([image.shape[1], image.shape[0]])
-    arms = [
-        arm
-        for arm in arms
-        if (arm.wrist > -0.5 * arm.size).all() and (arm.wrist < high + 0.5 * arm.size).all()
-    ]
-    tracker.recall(arms)
-    hands = find_hands(estimator, image, arms)
-    tracker.remember(arms, hands)
-    return {
-        (arm.person, arm.side): hand
-        for arm, hand in zip(arms, hands, strict=True)
-        if hand is not None
-    }
-
-
-def _own(arms: list[Arm], person: int) -> list[Arm]:
-    for arm in arms:
-        arm.person = person
-    return arms
-
-
-def _fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels ``(..., 2 or 3)`` as fractions of the picture: x of its width, y of its height, depth of its width."""
     return points / np.array([size[0], size[1], size[0]])[: points.shape[1]]
 
 
@@ -243,15 +234,17 @@ def _no_hands(persons: int, frames: int, channels: int) -> tuple[np.ndarray, np.
     return hand, np.zeros((persons, 2, frames), np.float32)
 
 
-def _same_size(frames: Iterable[np.ndarray], name: str) -> Iterator[np.ndarray]:
+def _numbered(frames: Iterable[np.ndarray], name: str) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames with their numbers in the video, which skip those that cannot be decoded."""
     shape = None
     for i, image in enumerate(frames):
+        number = getattr(frames, 'number', i)
         shape = shape or image.shape
         if image.shape != shape:
             raise SourceError(
-                f'{name}, frame {i}',
+                f'{name}, frame {number}',
                 f'a picture of {image.shape[1]}x{image.shape[0]}',
                 f'{shape[1]}x{shape[0]} as before',
                 'split the video where its size changes',
             )
-        yield image
+        yield number, image

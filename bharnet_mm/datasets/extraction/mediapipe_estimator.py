@@ -7,11 +7,8 @@ all (the `Hands` solution keeps it to itself), and a hand that was found is foll
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,57 +17,44 @@ from ...errors import ConfigError
 from .association import nearest_arm
 from .estimators import Arm, BodyPose, HandPose
 from .geometry import Region, region_from_hand, upright_angle
+from .mediapipe_graphs import LANDMARK_INPUT, landmark_graph, palm_graph, pose_graph
 
 _CROP = 256
-_LANDMARK_INPUT = 224
-_BENDS = (0.0, -0.5, 0.5)  # of the wrist, in radians
+_TRACE = 0.1  # presence below which there is no hand near the region
+# Where a search looks, one place after the other: for palms, where the hand was last, or where it should be,
+# at an angle to the forearm in radians. The first search looks at all places, later ones at the next so many.
+_PLACES_LOST = (-0.5, 'palm', 0.0, 0.5)
+_PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
+_PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
+_TRIES = 2
+# A hand that the model is sure of is not looked at again while its picture stays the same (grey levels of 255
+# by which at most a twentieth of a small picture of it may differ), for so many frames.
+_SURE = 0.8
+_SAME_GREY = 8.0
+_MAX_AGE = 5
+_VIEW = 28
 
-# One thread each: the runner has one process a core.
-_LANDMARK_GRAPH = """
-num_threads: 1
-input_stream: "image"
-output_stream: "landmarks"
-output_stream: "right"
-output_stream: "presence"
-node {
-  calculator: "ImageToTensorCalculator" input_stream: "IMAGE:image" output_stream: "TENSORS:input"
-  options { [mediapipe.ImageToTensorCalculatorOptions.ext] {
-    output_tensor_width: 224 output_tensor_height: 224 output_tensor_float_range { min: 0.0 max: 1.0 } } }
-}
-node {
-  calculator: "InferenceCalculator" input_stream: "TENSORS:input" output_stream: "TENSORS:output"
-  options { [mediapipe.InferenceCalculatorOptions.ext] {
-    model_path: "mediapipe/modules/hand_landmark/hand_landmark_full.tflite"
-    delegate { xnnpack { num_threads: 1 } } } }
-}
-node {
-  calculator: "SplitTensorVectorCalculator" input_stream: "output"
-  output_stream: "points_tensor" output_stream: "presence_tensor" output_stream: "right_tensor"
-  options { [mediapipe.SplitVectorCalculatorOptions.ext] {
-    ranges { begin: 0 end: 1 } ranges { begin: 1 end: 2 } ranges { begin: 2 end: 3 } } }
-}
-node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:presence_tensor" output_stream: "FLOAT:presence" }
-node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:right_tensor" output_stream: "FLOAT:right" }
-node {
-  calculator: "TensorsToLandmarksCalculator" input_stream: "TENSORS:points_tensor"
-  output_stream: "NORM_LANDMARKS:landmarks"
-  options { [mediapipe.TensorsToLandmarksCalculatorOptions.ext] {
-    num_landmarks: 21 input_image_width: 224 input_image_height: 224 normalize_z: 0.4 } }
-}
-"""
-_PALM_GRAPH = """
-num_threads: 1
-input_stream: "image"
-output_stream: "palms"
-node {
-  calculator: "ConstantSidePacketCalculator" output_side_packet: "PACKET:complexity"
-  options { [mediapipe.ConstantSidePacketCalculatorOptions.ext] { packet { int_value: 1 } } }
-}
-node {
-  calculator: "PalmDetectionCpu" input_stream: "IMAGE:image"
-  input_side_packet: "MODEL_COMPLEXITY:complexity" output_stream: "DETECTIONS:palms"
-}
-"""
+
+@dataclass(frozen=True)
+class _View:
+    """How a hand looked when it was found."""
+
+    region: Region
+    picture: np.ndarray
+    age: int = 0
+
+    @staticmethod
+    def of(image: np.ndarray, region: Region) -> _View:
+        return _View(region, _small(image, region))
+
+    def unchanged(self, image: np.ndarray) -> bool:
+        difference = np.abs(_small(image, self.region) - self.picture)
+        return bool(np.percentile(difference, 95) <= _SAME_GREY)
+
+
+def _small(image: np.ndarray, region: Region) -> np.ndarray:
+    grey = region.cut(image, 4 * _VIEW).mean(axis=2)
+    return cv2.resize(grey, (_VIEW, _VIEW), interpolation=cv2.INTER_AREA)
 
 
 class MediaPipeEstimator:
@@ -102,17 +86,10 @@ class MediaPipeEstimator:
                 'none, as it carries its own',
                 'leave --models out',
             )
-        self._mediapipe = _import_mediapipe()
-        from mediapipe.python.solution_base import SolutionBase
-
         self.min_score = min_score
         self.crop_scale = crop_scale
-        blank = np.zeros((_LANDMARK_INPUT, _LANDMARK_INPUT, 3), np.uint8)
-        with _quiet():
-            self._landmarks = SolutionBase(graph_config=_LANDMARK_GRAPH)
-            self._palms = SolutionBase(graph_config=_PALM_GRAPH)
-            self._landmarks.process(blank)
-            self._palms.process(blank)
+        self._landmarks = landmark_graph()
+        self._palms = palm_graph()
         self._pose = None
 
     def __repr__(self) -> str:
@@ -126,11 +103,8 @@ class MediaPipeEstimator:
 
     def bodies(self, image: np.ndarray) -> list[BodyPose]:
         if self._pose is None:
-            with _quiet():
-                self._pose = self._mediapipe.solutions.pose.Pose(model_complexity=1)
-                found = self._pose.process(image).pose_landmarks
-        else:
-            found = self._pose.process(image).pose_landmarks
+            self._pose = pose_graph()
+        found = self._pose.process(image).pose_landmarks
         if found is None:
             return []
         height, width = image.shape[:2]
@@ -145,23 +119,41 @@ class MediaPipeEstimator:
             image = _paint_over(image, taken)
         found: list[HandPose] = []
         for arm in arms:
-            found += self._at(image, arm, arms)
-        return found
-
-    def _at(self, image: np.ndarray, arm: Arm, arms: list[Arm]) -> list[HandPose]:
-        """Cheapest first: follow the last hand, then look for palms, then try where a hand should be."""
-        found: list[HandPose] = []
-        for look in (self._follow, self._detect, self._guess):
-            found += [hand for hand in look(image, arm) if hand.score >= self.min_score]
-            # The hand of another arm, seen in this arm's crop, is no reason to stop.
-            if any(nearest_arm(hand, arms) is arm for hand in found):
-                break
+            if arm.search:
+                looked = self._search(image, arm, bool(taken))
+            else:
+                looked = self._follow(image, arm)
+            found += [hand for hand in looked if hand.score >= self.min_score]
         return found
 
     def _follow(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
-        if arm.previous is None:
+        if arm.previous is None or arm.lost:
             return []
-        return [self._settle(image, region_from_hand(arm.previous))]
+        view = arm.last.view
+        if view is not None and view.age < _MAX_AGE and view.unchanged(image):
+            return [replace(arm.last, view=replace(view, age=view.age + 1))]
+        hand = self._settle(image, region_from_hand(arm.previous))
+        if hand.score >= _SURE:
+            hand.view = _View.of(image, region_from_hand(hand.points))
+        return [hand]
+
+    def _search(self, image: np.ndarray, arm: Arm, covered: bool) -> list[HandPose]:
+        """Looks at the places whose turn it is, until one shows a hand of the arm."""
+        places = _PLACES_NEW
+        if arm.previous is not None:
+            places = _PLACES_BEHIND if covered else _PLACES_LOST
+        found: list[HandPose] = []
+        for i in range(len(places) if arm.search == 1 else _TRIES):
+            place = places[(arm.search - 1 + i) % len(places)]
+            if place == 'palm':
+                found += self._detect(image, arm)
+            elif place == 'last':
+                found.append(self._settle(image, region_from_hand(arm.previous)))
+            else:
+                found += self._guess(image, arm, place)
+            if any(h.score >= self.min_score and nearest_arm(h, [arm]) is arm for h in found):
+                break
+        return found
 
     def _detect(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
         """Hands whose palms are seen in an upright square at the wrist."""
@@ -179,32 +171,28 @@ class MediaPipeEstimator:
             found.append(self._settle(image, Region(center, 2.6 * side, angle)))
         return found
 
-    def _guess(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
+    def _guess(self, image: np.ndarray, arm: Arm, bend: float) -> list[HandPose]:
         """A hand that continues the forearm, for hands whose palm the detector cannot see (fists, edges)."""
         beyond = _beyond(arm)
         if not beyond.any():
-            return []
-        center, found = tuple(arm.wrist + 0.35 * beyond), []
-        for bend in _BENDS:
-            region = Region(center, arm.size, upright_angle(np.zeros(2), beyond) + bend)
-            rough = self._landmark(image, region)
-            found = max(
-                found, [self._landmark(image, region_from_hand(rough.points))], [rough], key=_score
-            )
-            if _score(found) >= self.min_score:
-                break
-        return found
+            return self._detect(image, arm)
+        center = tuple(arm.wrist + 0.35 * beyond)
+        region = Region(center, arm.size, upright_angle(np.zeros(2), beyond) + bend)
+        return [self._settle(image, region)]
 
     def _settle(self, image: np.ndarray, region: Region) -> HandPose:
-        """The hand in a region, looked at once more around what was found where the model is not sure."""
+        """The hand in a region, looked at once more around what was found where the model is not sure.
+
+        Where it sees next to nothing, a second look does not help.
+        """
         hand = self._landmark(image, region)
-        if hand.score < self.min_score:
+        if _TRACE <= hand.score < self.min_score:
             again = self._landmark(image, region_from_hand(hand.points))
             hand = max(hand, again, key=lambda hand: hand.score)
         return hand
 
     def _landmark(self, image: np.ndarray, region: Region) -> HandPose:
-        out = self._landmarks.process(region.cut(image, _LANDMARK_INPUT))
+        out = self._landmarks.process(region.cut(image, LANDMARK_INPUT))
         points = np.array([[p.x, p.y, p.z] for p in out.landmarks.landmark])
         return HandPose(
             region.to_image(points), float(np.clip(out.presence, 0, 1)), float(out.right)
@@ -219,10 +207,6 @@ def _beyond(arm: Arm) -> np.ndarray:
         return np.zeros(2)
     # A forearm that points at the camera has no direction to speak of: its step stays short.
     return forearm * (arm.size / max(length, 0.5 * arm.size))
-
-
-def _score(hands: list[HandPose]) -> float:
-    return hands[0].score if hands else -1.0
 
 
 def _paint_over(image: np.ndarray, hands: Sequence[HandPose]) -> np.ndarray:
@@ -244,42 +228,3 @@ def _bounds(hull: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
         for i, n in ((1, shape[0]), (0, shape[1]))
     )
     return rows, columns
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the lines that MediaPipe's C++ code and its protobuf use print for every graph begun."""
-    sys.stderr.flush()
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
-
-
-def _import_mediapipe():
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise ConfigError(
-            'backend mediapipe',
-            f'no usable mediapipe ({error})',
-            'mediapipe 0.10.14, 0.10.18 or 0.10.21',
-            'pip install -r requirements/extract.txt',
-        ) from error
-    folder = os.path.join(os.path.dirname(mediapipe.__file__), 'modules', 'hand_landmark')
-    if not os.path.exists(os.path.join(folder, 'hand_landmark_full.tflite')):
-        raise ConfigError(
-            'backend mediapipe',
-            f'version {mediapipe.__version__} without models inside the package',
-            'mediapipe 0.10.14, 0.10.18 or 0.10.21, which carry them',
-            'pip install -r requirements/extract.txt',
-        )
-    # Said by protobuf at each result, about MediaPipe's own code.
-    warnings.filterwarnings('ignore', r'SymbolDatabase\.GetPrototype', UserWarning)
-    return mediapipe

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...errors import ClipError, SourceError
+from ...errors import ClipError
 from ..clip import Clip
 from ..ingest import Report
 from ..store import ClipStore, StoreWriter
@@ -22,6 +22,7 @@ from .plan import VideoJob, make_plan, read_split_lists
 from .workers import Failure, run_jobs
 
 _COMMIT_SECONDS = 5.0
+LOST = 'frame that the container announces and that cannot be decoded'
 
 
 @dataclass
@@ -50,16 +51,8 @@ class Worker:
         self.store = None if store is None else ClipStore(store)
 
     def __call__(self, job: VideoJob, tick: Callable[[], None]) -> Outcome:
-        for reader in job.readers[:-1]:
-            try:
-                return self._extract(job, reader, tick)
-            except SourceError:
-                continue  # the next reader may open it; the last one's error counts
-        return self._extract(job, job.readers[-1], tick)
-
-    def _extract(self, job: VideoJob, reader: str, tick: Callable[[], None]) -> Outcome:
         repaired: Counter = Counter()
-        info, frames = open_video(self.videos / job.video, reader)
+        info, frames = open_video(self.videos / job.video, job.readers)
         count = 0
 
         def counted() -> None:
@@ -71,6 +64,8 @@ class Worker:
             clips = [self.store[row] for row in job.rows]
             layout = self.store.body_layout
             clips = fill_hands(frames, self.estimator, clips, layout, repaired, tick=counted)
+            if frames.lost:
+                repaired[LOST] += frames.lost
             return Outcome(clips, count, repaired)
         clip = extract_clip(
             frames,
@@ -83,10 +78,8 @@ class Worker:
             max_persons=self.settings.max_persons,
             tick=counted,
         )
-        if info.frames and info.frames != count:
-            repaired['frame that the container promised and did not have'] += max(
-                0, info.frames - count
-            )
+        if frames.lost:
+            repaired[LOST] += frames.lost
         return Outcome([clip], count, repaired)
 
 

@@ -6,11 +6,8 @@ from fake_estimator import COCO, body_at, hand_at
 
 from bharnet_mm.datasets.extraction.association import (
     MAX_DISTANCE,
-    HandTracker,
-    PersonTracker,
     assign_hands,
     find_arms,
-    find_hands,
     nearest_arm,
 )
 from bharnet_mm.datasets.extraction.estimators import LEFT, RIGHT, Arm, HandPose
@@ -106,44 +103,6 @@ def test_an_unreliable_wrist_gives_way_to_the_last_hand():
     assert given[0] is not None
 
 
-class Recorder:
-    def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
-
-    def hands(self, image, arms, taken=()):
-        self.asked.append(([a.side for a in arms], len(taken)))
-        return self.answers.pop(0)
-
-
-def test_a_hand_behind_another_gets_a_second_look():
-    arms = [arm(100, 50, LEFT), arm(88, 50, RIGHT)]
-    front = hand_at((100, 50), right=0.0)
-    behind = hand_at((80, 50), score=0.6, right=1.0)
-    estimator = Recorder([front], [hand_at((99, 50), score=1.0), behind])
-    left, right = find_hands(estimator, None, arms)
-    assert estimator.asked == [([LEFT, RIGHT], 0), ([RIGHT], 1)]
-    assert left.score == front.score  # the painted-over one, found again, does not replace it
-    assert right.score == behind.score
-
-
-def test_no_second_look_where_no_other_hand_is_near():
-    estimator = Recorder([hand_at((100, 50))])
-    left, right = find_hands(estimator, None, [arm(100, 50, LEFT), arm(20, 50, RIGHT)])
-    assert left is not None and right is None and len(estimator.asked) == 1
-    assert find_hands(Recorder(), None, []) == []
-
-
-def test_a_second_hand_at_another_arms_wrist_is_left_out():
-    arms = [arm(100, 50, LEFT), arm(80, 50, RIGHT)]
-    front = hand_at((100, 50), right=0.0)
-    bad = hand_at((96, 50), score=0.6, right=1.0)
-    bad.points[1:, 0] += 30  # another fit of the same hand, too different to be merged
-    left, right = find_hands(Recorder([front, bad]), None, arms)
-    assert left.score == front.score and right is None
-    arms[LEFT].reliable = False  # then nothing says that it is wrong
-    assert find_hands(Recorder([front, bad]), None, arms)[RIGHT].score == bad.score
-
-
 def test_arms_of_a_body():
     body = body_at((100, 50), (60, 50), SIZE)
     left, right = find_arms(body.points, body.joint_score, COCO)
@@ -182,36 +141,3 @@ def test_a_doubtful_wrist_is_not_relied_on():
     body = body_at((100, 50), (60, 50), SIZE)
     body.joint_score[COCO.index('left_wrist')] = 0.3
     assert [a.reliable for a in find_arms(body.points, body.joint_score, COCO)] == [False, True]
-
-
-def test_the_last_hand_moves_with_the_wrist():
-    tracker = HandTracker(max_gap=2)
-    first = arm(50, 50, LEFT)
-    tracker.recall([first])
-    assert first.previous is None
-    hand = hand_at((52, 50))
-    tracker.remember([first], [hand])
-    second = arm(60, 45, LEFT)
-    tracker.recall([second])
-    np.testing.assert_allclose(second.previous[:, :2], hand.points[:, :2] + [10, -5])
-    np.testing.assert_allclose(second.previous[:, 2], hand.points[:, 2])
-    tracker.remember([second], [None])
-    third = arm(90, 45, LEFT, reliable=False)
-    tracker.recall([third])
-    np.testing.assert_allclose(third.previous, hand.points)  # not moved by a wrist in doubt
-    fourth = arm(90, 45, LEFT)
-    tracker.recall([fourth])
-    assert fourth.previous is None  # too long ago
-
-
-def test_persons_keep_their_numbers():
-    tracker = PersonTracker(max_gap=2)
-    a, b = body_at((100, 50), (60, 50)), body_at((140, 90), (120, 95))
-    assert tracker.update([a, b]) == [0, 1]
-    assert tracker.update([b, a]) == [1, 0]
-    assert tracker.update([b]) == [1]
-    assert tracker.update([a, b]) == [0, 1]
-    assert tracker.update([body_at((900, 50), (860, 50))]) == [2]
-    assert tracker.update([]) == []
-    assert tracker.update([]) == []
-    assert tracker.update([b]) == [3]  # gone for too long

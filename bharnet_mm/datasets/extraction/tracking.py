@@ -1,0 +1,213 @@
+"""People and their hands from frame to frame: the one mechanism of batch extraction and live use.
+
+``BodyHandTracker.step(image)`` is all that a caller needs; see docs/extraction.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ...layouts import get_layout
+from .association import MAX_DISTANCE, assign_hands, distance, find_arms, same_hand, verified_hands
+from .estimators import Arm, BodyPose, Estimator, HandPose
+
+HandsByArm = dict[tuple[int, int], HandPose]
+
+
+class BodyHandTracker:
+    """Bodies and hands of a plain video or a camera, frame by frame.
+
+    Args:
+        estimator: Finds bodies and hands. It serves one tracker at a time.
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        self.estimator = estimator
+        self.layout = get_layout(estimator.body_layout)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everybody: a new video begins, or the camera was away."""
+        self._persons, self._hands = (
+            PersonTracker(),
+            HandTracker(self.estimator),
+        )
+        self.estimator.start()
+
+    def step(self, image: np.ndarray) -> tuple[dict[int, BodyPose], HandsByArm]:
+        """Bodies and hands of the next frame.
+
+        Args:
+            image: RGB ``(H, W, 3)`` uint8; all frames of a video have one size.
+
+        Returns:
+            Bodies by person number, which a person keeps while seen, and hands by
+            (person number, side) with side 0 left and 1 right. All positions in pixels.
+        """
+        bodies = self.estimator.bodies(image)
+        numbered = dict(zip(self._persons.update(bodies), bodies, strict=True))
+        arms = []
+        for number, body in numbered.items():
+            arms += find_arms(body.points, body.joint_score, self.layout, person=number)
+        return numbered, self._hands.step(image, arms)
+
+
+@dataclass(eq=False)
+class _Memory:
+    """What is remembered of an arm: its last hand and how long it has been looked for."""
+
+    hand: HandPose | None = None
+    arm: Arm | None = None  # as it was when the hand was found
+    seen: int = 0  # frame of that
+    behind: bool = False  # whether another hand was painted over for it, in the last frame
+    searches: int = 0
+    next_search: int = 0  # frame
+
+
+class HandTracker:
+    """Hands of known arms, frame by frame.
+
+    A hand that was found is followed, moved along with its wrist. A lost one is searched for in the frame
+    in which it is lost, then less and less often (at most ``max_wait`` frames apart). Each search
+    looks at one place only; ``Arm.search`` counts them and the estimator chooses the place. Where
+    another arm's hand is near, a hand is searched for, and followed from then on, with that hand
+    painted over: of two hands together the models see the front one twice.
+
+    Args:
+        estimator: Finds the hands.
+        max_gap: Frames after which a hand not seen again is forgotten.
+        max_wait: Most frames between two searches.
+    """
+
+    def __init__(self, estimator: Estimator, max_gap: int = 10, max_wait: int = 4) -> None:
+        self.estimator = estimator
+        self.max_gap, self.max_wait = max_gap, max_wait
+        self._memory: dict[tuple[int, int], _Memory] = {}
+        self._frame = 0
+
+    def step(self, image: np.ndarray, arms: Sequence[Arm]) -> HandsByArm:
+        """Hands of the next frame by (person, side).
+
+        Args:
+            image: The frame.
+            arms: All known arms; those that end far outside the picture are left alone.
+        """
+        self._frame += 1
+        arms = [arm for arm in arms if _in_picture(arm, image)]
+        if not arms:
+            return {}
+        memories = [self._memory.setdefault((arm.person, arm.side), _Memory()) for arm in arms]
+        for arm, memory in zip(arms, memories, strict=True):
+            self._recall(arm, memory)
+        given: list[HandPose | None] = [None] * len(arms)
+        front = [a for a, memory in enumerate(memories) if not memory.behind]
+        self._look(image, arms, front, given)
+        second = [a for a, memory in enumerate(memories) if memory.behind]
+        second += [a for a in front if given[a] is None and self._is_due(arms[a], memories[a])]
+        near = self._look(image, arms, second, given)
+        given = verified_hands(given, arms)
+        found = {}
+        for a, (arm, hand) in enumerate(zip(arms, given, strict=True)):
+            memories[a].behind = False
+            if hand is not None:
+                behind = near and a in second
+                self._memory[arm.person, arm.side] = _Memory(hand, arm, self._frame, behind)
+                found[arm.person, arm.side] = hand
+        return found
+
+    def _recall(self, arm: Arm, memory: _Memory) -> None:
+        """Sets what the arm tells the estimator about its last hand."""
+        if memory.hand is None or self._frame - memory.seen > self.max_gap:
+            return
+        arm.last, arm.previous = memory.hand, memory.hand.points.copy()
+        arm.lost = self._frame - memory.seen - 1
+        if arm.reliable and memory.arm.reliable:
+            arm.previous[:, :2] += arm.wrist - memory.arm.wrist
+
+    def _is_due(self, arm: Arm, memory: _Memory) -> bool:
+        """Whether a lost hand is to be searched in this frame; if so ``arm.search`` is set."""
+        if self._frame < memory.next_search:
+            return False
+        memory.searches += 1
+        memory.next_search = self._frame + min(1 + memory.searches // 12, self.max_wait)
+        arm.search = memory.searches
+        return True
+
+    def _look(
+        self,
+        image: np.ndarray,
+        arms: Sequence[Arm],
+        chosen: Sequence[int],
+        given: list[HandPose | None],
+    ) -> bool:
+        """Gives the chosen arms what is found for them beside the hands already given.
+
+        Returns:
+            Whether any of those is near and was painted over.
+        """
+        if not chosen:
+            return False
+        rest = [arms[a] for a in chosen]
+        taken = [hand for hand in given if hand is not None]
+        near = [
+            hand for hand in taken if any(distance(hand, arm) < 2 * MAX_DISTANCE for arm in rest)
+        ]
+        more = self.estimator.hands(image, rest, near)
+        more = [hand for hand in more if not any(same_hand(hand, other) for other in taken)]
+        for a, hand in zip(chosen, assign_hands(more, rest), strict=True):
+            given[a] = hand
+        return bool(near)
+
+
+def _in_picture(arm: Arm, image: np.ndarray) -> bool:
+    """Whether the arm ends in the picture or not far outside."""
+    size = np.array([image.shape[1], image.shape[0]])
+    return bool((arm.wrist > -0.5 * arm.size).all() and (arm.wrist < size + 0.5 * arm.size).all())
+
+
+class PersonTracker:
+    """Gives each body the number it had in the frame before.
+
+    Bodies are matched to the last ones seen by the mean joint distance (Hungarian); one further away than
+    ``max_distance`` of the body's size is a new person. A person unseen for ``max_gap`` frames is gone.
+    """
+
+    def __init__(self, max_distance: float = 0.5, max_gap: int = 30) -> None:
+        self.max_distance = max_distance
+        self.max_gap = max_gap
+        self.count = 0
+        self._last: dict[int, tuple[int, np.ndarray]] = {}
+        self._frame = 0
+
+    def update(self, bodies: Sequence[BodyPose]) -> list[int]:
+        """The person number of each body of the next frame."""
+
+        self._frame += 1
+        known = {
+            p: xy for p, (seen, xy) in self._last.items() if self._frame - seen <= self.max_gap
+        }
+        numbers = [-1] * len(bodies)
+        if known and bodies:
+            persons = list(known)
+            cost = np.array(
+                [[_body_distance(body.points, known[p]) for p in persons] for body in bodies]
+            )
+            for b, p in zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True):
+                if cost[b, p] <= self.max_distance:
+                    numbers[b] = persons[p]
+        for b, body in enumerate(bodies):
+            if numbers[b] < 0:
+                numbers[b] = self.count
+                self.count += 1
+            self._last[numbers[b]] = (self._frame, np.asarray(body.points))
+        return numbers
+
+
+def _body_distance(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a[:, :2], b[:, :2]
+    size = max(float(np.ptp(a, axis=0).max()), float(np.ptp(b, axis=0).max()), 1e-6)
+    return float(np.linalg.norm(a - b, axis=1).mean()) / size
