@@ -1,5 +1,5 @@
-"""What all converters share: files read in parallel, clips written in order, and an account of
-everything.
+"""What converters and extraction share: items read in parallel, clips written in order, and an
+account of everything.
 
 A reader turns one item (a file, a folder) into a :class:`Converted`; it runs in worker processes.
 Clips are added to the store by one process, in the order of the items, so the store does not depend
@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ from ..errors import BHaRNetError, ClipError, SourceError
 from ..io.atomic import write_json
 from ..io.guard import name_of, reading
 from ..io.process import die_with
-from .clip import Clip
 from .store import StoreWriter
 
 _CHUNK = 16  # items a worker takes at once
 _IN_FLIGHT = 3  # chunks per worker that are read ahead of the store
 _COMMIT_EVERY = 2000  # clips
 MISSING_JOINT = 'joint missing by itself: filled from the frames that show it'
-_SHOWN = 5  # refused names printed per reason
+_COMMIT_SECONDS = 5.0
+_SHOWN = 5  # names printed per repair and per reason of refusal
 
 
 @dataclass
@@ -38,17 +38,21 @@ class Converted:
 
     Attributes:
         name (str): The item, as the report calls it.
-        clips (list[Clip]): Clips for the store.
+        clips (list): Clips (or region grids) for the store.
         repaired (Counter): Repair to how often.
         refused (list[tuple[str, str, str]]): (name of the clip or item, reason, detail).
         skipped (int): Clips that the store already holds.
+        frames (int): Frames read, where the clips do not say.
+        noticed (list[str]): What a user should know of the item.
     """
 
     name: str
-    clips: list[Clip] = field(default_factory=list)
+    clips: list[Any] = field(default_factory=list)
     repaired: Counter = field(default_factory=Counter)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     skipped: int = 0
+    frames: int = 0
+    noticed: list[str] = field(default_factory=list)
 
 
 class Report:
@@ -59,12 +63,21 @@ class Report:
         self.found = self.read = self.kept = self.frames = self.skipped = 0
         self.repaired: Counter = Counter()
         self.repaired_items: Counter = Counter()
+        self.repaired_names: dict[str, list[str]] = {}
         self.refused: dict[str, list[tuple[str, str]]] = {}
+        self.noticed: dict[str, list[str]] = {}
         self.notes: list[str] = []
         self.started = time.monotonic()
 
     def refuse(self, name: str, reason: str, detail: str = '') -> None:
         self.refused.setdefault(reason, []).append((name, detail))
+
+    def repair(self, name: str, repaired: Mapping[str, int]) -> None:
+        """Counts what was repaired in one item."""
+        for repair, num in repaired.items():
+            self.repaired[repair] += num
+            self.repaired_items[repair] += 1
+            self.repaired_names.setdefault(repair, []).append(name)
 
     @property
     def num_refused(self) -> int:
@@ -80,13 +93,14 @@ class Report:
         yield f'repaired  {sum(self.repaired.values())}'
         for repair, num in sorted(self.repaired.items()):
             yield f'  {num:8d}  {repair} (in {self.repaired_items[repair]} {self.what})'
+            yield from _first(self.repaired_names.get(repair, []))
         yield f'refused   {self.num_refused}'
         for reason, names in sorted(self.refused.items()):
             yield f'  {len(names):8d}  {reason}'
-            for name, detail in names[:_SHOWN]:
-                yield f'            {name}' + (f': {detail}' if detail else '')
-            if len(names) > _SHOWN:
-                yield f'            ... and {len(names) - _SHOWN} more (--report FILE lists all)'
+            yield from _first([f'{name}: {detail}' if detail else name for name, detail in names])
+        for what, names in sorted(self.noticed.items()):
+            yield f'noticed   {len(names)} {what}'
+            yield from _first(names)
         for note in self.notes:
             yield f'note      {note}'
 
@@ -102,10 +116,83 @@ class Report:
             frames=self.frames,
             skipped=self.skipped,
             repaired=dict(self.repaired),
+            repaired_in=self.repaired_names,
             refused={reason: dict(names) for reason, names in self.refused.items()},
+            noticed=self.noticed,
             notes=self.notes,
         )
         write_json(path, content)
+
+
+def _first(names: list[str]) -> Iterator[str]:
+    """The first few names, one a line."""
+    for name in names[:_SHOWN]:
+        yield f'            {name}'
+    if len(names) > _SHOWN:
+        yield f'            ... and {len(names) - _SHOWN} more (--report FILE lists all)'
+
+
+def gather(
+    results: Iterable[Converted],
+    writer: Any,
+    report: Report,
+    *,
+    add: Callable[[Any], None] | None = None,
+    held: Collection[str] = (),
+    strict: bool = False,
+) -> None:
+    """Adds what was read to a store, in order, and counts everything.
+
+    The one loop of converters, extraction and regions. Everything is committed at the end, and every
+    few seconds or some thousand clips before.
+
+    Args:
+        results (Iterable): What became of each item.
+        writer (StoreWriter | RegionWriter): An open store.
+        report (Report): Counts everything. ``found`` and ``skipped`` are the caller's.
+        add (Callable, optional): Adds one of ``Converted.clips``. Defaults to ``writer.add``.
+        held (Collection[str], optional): Clip ids that are left out without a word, as they were counted
+            as skipped before.
+        strict (bool): Whether the first clip that does not fit is an error. Defaults to False.
+
+    Raises:
+        BHaRNetError: With ``strict``, the first error met.
+    """
+    add = add or writer.add
+    uncommitted, committed = 0, time.monotonic()
+    progress = _Progress(report.found - report.num_refused - report.skipped, report)
+    for converted in results:
+        report.read += 1
+        report.skipped += converted.skipped
+        report.frames += converted.frames
+        report.repair(converted.name, converted.repaired)
+        for what in converted.noticed:
+            report.noticed.setdefault(what, []).append(converted.name)
+        for name, reason, detail in converted.refused:
+            report.refuse(name, reason, detail)
+        for clip in converted.clips:
+            if clip.clip_id in held:
+                continue
+            if clip.clip_id in writer.clip_ids:
+                report.refuse(clip.clip_id, 'the same clip id again')
+                continue
+            try:
+                add(clip)
+            except ClipError as error:
+                if strict:
+                    raise
+                report.refuse(clip.clip_id, 'a clip that the store does not accept', str(error))
+                continue
+            report.kept += 1
+            report.frames += len(getattr(clip, 'frame_index', ()))
+            uncommitted += 1
+        late = time.monotonic() - committed > _COMMIT_SECONDS
+        if uncommitted and (late or uncommitted >= _COMMIT_EVERY):
+            writer.commit()
+            uncommitted, committed = 0, time.monotonic()
+        progress.show()
+    writer.commit()
+    progress.close()
 
 
 def convert(
@@ -132,38 +219,14 @@ def convert(
     Raises:
         BHaRNetError: With ``strict``, the first error met.
     """
-    uncommitted = 0
-    progress = _Progress(report.found - report.num_refused - report.skipped, report)
-    for converted in _read_all(items, _Guarded(read, strict), workers):
-        report.read += 1
-        report.skipped += converted.skipped
-        report.repaired.update(converted.repaired)
-        report.repaired_items.update(dict.fromkeys(converted.repaired, 1))
-        for name, reason, detail in converted.refused:
-            report.refuse(name, reason, detail)
-        for clip in converted.clips:
-            if clip.clip_id in writer.clip_ids:
-                report.refuse(clip.clip_id, 'the same clip id again')
-                continue
-            try:
-                writer.add(clip)
-            except ClipError as error:
-                if strict:
-                    raise
-                report.refuse(clip.clip_id, 'a clip that the store does not accept', str(error))
-                continue
-            if missing := clip.num_missing_joints:
-                report.repaired[MISSING_JOINT] += missing
-                report.repaired_items[MISSING_JOINT] += 1
-            report.kept += 1
-            report.frames += len(clip.frame_index)
-            uncommitted += 1
-        if uncommitted >= _COMMIT_EVERY:
-            writer.commit()
-            uncommitted = 0
-        progress.show()
-    writer.commit()
-    progress.close()
+
+    def add(clip: Clip) -> None:
+        writer.add(clip)
+        if missing := clip.num_missing_joints:
+            report.repair(clip.clip_id, {MISSING_JOINT: missing})
+
+    results = _read_all(items, _Guarded(read, strict), workers)
+    gather(results, writer, report, add=add, strict=strict)
 
 
 class _Guarded:
@@ -229,10 +292,15 @@ def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Convert
 
 
 class _Progress:
-    """A line on standard error every few seconds, with rate and time left."""
+    """What is done, how fast and the time left, on standard error.
 
-    def __init__(self, total: int, report: Report, every: float = 5.0) -> None:
-        self.total, self.report, self.every = total, report, every
+    On a terminal one line that is written anew, else a line every 30 seconds.
+    """
+
+    def __init__(self, total: int, report: Report) -> None:
+        self.total, self.report = total, report
+        self.terminal = sys.stderr.isatty()
+        self.every = 1.0 if self.terminal else 30.0
         self.start = self.last = time.monotonic()
         self.shown = False
 
@@ -241,12 +309,15 @@ class _Progress:
         if now - self.last < self.every:
             return
         self.last, self.shown = now, True
-        rate = self.report.read / (now - self.start)
-        left = max(0, self.total - self.report.read) / rate
-        state = f'{self.report.read} of {self.total} {self.report.what}'
-        text = f'\r{state}, {rate:.0f} a second, {left:.0f} s left '
-        print(text, end='', file=sys.stderr, flush=True)
+        report, seconds = self.report, now - self.start
+        left = max(0, self.total - report.read) * seconds / report.read
+        text = (
+            f'{report.read} of {self.total} {report.what}, {report.read / seconds:.1f} a second, '
+            f'{report.frames / seconds:.0f} frames a second, {left:.0f} s left'
+        )
+        before, after = ('\r', ' ') if self.terminal else ('', '\n')
+        print(before + text, end=after, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if self.shown:
+        if self.shown and self.terminal:
             print(file=sys.stderr)

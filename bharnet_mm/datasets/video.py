@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, SourceError
+from ..io.names import is_shown, same_form
 
 SUFFIXES = tuple(
     '.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m4v .mjpeg .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .qt '
@@ -41,21 +42,31 @@ def available_readers() -> list[str]:
     return [name for name, module in modules.items() if importlib.util.find_spec(module)]
 
 
-def list_videos(folder: Path) -> list[str]:
-    """Videos below a folder, as sorted relative paths.
+def list_videos(folder: Path, others: list[str] | None = None) -> list[str]:
+    """Videos below a folder, as sorted relative paths. Hidden files are left alone.
+
+    Args:
+        folder: The folder.
+        others: Gets the relative paths of the files that are no videos by their endings.
 
     Raises:
         SourceError: No such folder, or no video in it.
     """
     if not folder.is_dir():
         raise SourceError(str(folder), 'no folder', 'a folder of videos', 'correct the path')
-    found = (path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
-    names = sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
-    if not names:
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob('*')
+        if is_shown(path, folder) and path.is_file()
+    )
+    videos = [name for name in names if name.lower().endswith(SUFFIXES)]
+    if others is not None:
+        others += sorted(set(names) - set(videos))
+    if not videos:
         raise SourceError(
             str(folder), 'no video', f'files {", ".join(SUFFIXES)}', 'correct the path'
         )
-    return names
+    return videos
 
 
 class VideoFolder:
@@ -63,7 +74,7 @@ class VideoFolder:
 
     A clip's video is looked for at its place below the folder, then by its name anywhere below it, then by
     its name with another ending (videos that were compressed again). The folder is listed at the first one
-    that is not at its place.
+    that is not at its place. Names count as the same in both unicode forms of their accents.
 
     Args:
         folder: The folder.
@@ -88,10 +99,12 @@ class VideoFolder:
         if self._places is None:
             self._places = {}
             for name in list_videos(self.folder):
-                path = Path(name)
-                for key in {name, path.name, path.stem, name[: name.rindex('.')]}:
+                path = Path(same_form(name))
+                whole = path.as_posix()
+                for key in {whole, path.name, path.stem, whole[: whole.rindex('.')]}:
                     self._places.setdefault(key, []).append(name)
-        keys = (video, Path(video).name, Path(video).stem) if video else (clip_id,)
+        path = Path(same_form(video))
+        keys = (path.as_posix(), path.name, path.stem) if video else (same_form(clip_id),)
         return next((self._places[key] for key in keys if key in self._places), [])
 
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from videos import write_video
 
-from bharnet_mm.datasets.video import VideoFolder, available_readers, open_video, read_frames
+from bharnet_mm.datasets.video import (
+    VideoFolder,
+    available_readers,
+    list_videos,
+    open_video,
+    read_frames,
+)
 from bharnet_mm.errors import ConfigError, SourceError
 
 READERS = [
@@ -139,12 +145,12 @@ def moving_square(num=48):
     return list(frames)
 
 
-def encode(path, frames, times=None, codec='libx264'):
+def encode(path, frames, times=None):
     """H.264 with one key frame at the beginning, at given times (in 25ths of a second)."""
     import av
 
     with av.open(str(path), 'w') as out:
-        stream = out.add_stream(codec, rate=25)
+        stream = out.add_stream('libx264', rate=25)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = 'yuv420p'
         stream.options = {'g': '250', 'keyint_min': '250', 'sc_threshold': '0'}
@@ -255,3 +261,36 @@ def test_a_scene_that_stands_still_is_kept(tmp_path):
     _, frames = open_video(tmp_path / 'a.avi')
     assert len(list(frames)) == 12 and frames.lost == 0
     assert len(list(read_frames(tmp_path / 'a.avi', [0, 5, 11]))) == 3
+
+
+def test_all_kinds_that_a_reader_opens_are_listed_and_the_rest_is_named(tmp_path):
+    pytest.importorskip('av')
+    frames = moving_square(6)
+    for name in ('a.mp4', 'b.ts', 'd.flv', 'e.3gp', 'f.m4v', 'g.MKV'):
+        encode(tmp_path / name, frames)
+    write_gif(tmp_path / 'c.gif', frames)
+    for name in ('readme.txt', '._a.mp4', '.hidden/x.mp4', '__MACOSX/a.mp4'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'x')
+    others = []
+    names = list_videos(tmp_path, others)
+    assert names == ['a.mp4', 'b.ts', 'c.gif', 'd.flv', 'e.3gp', 'f.m4v', 'g.MKV']
+    assert others == ['readme.txt']
+    for name in names:
+        assert len(list(open_video(tmp_path / name)[1])) == 6
+
+
+def write_gif(path, frames):
+    from PIL import Image
+
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40)
+
+
+def test_both_unicode_forms_of_a_name_are_one(tmp_path):
+    composed, apart = 'caf\u00e9', 'cafe\u0301'
+    (tmp_path / apart).mkdir()
+    (tmp_path / apart / f'{apart}.mp4').write_bytes(b'')
+    videos = VideoFolder(tmp_path)
+    assert videos.find(f'{composed}/{composed}.mp4') == [f'{apart}/{apart}.mp4']
+    assert videos.find(f'{composed}.avi') == [f'{apart}/{apart}.mp4']

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bharnet_mm.apis.converter import main
 from bharnet_mm.datasets.extraction.output import Settings, merge
+from bharnet_mm.datasets.extraction.own_splits import OwnSplits
 from bharnet_mm.datasets.extraction.runner import extract
 from bharnet_mm.errors import ConfigError
 
@@ -51,6 +52,25 @@ def parser() -> argparse.ArgumentParser:
         help='a split of the clips listed in FILE, one a line, such as own_train=train.txt; '
         'can be given more than once',
     )
+    splits = out.add_argument_group('splits', 'made of the clips that are there at the end')
+    splits.add_argument(
+        '--test-subjects',
+        metavar='SUBJECT',
+        nargs='+',
+        default=[],
+        help='own_test; the rest is own_train',
+    )
+    splits.add_argument(
+        '--leave-one-out',
+        action='store_true',
+        help='SUBJECT_train and SUBJECT_test for each subject',
+    )
+    splits.add_argument(
+        '--test-share',
+        type=float,
+        help='of each class to own_test, such as 0.2; the rest is own_train',
+    )
+    splits.add_argument('--seed', type=int, default=0, help='of --test-share (0)')
     out.add_argument(
         '--shard', metavar='I/N', type=_shard, help='only every Nth video from the Ith'
     )
@@ -88,7 +108,10 @@ def command(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(
             '--merge', '--shard as well', 'one of them', 'merge once, after the shards'
         )
-    common = dict(store=args.store, subject=args.subject_regex, split_lists=args.split_list)
+    splits = OwnSplits(tuple(args.test_subjects), args.leave_one_out, args.test_share, args.seed)
+    common = dict(
+        store=args.store, subject=args.subject_regex, split_lists=args.split_list, splits=splits
+    )
     if args.merge:
         report = merge(args.videos, args.out, **common)
     else:

@@ -76,7 +76,12 @@ class Arm:
 
 
 class Estimator(Protocol):
-    """Finds bodies and hands in pictures. One instance a process; the three attributes are the class's."""
+    """Finds bodies and hands in pictures. One instance a process; the three attributes are the class's.
+
+    It may also have ``bodies_in(image, box) -> list[BodyPose]``: bodies inside ``box`` (x0, y0, x1, y1 in
+    pixels), whatever was in the frames before. It is used to see whether a known skeleton's wrists are where
+    the picture shows them, and whether a plain video shows a second person.
+    """
 
     body_layout: str
     body_channels: tuple[str, ...]

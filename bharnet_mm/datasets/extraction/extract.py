@@ -13,8 +13,12 @@ from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
 from ..joints import joint_scores
 from .association import find_arms
-from .estimators import Arm, BodyPose, Estimator, HandPose
+from .bystanders import SECOND, BystanderWatch
+from .estimators import BodyPose, Estimator, HandPose
+from .second_opinion import SecondOpinion
 from .tracking import BodyHandTracker, HandTracker
+
+ELSEWHERE = 'wrist without a hand that the picture shows elsewhere: looked for there'
 
 
 @dataclass
@@ -45,6 +49,7 @@ def extract_clip(
     label: int = 0,
     max_persons: int = 2,
     tick: Callable[[], None] = lambda: None,
+    noticed: list[str] | None = None,
     **fields,
 ) -> Clip:
     """Bodies and hands of a plain video.
@@ -58,17 +63,19 @@ def extract_clip(
         clip_id, label, fields: For the clip.
         max_persons: The rest is left out.
         tick: Called after each frame.
+        noticed: Gets what a user should know of the video: a second person who is not followed.
 
     Raises:
         SourceError: No frame, or nobody in any frame.
     """
-    tracker = BodyHandTracker(estimator)
+    tracker, watch = BodyHandTracker(estimator), BystanderWatch(estimator)
     tracks: dict[int, Track] = {}
     count, size, numbers = 0, (0, 0), []
     for number, image in _numbered(frames, clip_id):
         numbers.append(number)
         size = (image.shape[1], image.shape[0])
         bodies, hands = tracker.step(image)
+        watch.step(image, list(bodies.values()))
         for person, body in bodies.items():
             track = tracks.setdefault(person, Track())
             track.frames.append(count)
@@ -85,6 +92,8 @@ def extract_clip(
             'somebody',
             'leave the video out, or enlarge it',
         )
+    if watch.found and noticed is not None:
+        noticed.append(SECOND)
     order = sorted(tracks.values(), key=lambda track: (-track.motion, -track.score))[:max_persons]
     return tracks_to_clip(
         order,
@@ -157,7 +166,7 @@ def fill_hands(
 
     Args:
         frames: RGB pictures of one size.
-        estimator: Finds hands; its bodies are not asked for.
+        estimator: Finds hands. Its ``bodies_in`` is asked where a known wrist has no hand.
         clips: With ``body_pixel``, at their ``frame_index``. Positions are scaled where the video has
             another size than the clip says. A joint that is not finite or at (-1, -1) is unknown.
         layout: Of the bodies.
@@ -178,6 +187,7 @@ def fill_hands(
     index = [{int(f): t for t, f in enumerate(clip.frame_index)} for clip in clips]
     last = max(max(frames_of) for frames_of in index)
     trackers = [HandTracker(estimator) for _ in clips]
+    opinions = [SecondOpinion(estimator, layout) for _ in clips]
     filled = [_no_hands(c.num_persons, c.num_frames, len(estimator.hand_channels)) for c in clips]
     seen = [0] * len(clips)
     estimator.start()
@@ -189,8 +199,16 @@ def fill_hands(
                 continue
             seen[c] += 1
             hand, hand_score = filled[c]
-            arms = _known_arms(clip, t, size, layout)
-            for (p, side), found in trackers[c].step(image, arms).items():
+            people = _known_people(clip, t, size)
+            arms = []
+            for p, joints in people.items():
+                known = np.isfinite(joints).all(axis=1).astype(np.float64)
+                arms += find_arms(joints, known, layout, person=p)
+            hands = trackers[c].step(image, arms)
+            more, elsewhere = opinions[c].step(image, people, hands)
+            if elsewhere:
+                repaired[ELSEWHERE] += elsewhere
+            for (p, side), found in {**more, **hands}.items():
                 hand[p, side, t] = fractions(found.points, size)
                 hand_score[p, side, t] = found.score
         tick()
@@ -212,16 +230,17 @@ def fill_hands(
     ]
 
 
-def _known_arms(clip: Clip, t: int, size: tuple[int, int], layout: SkeletonLayout) -> list[Arm]:
+def _known_people(clip: Clip, t: int, size: tuple[int, int]) -> dict[int, np.ndarray]:
+    """Joints of the persons in frame t of a clip, ``(V, 2)`` pixels of the video, NaN where unknown."""
     scale = np.ones(2)
     if all(clip.image_size) and tuple(clip.image_size) != size:
         scale = np.array(size) / np.array(clip.image_size)
-    arms = []
+    people = {}
     for p in np.flatnonzero(clip.body_score[:, t] > 0):
         pixel = clip.body_pixel[p, t].astype(np.float64)
         known = np.isfinite(pixel).all(axis=1) & ~(pixel == -1).all(axis=1)
-        arms += find_arms(pixel * scale, known.astype(np.float64), layout, person=int(p))
-    return arms
+        people[int(p)] = np.where(known[:, None], pixel * scale, np.nan)
+    return people
 
 
 def fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -20,7 +20,8 @@ from .geometry import Region, region_from_hand, upright_angle
 from .mediapipe_graphs import LANDMARK_INPUT, landmark_graph, palm_graph, pose_graph
 
 _CROP = 256
-_TRACE = 0.1  # presence below which there is no hand near the region
+_LEAST = 32  # pixels of a side of a picture in which a body is looked for
+_TRACE = 0.05  # presence below which there is no hand near the region
 # Where a search looks, one place after the other: for palms, where the hand was last, or where it should be,
 # at an angle to the forearm in radians. The first search looks at all places, later ones at the next so many.
 _PLACES_LOST = (-0.5, 'palm', 0.0, 0.5)
@@ -90,7 +91,7 @@ class MediaPipeEstimator:
         self.crop_scale = crop_scale
         self._landmarks = landmark_graph()
         self._palms = palm_graph()
-        self._pose = None
+        self._pose = self._still_pose = None
 
     def __repr__(self) -> str:
         return f'MediaPipeEstimator(min_score={self.min_score}, crop_scale={self.crop_scale})'
@@ -104,13 +105,23 @@ class MediaPipeEstimator:
     def bodies(self, image: np.ndarray) -> list[BodyPose]:
         if self._pose is None:
             self._pose = pose_graph()
-        found = self._pose.process(image).pose_landmarks
-        if found is None:
-            return []
+        return _bodies(self._pose, image)
+
+    def bodies_in(
+        self, image: np.ndarray, box: tuple[float, float, float, float]
+    ) -> list[BodyPose]:
+        """The most prominent body in the box (x0, y0, x1, y1), as in a picture by itself."""
+        if self._still_pose is None:
+            self._still_pose = pose_graph(video=False)
         height, width = image.shape[:2]
-        points = np.array([[p.x * width, p.y * height, p.z * width] for p in found.landmark])
-        visibility = np.clip([p.visibility for p in found.landmark], 0.0, 1.0)
-        return [BodyPose(points, visibility, float(np.clip(visibility.mean(), 1e-3, 1.0)))]
+        x0, y0 = (max(int(v), 0) for v in box[:2])
+        x1, y1 = min(int(np.ceil(box[2])), width), min(int(np.ceil(box[3])), height)
+        if x1 - x0 < _LEAST or y1 - y0 < _LEAST:
+            return []
+        bodies = _bodies(self._still_pose, np.ascontiguousarray(image[y0:y1, x0:x1]))
+        for body in bodies:
+            body.points[:, :2] += (x0, y0)
+        return bodies
 
     def hands(
         self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
@@ -197,6 +208,16 @@ class MediaPipeEstimator:
         return HandPose(
             region.to_image(points), float(np.clip(out.presence, 0, 1)), float(out.right)
         )
+
+
+def _bodies(graph, image: np.ndarray) -> list[BodyPose]:
+    found = graph.process(image).pose_landmarks
+    if found is None:
+        return []
+    height, width = image.shape[:2]
+    points = np.array([[p.x * width, p.y * height, p.z * width] for p in found.landmark])
+    visibility = np.clip([p.visibility for p in found.landmark], 0.0, 1.0)
+    return [BodyPose(points, visibility, float(np.clip(visibility.mean(), 1e-3, 1.0)))]
 
 
 def _beyond(arm: Arm) -> np.ndarray:

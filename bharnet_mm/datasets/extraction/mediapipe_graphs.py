@@ -117,11 +117,15 @@ def palm_graph():
     return _started(_PALM_GRAPH, np.zeros((LANDMARK_INPUT, LANDMARK_INPUT, 3), np.uint8))
 
 
-def pose_graph():
-    """MediaPipe's Pose (complexity 1, a video, smoothed): ``pose_landmarks``.
+def pose_graph(video: bool = True):
+    """MediaPipe's Pose (complexity 1): ``pose_landmarks``.
 
     It differs from ``mediapipe.solutions.pose.Pose`` in that the landmark network's segmentation branch,
     a third of its time, is not computed. The landmarks are the same. A graph belongs to one video.
+
+    Args:
+        video: Whether the body is followed and smoothed from one picture to the next; else each
+            picture stands for itself.
     """
     import_mediapipe()
     from mediapipe.python.solution_base import SolutionBase
@@ -135,10 +139,10 @@ def pose_graph():
             graph_config=config.replace(f'mediapipe/{_POSE_MODEL}', file.name),
             side_inputs=dict(
                 model_complexity=1,
-                smooth_landmarks=True,
+                smooth_landmarks=video,
                 enable_segmentation=False,
-                smooth_segmentation=True,
-                use_prev_landmarks=True,
+                smooth_segmentation=video,
+                use_prev_landmarks=video,
             ),
             outputs=['pose_landmarks'],
         )

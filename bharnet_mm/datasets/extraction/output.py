@@ -12,6 +12,7 @@ from ...io.atomic import write_json
 from ..ingest import Report
 from ..store import ClipStore, StoreWriter
 from .estimators import estimator_class
+from .own_splits import OwnSplits
 from .plan import Plan, make_plan, read_split_lists
 
 SETTINGS_FILE = 'extraction.json'
@@ -94,12 +95,19 @@ def open_writer(
     )
 
 
-def add_splits(target: Path, lists: Mapping[str, list[str]], report: Report) -> None:
+def add_splits(
+    target: Path,
+    lists: Mapping[str, list[str]],
+    report: Report,
+    own: OwnSplits | None = None,
+) -> None:
     """Splits of the clips that are there; a rule must not name what no clip has."""
-    if not lists:
+    own = own or OwnSplits()
+    if not (lists or own != OwnSplits(seed=own.seed)) or not (target / 'store.json').exists():
         return
-    have = {str(clip_id) for clip_id in ClipStore(target).clip_ids}
-    rules = {}
+    store = ClipStore(target)
+    have = {str(clip_id) for clip_id in store.clip_ids}
+    rules = own.rules(store, report)
     for name, ids in lists.items():
         kept = [clip_id for clip_id in dict.fromkeys(ids) if clip_id in have]
         if len(kept) < len(ids):
@@ -117,6 +125,7 @@ def merge(
     store: Path | None = None,
     subject: str | None = None,
     split_lists: Sequence[str] = (),
+    splits: OwnSplits | None = None,
 ) -> Report:
     """Joins the shards in ``out`` to one store there, the same as one run would have written.
 
@@ -171,7 +180,7 @@ def merge(
                 writer.add(clip)
                 report.kept += 1
                 report.frames += clip.num_frames
-    add_splits(out, read_split_lists(split_lists), report)
+    add_splits(out, read_split_lists(split_lists), report, splits)
     write_refused(out, report)
     return report
 

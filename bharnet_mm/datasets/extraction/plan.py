@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ConfigError, SourceError
+from ...io.names import same_form
 from ..ingest import Report
 from ..store import ClipStore
 from ..video import SUFFIXES, VideoFolder, list_videos
@@ -47,22 +48,34 @@ class Plan:
         return [clip_id for job in self.jobs for clip_id in job.clip_ids]
 
 
-def plan_videos(folder: Path, readers: tuple[str, ...], subject: str | None = None) -> Plan:
+def plan_videos(
+    folder: Path, readers: tuple[str, ...], subject: str | None = None, report: Report | None = None
+) -> Plan:
     """Plain videos: the clip id is the path without its ending, the class the folder it lies in.
 
-    Videos that lie in no folder are of the class ``unknown``.
+    Videos that lie in no folder are of the class ``unknown``. Names are in one unicode form (NFC).
 
     Args:
-        folder: ``<label>/<clip>.mp4`` or ``<clip>.mp4``.
+        folder: ``<label>/<clip>.mp4`` or ``<clip>.mp4``; folders above that of the label, such as
+            ``<subject>/<label>/<clip>.mp4``, only tell clips apart.
         readers: For the jobs.
         subject: Regular expression searched in the relative path; its first group (or all of the match)
             is the subject.
+        report: Is told which files were passed over.
 
     Raises:
         SourceError: No videos, or two that differ in nothing but their endings.
         ConfigError: A malformed expression, or one that a video does not match.
     """
-    names = list_videos(folder)
+    others: list[str] = []
+    paths = list_videos(folder, others)
+    if others and report is not None:
+        kinds = sorted({Path(name).suffix or Path(name).name for name in others})
+        report.notes.append(
+            f'passed over {len(others)} files that are no videos ({", ".join(kinds[:8])}), '
+            f'such as {", ".join(others[:3])}'
+        )
+    names = [same_form(name) for name in paths]
     ids = [name[: name.rindex('.')] for name in names]
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
     if twice:
@@ -76,8 +89,8 @@ def plan_videos(folder: Path, readers: tuple[str, ...], subject: str | None = No
     classes = sorted(set(folders))
     number = {name: i for i, name in enumerate(classes)}
     jobs = [
-        VideoJob(name, (clip_id,), (), number[label], _subject(subject, name), readers)
-        for name, clip_id, label in zip(names, ids, folders, strict=True)
+        VideoJob(path, (clip_id,), (), number[label], _subject(subject, name), readers)
+        for path, name, clip_id, label in zip(paths, names, ids, folders, strict=True)
     ]
     return Plan(jobs, classes)
 
@@ -91,7 +104,7 @@ def make_plan(
 ) -> Plan:
     """``plan_videos``, or ``plan_store`` where there is a store."""
     if source is None:
-        return plan_videos(Path(videos), readers, subject)
+        return plan_videos(Path(videos), readers, subject, report)
     return plan_store(Path(videos), source, readers, report)
 
 
@@ -154,7 +167,7 @@ def read_split_lists(texts: Sequence[str]) -> dict[str, list[str]]:
         lines = [line.strip() for line in Path(file).read_text(encoding='utf-8').splitlines()]
         out[name] = [
             line[: line.rindex('.')] if line.lower().endswith(SUFFIXES) else line
-            for line in lines
+            for line in map(same_form, lines)
             if line and not line.startswith('#')
         ]
     return out

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import SourceError, StoreError
-from ..ingest import Report
+from ..ingest import Converted, Report, gather
 from ..regions import ClipRegions, RegionGrid, make_grids
 from ..store import ClipStore
 from ..store.regions import RegionStore, RegionWriter, encode
 from ..video import available_readers, read_frames
 from .output import write_refused
 from .plan import VideoJob, plan_store
-from .runner import _COMMIT_SECONDS, _other_reader, _progress
-from .workers import Failure, run_jobs
+from .runner import run_videos
 
 
 @dataclass
@@ -29,15 +27,6 @@ class ClipGrids:
     clip_id: str
     pictures: list[bytes]
     masks: np.ndarray
-
-
-@dataclass
-class Outcome:
-    """What a worker sends back of one video."""
-
-    clips: list[ClipGrids] = field(default_factory=list)
-    frames: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 class RegionWorker:
@@ -54,23 +43,23 @@ class RegionWorker:
         self.videos, self.store = videos, ClipStore(store)
         self.grid, self.quality = grid, quality
 
-    def __call__(self, job: VideoJob, tick: Callable[[], None]) -> Outcome:
+    def __call__(self, job: VideoJob, tick: Callable[[], None]) -> Converted:
         try:
             return self._extract(job, job.rows, tick)
         except SourceError:
             if len(job.rows) == 1:
                 raise
-        out = Outcome()  # one clip's frames may be missing while the others' are there
+        out = Converted(job.video)  # one clip's frames may be missing while the others' are there
         for row, clip_id in zip(job.rows, job.clip_ids, strict=True):
             try:
                 one = self._extract(job, (row,), tick)
                 out.clips += one.clips
                 out.frames += one.frames
             except SourceError as error:
-                out.refused.append((clip_id, str(error)))
+                out.refused.append((clip_id, 'frames that its video lacks', str(error)))
         return out
 
-    def _extract(self, job: VideoJob, rows: Sequence[int], tick: Callable[[], None]) -> Outcome:
+    def _extract(self, job: VideoJob, rows: Sequence[int], tick: Callable[[], None]) -> Converted:
         clips = [self.store[row] for row in rows]
         layout, offsets = self.store.body_layout, range(self.grid.num_offsets)
         regions = [
@@ -88,7 +77,7 @@ class RegionWorker:
             for c, t in wanted[number]:
                 columns[c][t] = regions[c].column(t, image)
             tick()
-        out = Outcome(frames=len(wanted))
+        out = Converted(job.video, frames=len(wanted))
         for clip, places, cells in zip(clips, regions, columns, strict=True):
             if places.empty:
                 mask = self.grid.empty()[1]
@@ -140,44 +129,18 @@ def extract_regions(
     jobs = plan_store(Path(videos), clips, tuple(available_readers()), report).jobs
     report.found = len(jobs)
     with RegionWriter(out, grid, quality) as writer:
-        todo = [job for job in jobs if not set(job.clip_ids) <= writer.clip_ids]
-        report.skipped = sum(len(set(job.clip_ids) & writer.clip_ids) for job in jobs)
+        held = set(writer.clip_ids)
+        todo = [job for job in jobs if not set(job.clip_ids) <= held]
+        report.skipped = sum(len(set(job.clip_ids) & held) for job in jobs)
         build = partial(RegionWorker, Path(videos), Path(store), grid, quality)
-        if todo:
-            _run(todo, len(jobs), writer, report, build, workers, timeout)
+        gather(
+            run_videos(build, todo, workers, timeout, lambda job: job.clip_ids),
+            writer,
+            report,
+            add=lambda clip: writer.add(clip.clip_id, clip.pictures, clip.masks),
+            held=held,
+        )
     write_refused(Path(out), report)
     if not len(RegionStore(out)):
         report.notes.append('the region store is empty')
     return report
-
-
-def _run(
-    todo: list[VideoJob],
-    total: int,
-    writer: RegionWriter,
-    report: Report,
-    build: Callable[[], RegionWorker],
-    workers: int,
-    timeout: float,
-) -> None:
-    committed = time.monotonic()
-    with _progress(total, total - len(todo)) as advance:
-        outcomes = run_jobs(build, todo, workers, timeout, _other_reader)
-        for job, outcome in zip(todo, outcomes, strict=True):
-            report.read += 1
-            if isinstance(outcome, Failure):
-                for clip_id in job.clip_ids:
-                    report.refuse(clip_id, outcome.reason, outcome.detail)
-                advance(0)
-                continue
-            for clip_id, detail in outcome.refused:
-                report.refuse(clip_id, 'frames that its video lacks', detail)
-            for clip in outcome.clips:
-                if clip.clip_id not in writer.clip_ids:
-                    writer.add(clip.clip_id, clip.pictures, clip.masks)
-                    report.kept += 1
-            report.frames += outcome.frames
-            advance(outcome.frames)
-            if time.monotonic() - committed > _COMMIT_SECONDS:
-                writer.commit()
-                committed = time.monotonic()

@@ -78,6 +78,14 @@ class RTMLibEstimator:
             out.append(BodyPose(points, score, float(np.clip(score.mean(), 1e-3, 1.0))))
         return out
 
+    def bodies_in(
+        self, image: np.ndarray, box: tuple[float, float, float, float]
+    ) -> list[BodyPose]:
+        """The bodies whose middle lies in the box (x0, y0, x1, y1)."""
+        low, high = np.array(box[:2]), np.array(box[2:])
+        middles = [(body, body.points[:, :2].mean(axis=0)) for body in self.bodies(image)]
+        return [body for body, at in middles if (at >= low).all() and (at <= high).all()]
+
     def hands(
         self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
     ) -> list[HandPose]:

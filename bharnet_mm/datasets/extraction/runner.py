@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ...errors import ClipError
-from ..clip import Clip
-from ..ingest import Report
+from ..ingest import Converted, Report, gather
 from ..store import ClipStore, StoreWriter
 from ..video import available_readers, open_video
 from .estimators import Estimator, build_estimator
 from .extract import extract_clip, fill_hands
 from .output import Settings, add_splits, check_settings, open_writer, shard_folder, write_refused
+from .own_splits import OwnSplits
 from .plan import VideoJob, make_plan, read_split_lists
 from .workers import Failure, run_jobs
 
-_COMMIT_SECONDS = 5.0
 LOST = 'frame that the container announces and that cannot be decoded'
-
-
-@dataclass
-class Outcome:
-    """What a worker sends back of one video."""
-
-    clips: list[Clip]
-    frames: int
-    repaired: Counter
 
 
 class Worker:
@@ -50,23 +37,17 @@ class Worker:
         self.videos, self.settings, self.estimator = videos, settings, estimator
         self.store = None if store is None else ClipStore(store)
 
-    def __call__(self, job: VideoJob, tick: Callable[[], None]) -> Outcome:
+    def __call__(self, job: VideoJob, tick: Callable[[], None]) -> Converted:
         repaired: Counter = Counter()
         info, frames = open_video(self.videos / job.video, job.readers)
-        count = 0
-
-        def counted() -> None:
-            nonlocal count
-            count += 1
-            tick()
-
         if self.store is not None:
             clips = [self.store[row] for row in job.rows]
             layout = self.store.body_layout
-            clips = fill_hands(frames, self.estimator, clips, layout, repaired, tick=counted)
+            clips = fill_hands(frames, self.estimator, clips, layout, repaired, tick=tick)
             if frames.lost:
                 repaired[LOST] += frames.lost
-            return Outcome(clips, count, repaired)
+            return Converted(job.video, clips, repaired)
+        noticed: list[str] = []
         clip = extract_clip(
             frames,
             self.estimator,
@@ -76,11 +57,12 @@ class Worker:
             video=job.video,
             fps=info.fps,
             max_persons=self.settings.max_persons,
-            tick=counted,
+            tick=tick,
+            noticed=noticed,
         )
         if frames.lost:
             repaired[LOST] += frames.lost
-        return Outcome([clip], count, repaired)
+        return Converted(job.video, [clip], repaired, noticed=noticed)
 
 
 def build_worker(
@@ -103,6 +85,7 @@ def extract(
     timeout: float = 120.0,
     subject: str | None = None,
     split_lists: Sequence[str] = (),
+    splits: OwnSplits | None = None,
 ) -> Report:
     """Extracts a folder of videos to a clip store; continues it where it exists.
 
@@ -117,6 +100,7 @@ def extract(
         timeout: Seconds without a finished frame after which a video is given up.
         subject: See ``plan_videos``.
         split_lists: See ``read_split_lists``.
+        splits: Made of the clips that are there at the end.
 
     Raises:
         BHaRNetError: A wrong argument, nothing to do, or a store that is in the way.
@@ -136,7 +120,7 @@ def extract(
         with open_writer(target, plan, settings, source) as writer:
             _run(jobs, writer, report, build, workers, timeout)
         if shard is None:
-            add_splits(target, lists, report)
+            add_splits(target, lists, report, splits)
     write_refused(target, report)
     return report
 
@@ -149,73 +133,41 @@ def _run(
     workers: int,
     timeout: float,
 ) -> None:
-    todo = [job for job in jobs if not set(job.clip_ids) <= writer.clip_ids]
-    report.skipped = sum(len(set(job.clip_ids) & writer.clip_ids) for job in jobs)
-    if not todo:
+    held = set(writer.clip_ids)
+    todo = [job for job in jobs if not set(job.clip_ids) <= held]
+    report.skipped = sum(len(set(job.clip_ids) & held) for job in jobs)
+    gather(
+        run_videos(build, todo, workers, timeout, lambda job: [job.video]),
+        writer,
+        report,
+        held=held,
+    )
+
+
+def run_videos(
+    build: Callable,
+    jobs: Sequence[VideoJob],
+    workers: int,
+    timeout: float,
+    names: Callable[[VideoJob], Sequence[str]],
+) -> Iterator[Converted]:
+    """What became of each video, in order; a video that came to nothing is refused.
+
+    Args:
+        build, workers, timeout: See ``run_jobs``. What is built gives a ``Converted`` for each job.
+        jobs: The videos.
+        names: What of a failed job is refused.
+    """
+    if not jobs:
         return
-    committed = time.monotonic()
-    with _progress(len(jobs), len(jobs) - len(todo)) as advance:
-        for job, outcome in zip(
-            todo, run_jobs(build, todo, workers, timeout, _other_reader), strict=True
-        ):
-            report.read += 1
-            if isinstance(outcome, Failure):
-                report.refuse(job.video, outcome.reason, outcome.detail)
-                advance(0)
-                continue
-            report.repaired.update(outcome.repaired)
-            report.repaired_items.update(dict.fromkeys(outcome.repaired, 1))
-            for clip in outcome.clips:
-                if clip.clip_id in writer.clip_ids:
-                    continue
-                try:
-                    writer.add(clip)
-                except ClipError as error:
-                    report.refuse(clip.clip_id, 'a clip that the store does not accept', str(error))
-                    continue
-                report.kept += 1
-                report.frames += clip.num_frames
-            advance(outcome.frames)
-            if time.monotonic() - committed > _COMMIT_SECONDS:
-                writer.commit()
-                committed = time.monotonic()
+    outcomes = run_jobs(build, jobs, workers, timeout, _other_reader)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            refused = [(name, outcome.reason, outcome.detail) for name in names(job)]
+            outcome = Converted(job.video, refused=refused)
+        yield outcome
 
 
 def _other_reader(job: VideoJob) -> VideoJob | None:
     """The same video with the next reader, after the first hung or crashed."""
     return replace(job, readers=job.readers[1:]) if len(job.readers) > 1 else None
-
-
-class _progress:
-    """Videos done, frames a second and time left, on standard error."""
-
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
-        self.frames, self.start = 0, time.monotonic()
-
-    def __enter__(self) -> Callable[[int], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Left
-
-        self.bar = Progress(
-            TextColumn('videos'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn('{task.fields[rate]}'),
-            Left(),
-            TextColumn('left'),
-            console=Console(file=sys.stderr),
-            speed_estimate_period=600,
-        )
-        self.bar.start()
-        self.task = self.bar.add_task('', total=self.total, completed=self.done, rate='')
-        return self.advance
-
-    def advance(self, frames: int) -> None:
-        self.frames += frames
-        rate = self.frames / (time.monotonic() - self.start)
-        self.bar.update(self.task, advance=1, rate=f'{rate:.1f} frames a second')
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()

@@ -89,12 +89,15 @@ class HandTracker:
         self._memory: dict[tuple[int, int], _Memory] = {}
         self._frame = 0
 
-    def step(self, image: np.ndarray, arms: Sequence[Arm]) -> HandsByArm:
+    def step(
+        self, image: np.ndarray, arms: Sequence[Arm], taken: Sequence[HandPose] = ()
+    ) -> HandsByArm:
         """Hands of the next frame by (person, side).
 
         Args:
             image: The frame.
             arms: All known arms; those that end far outside the picture are left alone.
+            taken: Hands in this frame that belong to other arms.
         """
         self._frame += 1
         arms = [arm for arm in arms if _in_picture(arm, image)]
@@ -105,10 +108,10 @@ class HandTracker:
             self._recall(arm, memory)
         given: list[HandPose | None] = [None] * len(arms)
         front = [a for a, memory in enumerate(memories) if not memory.behind]
-        self._look(image, arms, front, given)
+        self._look(image, arms, front, given, taken)
         second = [a for a, memory in enumerate(memories) if memory.behind]
         second += [a for a in front if given[a] is None and self._is_due(arms[a], memories[a])]
-        near = self._look(image, arms, second, given)
+        near = self._look(image, arms, second, given, taken)
         given = verified_hands(given, arms)
         found = {}
         for a, (arm, hand) in enumerate(zip(arms, given, strict=True)):
@@ -143,6 +146,7 @@ class HandTracker:
         arms: Sequence[Arm],
         chosen: Sequence[int],
         given: list[HandPose | None],
+        taken: Sequence[HandPose],
     ) -> bool:
         """Gives the chosen arms what is found for them beside the hands already given.
 
@@ -152,7 +156,7 @@ class HandTracker:
         if not chosen:
             return False
         rest = [arms[a] for a in chosen]
-        taken = [hand for hand in given if hand is not None]
+        taken = [*taken, *(hand for hand in given if hand is not None)]
         near = [
             hand for hand in taken if any(distance(hand, arm) < 2 * MAX_DISTANCE for arm in rest)
         ]

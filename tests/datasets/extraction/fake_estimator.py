@@ -95,12 +95,24 @@ class FakeEstimator:
             if (p, 'left') in found and (p, 'right') in found
         ]
 
+    def bodies_in(self, image, box):
+        x0, y0, x1, y1 = box
+        found = [
+            body.points[[COCO.index('left_wrist'), COCO.index('right_wrist')]]
+            for body in self.bodies(image)
+        ]
+        middles = [wrists.mean(axis=0) for wrists in found]
+        return [
+            body
+            for body, (x, y) in zip(self.bodies(image), middles, strict=True)
+            if x0 <= x <= x1 and y0 <= y <= y1
+        ]
+
     def hands(self, image, arms, taken=()):
         self.calls.append((len(arms), len(taken)))
-        if taken:
-            return []
         found = self._find(image)
         hands = [hand_at(xy, right=float(side == 'right')) for (_, side), xy in found.items()]
+        hands = [h for h in hands if not any(np.allclose(h.points, t.points) for t in taken)]
         # Every crop shows every hand near it, as real crops do.
         return [
             hand
@@ -108,6 +120,12 @@ class FakeEstimator:
             for hand in hands
             if np.linalg.norm(hand.points[0, :2] - arm.wrist) < 2 * arm.size
         ]
+
+
+class NoSecondOpinion(FakeEstimator):
+    """As a backend that cannot look at a part of the picture: ``hasattr`` says no."""
+
+    bodies_in = property()
 
 
 BACKEND = f'{__name__}:FakeEstimator'

@@ -2,7 +2,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from fake_estimator import COCO, FakeEstimator, body_at, draw, hand_at, moving
+from fake_estimator import (
+    COCO,
+    FakeEstimator,
+    NoSecondOpinion,
+    body_at,
+    draw,
+    hand_at,
+    moving,
+)
 
 from bharnet_mm.datasets import Clip, empty_hands
 from bharnet_mm.datasets.extraction.extract import extract_clip, fill_hands
@@ -148,7 +156,7 @@ def test_bodies_that_are_missing_or_unknown_have_no_hands():
     clip.body_score[0, 1] = 0
     clip.body_pixel[0, 1] = np.nan
     clip.body_pixel[0, 2, COCO.index('left_wrist')] = -1
-    (filled,) = fill_hands(moving(4), FakeEstimator(), [clip], COCO, Counter())
+    (filled,) = fill_hands(moving(4), NoSecondOpinion(), [clip], COCO, Counter())
     assert (filled.hand_score[0] > 0).tolist() == [
         [True, False, False, True],
         [True, False, True, True],
@@ -160,7 +168,7 @@ def test_bodies_that_are_missing_or_unknown_have_no_hands():
 
 
 def test_wrists_far_outside_are_not_looked_for():
-    estimator = FakeEstimator()
+    estimator = NoSecondOpinion()
     clip = body_clip([[((400, 50), (60, 60))]])
     fill_hands([moving(1)[0]], estimator, [clip], COCO, Counter())
-    assert estimator.calls == ['start', (1, 0)]
+    assert {call for call in estimator.calls if call != 'start'} == {(1, 0)}  # of two wrists

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from videos import write_video
 
-from bharnet_mm.datasets import BodyHandDataset
-from bharnet_mm.datasets.extraction import rois
+from bharnet_mm.datasets import BodyHandDataset, ingest
 from bharnet_mm.datasets.extraction.rois import RegionWorker, extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.regions import RegionStore
@@ -97,7 +96,7 @@ def test_processes_make_no_difference_and_a_second_run_does_nothing(data, tmp_pa
 def test_stopped_half_way_and_run_again_it_is_the_same(data, tmp_path, monkeypatch):
     videos, store = data
     extract_regions(videos, store, tmp_path / 'whole', GRID, workers=0)
-    monkeypatch.setattr(rois, '_COMMIT_SECONDS', -1)
+    monkeypatch.setattr(ingest, '_COMMIT_SECONDS', -1)
     call, calls = RegionWorker.__call__, []
 
     def stops(self, job, tick):

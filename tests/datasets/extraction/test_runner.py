@@ -107,8 +107,9 @@ import os
 os.fsync = lambda handle: None
 from pathlib import Path
 import bharnet_mm.datasets.extraction.runner as runner
+import bharnet_mm.datasets.ingest as ingest
 from bharnet_mm.datasets.extraction.output import Settings
-runner._COMMIT_SECONDS = 0
+ingest._COMMIT_SECONDS = -1
 runner.extract(Path({str(videos)!r}), Path({str(tmp_path / 'parts')!r}),
                Settings(backend={BACKEND!r}), workers=0)
 """

@@ -1,0 +1,117 @@
+"""Splits of one's own videos: by subject, leaving one subject out, or a share of each class."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from ...errors import ConfigError
+from ..ingest import Report
+from ..protocols import leave_one_out
+from ..store import ClipStore
+
+
+@dataclass(frozen=True)
+class OwnSplits:
+    """Which splits are made of the clips of a store.
+
+    Args:
+        test_subjects: These subjects are ``own_test``, all others ``own_train``.
+        leave_one_out: For each subject ``SUBJECT_test`` and, of all others, ``SUBJECT_train``.
+        test_share: This share of each class is ``own_test``, the rest ``own_train``. The clips are drawn
+            by their ids and ``seed``, so the same clips give the same split on every machine. Where clips
+            are added later, the share is drawn anew, and a few clips may change sides.
+        seed: Of ``test_share``.
+
+    Raises:
+        ConfigError: Both subjects and a share for ``own_test``, or a share outside (0, 1).
+    """
+
+    test_subjects: tuple[str, ...] = ()
+    leave_one_out: bool = False
+    test_share: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.test_subjects and self.test_share is not None:
+            raise ConfigError(
+                'splits',
+                'test subjects and a test share',
+                'one of them, as both make own_train and own_test',
+                'choose one',
+            )
+        if self.test_share is not None and not 0 < self.test_share < 1:
+            raise ConfigError(
+                'test share', f'{self.test_share}', 'more than 0 and less than 1', 'such as 0.2'
+            )
+
+    def rules(self, store: ClipStore, report: Report) -> dict[str, dict]:
+        """Split name to rule, see ``docs/data.md``.
+
+        Raises:
+            ConfigError: A subject that no clip has, or too few subjects.
+        """
+        out: dict[str, dict] = {}
+        if self.test_subjects or self.leave_one_out:
+            subjects = _subjects(store)
+            unknown = sorted(set(self.test_subjects) - set(subjects))
+            if unknown or len(set(subjects) - set(self.test_subjects)) < 1:
+                raise ConfigError(
+                    'test subjects',
+                    f'{unknown or list(self.test_subjects)}',
+                    f'some but not all of {subjects}',
+                    'correct the names',
+                )
+            if self.test_subjects:
+                test = list(self.test_subjects)
+                out['own_train'] = {'subject': {'not_in': test}}
+                out['own_test'] = {'subject': test}
+            if self.leave_one_out:
+                out |= leave_one_out('subject', subjects)
+        if self.test_share is not None:
+            out |= self._share(store, report)
+        return out
+
+    def _share(self, store: ClipStore, report: Report) -> dict[str, dict]:
+        by_class: dict[int, list[str]] = {}
+        for clip_id, label in zip(store.clip_ids, store.labels, strict=True):
+            by_class.setdefault(int(label), []).append(str(clip_id))
+        test: set[str] = set()
+        alone = []
+        for label, ids in sorted(by_class.items()):
+            if len(ids) < 2:
+                alone.append(store.classes[label])
+                continue
+            num = min(max(round(self.test_share * len(ids)), 1), len(ids) - 1)
+            test.update(sorted(ids, key=self._place)[:num])
+        if alone:
+            report.notes.append(f'classes of one clip are for training only: {alone[:5]}')
+        ids = [str(clip_id) for clip_id in store.clip_ids]
+        if not test:
+            raise ConfigError(
+                'test share', 'no class of two clips or more', 'two clips of a class', 'add videos'
+            )
+        return {
+            'own_train': {'clip_id': [i for i in ids if i not in test]},
+            'own_test': {'clip_id': [i for i in ids if i in test]},
+        }
+
+    def _place(self, clip_id: str) -> str:
+        return hashlib.sha256(f'{self.seed} {clip_id}'.encode()).hexdigest()
+
+
+def _subjects(store: ClipStore) -> list[str]:
+    """The subjects of the clips.
+
+    Raises:
+        ConfigError: A clip has none, or there is only one.
+    """
+    subjects = sorted({raw.decode() for raw in store.column('subject')})
+    if '' in subjects or len(subjects) < 2:
+        raise ConfigError(
+            'splits by subject',
+            f'clips of subjects {subjects}',
+            'a subject of each clip, and two subjects or more',
+            "say how paths name them, for example --subject-regex '(S[0-9]+)_'",
+        )
+    return subjects
