@@ -22,6 +22,7 @@ from ..errors import BHaRNetError, ClipError, SourceError
 from ..io.atomic import write_json
 from ..io.guard import name_of, reading
 from ..io.process import die_with
+from .clip import Clip
 from .store import StoreWriter
 
 _CHUNK = 16  # items a worker takes at once

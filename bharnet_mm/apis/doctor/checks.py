@@ -282,6 +282,20 @@ def check_sides(survey: Survey) -> Iterator[Finding]:
         yield survey.finding('sides', 'warning', message, fix, wrong)
 
 
+def check_wrists(survey: Survey) -> Iterator[Finding]:
+    """Hands that lie away from the skeleton's wrists: a depth sensor lost the arm, or the hand is another's."""
+    facts = survey.facts
+    total, elsewhere = int(facts['placed'].sum()), int(facts['elsewhere'].sum())
+    if not elsewhere:
+        return
+    message = (
+        f'in {elsewhere / total:.1%} of the frames with a hand, one lies away from the wrist of its '
+        'skeleton: picture and skeleton disagree'
+    )
+    fix = 'look at some clips; the hands are those that the picture shows'
+    yield survey.finding('wrists', 'note', message, fix, facts['elsewhere'] > 0)
+
+
 def _ranges(numbers: np.ndarray, shown: int = 8) -> str:
     """Whole numbers as ranges: ``0, 3-5``."""
     groups = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)

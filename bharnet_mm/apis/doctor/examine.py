@@ -24,6 +24,7 @@ CHECKS = (
     ('missing', checks.check_missing),
     ('hands', checks.check_hands),
     ('sides', checks.check_sides),
+    ('wrists', checks.check_wrists),
     ('duplicates', split_checks.check_duplicates),
     ('splits', split_checks.check_splits),
     ('leakage', split_checks.check_leakage),

@@ -16,6 +16,7 @@ from ...datasets.coordinates import square
 from ...errors import BHaRNetError
 from ...layouts import SkeletonLayout
 from .collection import Collection, problem
+from .wrists import wrists_elsewhere
 
 #: A joint is far where it is so many times the usual distance from the middle of the data.
 FAR, ABSURD = 10.0, 50.0
@@ -47,6 +48,8 @@ FACTS = np.dtype(
         *((f'{part}_{name}', '<i4') for part in ('body', 'hand') for name in PART),
         ('wrists', '<i4'),  # hands that can be compared with the body's wrists
         ('crossed', '<i4'),  # those nearer to the other wrist
+        ('placed', '<i4'),  # frames in which a hand can be compared with a wrist in the picture
+        ('elsewhere', '<i4'),  # those in which one lies elsewhere
         ('body_key', '<f4'),  # sums of the coordinates: equal for equal clips
         ('hand_key', '<f4'),
     ]
@@ -175,6 +178,9 @@ def measure(
     values['left'], values['right'] = np.count_nonzero(either, axis=1)
     values['hands'] = np.count_nonzero(either.any(axis=0))
     _measure_part(values, 'hand', clip.hand, hand_seen, reference.hand)
+    compared, elsewhere = wrists_elsewhere(clip, body_layout)
+    values['placed'] = np.count_nonzero(compared.any(axis=(0, 1)))
+    values['elsewhere'] = np.count_nonzero(elsewhere.any(axis=(0, 1)))
     if reference.plane and values['hands']:
         found = _wrist_distances(clip, reference.plane, body_layout, hand_layout)
         if found is not None:

@@ -261,3 +261,17 @@ def test_sides_are_not_judged_in_other_coordinates(write, clips):
     for clip in clips:
         clip.hand = clip.hand[:, ::-1]
     assert examine(write(clips)).findings == []
+
+
+def test_hands_away_from_the_skeletons_wrists_are_noted(write):
+    """As where a depth sensor lost the arm and the hand was found where the picture shows it."""
+    clips = [make_clip(number, hands='fractions') for number in range(24)]
+    for clip in clips:
+        clip.units = (clip.units[0], 'fraction')
+    for clip in clips[:3]:
+        wrist = clip.body_pixel[0, :6, 7]  # left, of half of the frames
+        wrist += np.array([400, 300])
+    finding = only(examine(write(clips)))
+    assert (finding.check, finding.severity, finding.count) == ('wrists', 'note', 3)
+    share = 3 * 6 / (24 * 12)
+    assert f'{share:.1%} of the frames with a hand' in finding.message

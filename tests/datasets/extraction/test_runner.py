@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import shutil
@@ -13,10 +14,14 @@ from fake_estimator import BACKEND, CRASH, HANG, draw, moving, write_video
 
 from bharnet_mm.datasets import ClipStore, StoreWriter
 from bharnet_mm.datasets.extraction.output import Settings, merge, shard_folder
+from bharnet_mm.datasets.extraction.own_splits import OwnSplits
 from bharnet_mm.datasets.extraction.runner import extract
 from bharnet_mm.errors import BHaRNetError, ConfigError, SourceError, StoreError
 
 FAKE = Settings(backend=BACKEND)
+needs_av = pytest.mark.skipif(
+    importlib.util.find_spec('av') is None, reason='PyAV is not installed (pip install av)'
+)
 ROOT = Path(__file__).parents[3]
 
 
@@ -267,3 +272,50 @@ def test_shards_of_a_store(tmp_path, body_store):
         extract(folder, tmp_path / 'out', settings, store=source, workers=0, shard=(i, 2))
     merge(folder, tmp_path / 'out', store=source)
     assert content(tmp_path / 'out') == content(tmp_path / 'whole')
+
+
+def test_new_videos_and_new_labels_are_added_to_a_store(tmp_path, videos):
+    """The classes that are new come after the old ones, whose numbers stay; clips too."""
+    extract(videos, tmp_path / 'out', FAKE, workers=0)
+    before = {clip.clip_id: clip.label for clip in ClipStore(tmp_path / 'out')}
+    write_video(videos / 'apple' / 'S1_a.avi', moving(5))
+    write_video(videos / 'tea' / 'S9_a.avi', moving(5))
+    report = extract(
+        videos, tmp_path / 'out', FAKE, workers=0, splits=OwnSplits(test_share=0.5), subject='S.'
+    )
+    store = ClipStore(tmp_path / 'out')
+    assert (report.kept, report.skipped) == (2, 5)
+    assert store.classes == ['book', 'tea', 'apple']
+    after = {clip.clip_id: clip.label for clip in store}
+    assert {k: v for k, v in after.items() if k in before} == before
+    assert after['apple/S1_a'] == 2 and after['tea/S9_a'] == 1
+    assert len(store.select('own_train')) + len(store.select('own_test')) == 7
+
+
+def test_what_was_passed_over_is_named(tmp_path, videos):
+    (videos / '._S1_a.avi').write_bytes(b'x')
+    report = extract(videos, tmp_path / 'out', FAKE, workers=0)
+    (note,) = report.notes
+    assert note == 'passed over 1 files that are no videos (.txt), such as readme.txt'
+
+
+def test_a_name_is_one_class_in_both_unicode_forms(tmp_path):
+    for i, form in enumerate(('caf\u00e9', 'cafe\u0301')):
+        write_video(tmp_path / 'v' / form / f'{i}.avi', moving(3))
+    extract(tmp_path / 'v', tmp_path / 'out', FAKE, workers=0)
+    store = ClipStore(tmp_path / 'out')
+    assert store.classes == ['caf\u00e9'] and len(store) == 2
+    assert sorted(clip.video for clip in store) == sorted(('cafe\u0301/1.avi', 'caf\u00e9/0.avi'))
+
+
+@needs_av
+def test_frames_that_cannot_be_decoded_are_counted_and_the_video_named(tmp_path):
+    from everyday import encode, trim
+
+    encode(tmp_path / 'whole.mp4', moving(40))
+    (tmp_path / 'v').mkdir()
+    trim(tmp_path / 'whole.mp4', tmp_path / 'v' / 'cut.mp4', 25)
+    report = extract(tmp_path / 'v', tmp_path / 'out', FAKE, workers=0)
+    assert ClipStore(tmp_path / 'out')[0].num_frames == 15
+    assert sum(report.repaired.values()) == 25
+    assert '            cut.mp4' in str(report).splitlines()
