@@ -10,6 +10,7 @@ from bharnet_mm.datasets.video import (
     open_video,
     read_frames,
 )
+from bharnet_mm.datasets.video_readers import PICK
 from bharnet_mm.errors import ConfigError, SourceError
 
 READERS = [
@@ -106,8 +107,8 @@ def test_the_next_reader_takes_over_where_one_breaks_off(tmp_path, monkeypatch):
         given.append(('second', list(numbers)))
         yield from ((number, 'picture') for number in numbers)
 
-    monkeypatch.setattr('bharnet_mm.datasets.video._pick_decord', breaks)
-    monkeypatch.setattr('bharnet_mm.datasets.video._pick_pyav', whole)
+    monkeypatch.setitem(PICK, 'decord', breaks)
+    monkeypatch.setitem(PICK, 'pyav', whole)
     numbers = [n for n, _ in read_frames(tmp_path / 'a.avi', [5, 1, 2], ['decord', 'pyav'])]
     assert numbers == [1, 2, 5] and given == [('first', [1, 2, 5]), ('second', [2, 5])]
 
@@ -210,7 +211,8 @@ def test_a_damaged_video_keeps_the_numbers_of_the_frames_that_it_has(everyday_vi
 
 @pytest.mark.skipif('decord' not in available_readers(), reason='decord is not installed')
 def test_a_repeated_picture_is_no_frame_where_nothing_can_check(everyday_videos, monkeypatch):
-    monkeypatch.setattr('bharnet_mm.datasets.video.available_readers', lambda: ['decord'])
+    for module in ('video', 'video_readers'):
+        monkeypatch.setattr(f'bharnet_mm.datasets.{module}.available_readers', lambda: ['decord'])
     _, frames = open_video(everyday_videos / 'trimmed_one.mp4')
     assert len(list(frames)) == 28 and frames.lost == 20
 

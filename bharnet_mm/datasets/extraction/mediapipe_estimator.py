@@ -24,10 +24,10 @@ _LEAST = 32  # pixels of a side of a picture in which a body is looked for
 _TRACE = 0.05  # presence below which there is no hand near the region
 # Where a search looks, one place after the other: for palms, where the hand was last, or where it should be,
 # at an angle to the forearm in radians. The first search looks at all places, later ones at the next so many.
-_PLACES_LOST = (-0.5, 'palm', 0.0, 0.5)
+_PLACES_LOST = (-0.5, 'palm', 0.0, 0.5, 'last')
 _PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
 _PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
-_TRIES = 2
+_TRIES = 3
 # A hand that the model is sure of is not looked at again while its picture stays the same (grey levels of 255
 # by which at most a twentieth of a small picture of it may differ), for so many frames.
 _SURE = 0.8
