@@ -60,6 +60,7 @@ class Arm:
         person, side: Whose arm, and ``LEFT`` or ``RIGHT``.
         last: The hand that was last found here, as it was found, or None.
         lost: Frames since then in which there was none.
+        rivals: All arms in the picture, this one too: a hand that is nearer to another is not this arm's.
         search: Number of this search for a lost hand, from 1; 0 in the call that only follows.
     """
 
@@ -72,6 +73,7 @@ class Arm:
     side: int = LEFT
     last: HandPose | None = None
     lost: int = 0
+    rivals: Sequence[Arm] = ()
     search: int = 0
 
 
@@ -98,9 +100,9 @@ class Estimator(Protocol):
     ) -> list[HandPose]:
         """Hands near the arms in the same frame, in any order and possibly several times the same one.
 
-        Called at most twice a frame: for all arms, then for those that are without a hand and are to be
-        searched now (``search`` of each is 1 or more). An estimator that finds all hands at once may
-        answer both calls alike.
+        Called a few times a frame: first for the hands to be followed, then for the arms that are without one and
+        are to be searched (``search`` of each is 1 or more), in the picture or beside the hands ``taken``. An
+        estimator that finds all hands at once may answer all calls alike.
 
         Args:
             image: The frame.

@@ -27,7 +27,7 @@ _TRACE = 0.05  # presence below which there is no hand near the region
 _PLACES_LOST = (-0.5, 'palm', 0.0, 0.5, 'last')
 _PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
 _PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
-_TRIES = 3
+_TRIES = 2
 # A hand that the model is sure of is not looked at again while its picture stays the same (grey levels of 255
 # by which at most a twentieth of a small picture of it may differ), for so many frames.
 _SURE = 0.8
@@ -162,7 +162,8 @@ class MediaPipeEstimator:
                 found.append(self._settle(image, region_from_hand(arm.previous)))
             else:
                 found += self._guess(image, arm, place)
-            if any(h.score >= self.min_score and nearest_arm(h, [arm]) is arm for h in found):
+            # The hand of another arm, seen in this arm's crop, is no reason to stop.
+            if any(h.score >= self.min_score and nearest_arm(h, arm.rivals) is arm for h in found):
                 break
         return found
 

@@ -73,8 +73,8 @@ class HandTracker:
 
     A hand that was found is followed, moved along with its wrist. A lost one is searched for in the frame
     in which it is lost, then less and less often (at most ``max_wait`` frames apart). Each search
-    looks at one place only; ``Arm.search`` counts them and the estimator chooses the place. Where
-    another arm's hand is near, a hand is searched for, and followed from then on, with that hand
+    looks at some places only; ``Arm.search`` counts them and the estimator chooses the places. Where
+    another arm's hand is near, a hand is also searched for, and followed from then on, with that hand
     painted over: of two hands together the models see the front one twice.
 
     Args:
@@ -106,19 +106,27 @@ class HandTracker:
         memories = [self._memory.setdefault((arm.person, arm.side), _Memory()) for arm in arms]
         for arm, memory in zip(arms, memories, strict=True):
             self._recall(arm, memory)
+            arm.rivals = arms
         given: list[HandPose | None] = [None] * len(arms)
-        front = [a for a, memory in enumerate(memories) if not memory.behind]
+        behind = [a for a, memory in enumerate(memories) if memory.behind]
+        front = [a for a in range(len(arms)) if a not in behind]
         self._look(image, arms, front, given, taken)
-        second = [a for a, memory in enumerate(memories) if memory.behind]
-        second += [a for a in front if given[a] is None and self._is_due(arms[a], memories[a])]
-        near = self._look(image, arms, second, given, taken)
+        covered = self._look(image, arms, behind, given, taken, cover=True)
+        due = [
+            a for a, arm in enumerate(arms) if given[a] is None and self._is_due(arm, memories[a])
+        ]
+        self._look(image, arms, [a for a in due if arms[a].search % 2], given, taken)
+        # The first search is in the picture and with hands nearby painted over, later ones are in turn.
+        rest = [
+            a for a in due if given[a] is None and (arms[a].search == 1 or arms[a].search % 2 == 0)
+        ]
+        covered |= self._look(image, arms, rest, given, taken, cover=True)
         given = verified_hands(given, arms)
         found = {}
         for a, (arm, hand) in enumerate(zip(arms, given, strict=True)):
             memories[a].behind = False
             if hand is not None:
-                behind = near and a in second
-                self._memory[arm.person, arm.side] = _Memory(hand, arm, self._frame, behind)
+                self._memory[arm.person, arm.side] = _Memory(hand, arm, self._frame, a in covered)
                 found[arm.person, arm.side] = hand
         return found
 
@@ -147,24 +155,30 @@ class HandTracker:
         chosen: Sequence[int],
         given: list[HandPose | None],
         taken: Sequence[HandPose],
-    ) -> bool:
+        cover: bool = False,
+    ) -> set[int]:
         """Gives the chosen arms what is found for them beside the hands already given.
 
+        With ``cover`` hands nearby are painted over, and a first search is left out where there are none.
+
         Returns:
-            Whether any of those is near and was painted over.
+            The chosen arms for which a hand nearby was painted over.
         """
-        if not chosen:
-            return False
-        rest = [arms[a] for a in chosen]
         taken = [*taken, *(hand for hand in given if hand is not None)]
-        near = [
-            hand for hand in taken if any(distance(hand, arm) < 2 * MAX_DISTANCE for arm in rest)
-        ]
-        more = self.estimator.hands(image, rest, near)
+        near = {
+            a: [h for h in taken if cover and distance(h, arms[a]) < 2 * MAX_DISTANCE]
+            for a in chosen
+        }
+        chosen = [a for a in chosen if near[a] or not (cover and arms[a].search == 1)]
+        if not chosen:
+            return set()
+        rest = [arms[a] for a in chosen]
+        hidden = [hand for hand in taken if any(hand is h for a in chosen for h in near[a])]
+        more = self.estimator.hands(image, rest, hidden)
         more = [hand for hand in more if not any(same_hand(hand, other) for other in taken)]
         for a, hand in zip(chosen, assign_hands(more, rest), strict=True):
             given[a] = hand
-        return bool(near)
+        return {a for a in chosen if near[a]}
 
 
 def _in_picture(arm: Arm, image: np.ndarray) -> bool:

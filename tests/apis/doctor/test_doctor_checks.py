@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from broken_stores import CLASSES, edit, found, make_clip, only
+from broken_stores import CLASSES, WRISTS, edit, found, make_clip, only
 
 from bharnet_mm.apis.doctor import examine
 from bharnet_mm.apis.doctor.facts import FACTS
@@ -269,7 +269,7 @@ def test_hands_away_from_the_skeletons_wrists_are_noted(write):
     for clip in clips:
         clip.units = (clip.units[0], 'fraction')
     for clip in clips[:3]:
-        wrist = clip.body_pixel[0, :6, 7]  # left, of half of the frames
+        wrist = clip.body_pixel[0, :6, WRISTS[0]]  # left, in half of the frames
         wrist += np.array([400, 300])
     finding = only(examine(write(clips)))
     assert (finding.check, finding.severity, finding.count) == ('wrists', 'note', 3)
