@@ -28,6 +28,7 @@ setup(
     packages=find_packages(include=['bharnet_mm', 'bharnet_mm.*']),
     # Compiled on the user's machine, see bharnet_mm/ops/native
     package_data={'bharnet_mm.ops.native': ['*.h', '*.cpp']},
+    entry_points={'console_scripts': ['bharnet = bharnet_mm.cli:main']},
     install_requires=requirements('runtime'),
     extras_require=extras,
     classifiers=[

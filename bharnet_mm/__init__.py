@@ -16,9 +16,12 @@ safety.apply()
 registration.register()
 
 PLACES = {
+    'BodyHandInferencer': '.apis.inferencer',
+    'create_model': '.apis.model_zoo',
     'datasets': '.datasets',
     'engine': '.engine',
     'evaluation': '.evaluation',
+    'list_models': '.apis.model_zoo',
     'models': '.models',
 }
 __getattr__, __dir__, __all__ = attributes(__name__, PLACES)

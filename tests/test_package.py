@@ -21,6 +21,7 @@ REGISTERED = {
         'FormatGrid',
         'FormatKeypoint',
         'InterpolateMissing',
+        'KeepRaisedHands',
         'MakeFeature',
         'NormalizeSkeleton',
         'PackBodyHand',
@@ -79,7 +80,6 @@ PUBLIC = {
 }
 # Command and program alike start from these; each takes the words of a command line.
 COMMANDS = [
-    *(f'bharnet_mm.apis.{name}' for name in ('train', 'test')),
     *(
         f'bharnet_mm.experiments.{name}'
         for name in (

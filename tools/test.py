@@ -1,6 +1,6 @@
 """Tests a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
 
-from bharnet_mm.apis.test import main
+from bharnet_mm.cli import run_module
 
 if __name__ == '__main__':
-    main()
+    run_module('test')

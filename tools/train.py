@@ -1,6 +1,6 @@
 """Trains a model: ``python tools/train.py CONFIG``."""
 
-from bharnet_mm.apis.train import main
+from bharnet_mm.cli import run_module
 
 if __name__ == '__main__':
-    main()
+    run_module('train')

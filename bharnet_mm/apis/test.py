@@ -1,24 +1,27 @@
-"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``; the arguments are MMAction2's."""
+"""Test a checkpoint: ``bharnet test CONFIG CHECKPOINT``, ``python tools/test.py CONFIG CHECKPOINT``.
+
+The arguments are MMAction2's.
+"""
+
+from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config
-from mmengine.runner import Runner
-
-from ..engine.command_line import add_common_arguments, add_hook, build_runner, read_config
-from ..engine.consistency import model_facts
+from ..engine.arguments import add_common_arguments, check_data
 from ..errors import ConfigError
-from ..evaluation import BodyHandMetric
+from .model_zoo import find_config
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line of the tool."""
-    parser = argparse.ArgumentParser(description='Test a checkpoint')
-    parser.add_argument('config', help='config file')
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``bharnet test``."""
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--dump',
@@ -26,7 +29,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='write the scores with their clip ids (.npz), or all data samples (.pkl)',
     )
     add_common_arguments(parser)
-    return parser.parse_args(argv)
 
 
 def dump_to(cfg: Config, path: str) -> None:
@@ -54,6 +56,8 @@ def what_is_tested(runner: Runner, config: str, checkpoint: str) -> dict[str, An
         ``config`` (name), ``checkpoint`` (name), ``checkpoint_sha256`` (None of one that is not a
         local file), ``feature``, ``store``, ``split`` and ``clips``, as far as they are known.
     """
+    from ..engine.consistency import model_facts
+
     dataset = runner.test_dataloader.dataset
     facts: dict[str, Any] = {'config': Path(config).stem, 'checkpoint': Path(checkpoint).name}
     facts['checkpoint_sha256'] = None
@@ -70,10 +74,14 @@ def what_is_tested(runner: Runner, config: str, checkpoint: str) -> dict[str, An
     return facts
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def run(args: argparse.Namespace) -> None:
     """Tests as the command line says."""
-    args = parse_args(argv)
+    args.config = find_config(args.config)
+    from ..engine.command_line import add_hook, build_runner, read_config
+    from ..evaluation import BodyHandMetric
+
     cfg = read_config(args)
+    check_data(cfg, ('test',))
     cfg.load_from = args.checkpoint
     cfg.resume = False
     if args.dump is not None:

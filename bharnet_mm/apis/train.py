@@ -1,24 +1,17 @@
-"""Train a model: ``python tools/train.py CONFIG``; the arguments are MMAction2's."""
+"""Train a model: ``bharnet train CONFIG``, ``python tools/train.py CONFIG``.
+
+The arguments are MMAction2's.
+"""
 
 import argparse
-from collections.abc import Sequence
 
-from ..engine.command_line import (
-    add_common_arguments,
-    add_hook,
-    build_runner,
-    read_config,
-    say_effective_batch,
-    training_lock,
-    use_mixed_precision,
-)
-from ..engine.resume import newest_checkpoint
+from ..engine.arguments import add_common_arguments, check_data
+from .model_zoo import find_config
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line of the tool."""
-    parser = argparse.ArgumentParser(description='Train a model')
-    parser.add_argument('config', help='config file')
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``bharnet train``."""
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -39,17 +32,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms')
     add_common_arguments(parser)
-    return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def run(args: argparse.Namespace) -> None:
     """Trains as the command line says."""
-    args = parse_args(argv)
+    args.config = find_config(args.config)
+    from ..engine.command_line import (
+        add_hook,
+        build_runner,
+        read_config,
+        say_effective_batch,
+        training_lock,
+        use_mixed_precision,
+    )
+
     cfg = read_config(args)
+    check_data(cfg, ('train',) if args.no_validate else ('train', 'val'))
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume is not None:
         cfg.resume = True
+        from ..engine.resume import newest_checkpoint
+
         auto = args.resume == 'auto'
         cfg.load_from = newest_checkpoint(cfg.work_dir) if auto else args.resume
         cfg.load_from = cfg.load_from and str(cfg.load_from)

@@ -8,7 +8,7 @@ import os.path as osp
 
 import torch
 from mmaction.registry import RUNNERS
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
@@ -18,28 +18,9 @@ from mmengine.runner import Runner
 from ..errors import ConfigError
 from ..io.lock import FolderLock
 from ..ops.native import cpu_flags
+from .arguments import parse_options
 from .config_file import load_config
 from .from_store import fill_from_store
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that both tools take, under MMAction2's names."""
-    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='overrides of the config; dots go into nested dicts, lists are written "[a,b]"; what '
-        'the config derives from a value follows',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def read_config(args: argparse.Namespace) -> Config:
@@ -50,7 +31,7 @@ def read_config(args: argparse.Namespace) -> Config:
     :func:`fill_from_store` for values that are read from the clip store.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = fill_from_store(load_config(args.config, args.cfg_options))
+    cfg = fill_from_store(load_config(args.config, parse_options(args.cfg_options)))
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

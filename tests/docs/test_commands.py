@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from command import ROOT, run
 
+from bharnet_mm import cli
+from bharnet_mm.engine.arguments import parse_options
 from bharnet_mm.engine.config_file import load_config
 from bharnet_mm.errors import ConfigError
 
@@ -58,7 +60,7 @@ def blocks_of(page: Path, text: str) -> list[Block]:
     return [Block(page, text, bool(mark)) for mark, text in BLOCK.findall(text)]
 
 
-class Parsed(Exception):
+class Parsed(BaseException):  # not one of the errors that our tools show
     """A tool has read its command line."""
 
 
@@ -71,9 +73,13 @@ def parse(script: str, words: list[str], monkeypatch) -> argparse.Namespace:
 
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop)
     monkeypatch.setattr('sys.argv', [script, *words])
-    monkeypatch.syspath_prepend(str((ROOT / script).parent))  # as Python does for a script
+    if script != 'bharnet':
+        monkeypatch.syspath_prepend(str((ROOT / script).parent))  # as Python does for a script
     with pytest.raises(Parsed) as caught:
-        runpy.run_path(str(ROOT / script), run_name='__main__')
+        if script == 'bharnet':
+            cli.main()
+        else:
+            runpy.run_path(str(ROOT / script), run_name='__main__')
     return caught.value.args[0]
 
 
@@ -81,7 +87,9 @@ def check_options(namespace: argparse.Namespace) -> None:
     """Overrides of a shipped config are of values that it reads."""
     if not getattr(namespace, 'cfg_options', None) or not (ROOT / namespace.config).is_file():
         return
-    load_config(ROOT / namespace.config, namespace.cfg_options)
+    options = namespace.cfg_options
+    options = options if isinstance(options, dict) else parse_options(options)
+    load_config(ROOT / namespace.config, options)
 
 
 def check(words: list[str], monkeypatch) -> None:
@@ -104,6 +112,9 @@ def check(words: list[str], monkeypatch) -> None:
             assert (ROOT / name).exists(), f'there is no {name}'
         known = {file.stem for file in (ROOT / 'requirements').glob('*.txt')} | {'all'}
         assert set(re.findall(r'\.\[([\w,]+)\]', ' '.join(rest))) <= known
+    elif program == 'bharnet':
+        if '--help' not in rest:
+            check_options(parse('bharnet', rest, monkeypatch))
     elif program == 'python' and rest[0].startswith('tools/'):
         if '--help' not in rest:
             check_options(parse(rest[0], rest[1:], monkeypatch))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from bharnet_mm.engine.arguments import add_common_arguments
 from bharnet_mm.engine.command_line import (
-    add_common_arguments,
     add_hook,
     build_runner,
     read_config,

@@ -7,6 +7,7 @@ from .format_body_hand import FormatBodyHand
 from .format_grid import FormatGrid
 from .format_keypoint import FormatKeypoint
 from .interpolate_missing import InterpolateMissing
+from .keep_raised_hands import KeepRaisedHands
 from .make_feature import MakeFeature
 from .normalize_skeleton import NormalizeSkeleton
 from .pack_body_hand import PackBodyHand
@@ -28,6 +29,7 @@ __all__ = [
     'FormatGrid',
     'FormatKeypoint',
     'InterpolateMissing',
+    'KeepRaisedHands',
     'MakeFeature',
     'NormalizeSkeleton',
     'PackBodyHand',

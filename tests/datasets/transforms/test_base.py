@@ -22,6 +22,7 @@ CONFIGS = [
     dict(type='SelectChannels', part='hand'),
     dict(type='SelectChannels', part='body', channels=(2, 0)),
     dict(type='InterpolateMissing'),
+    dict(type='KeepRaisedHands'),
     dict(type='InterpolateMissing', max_gap=1, parts=('hand',)),
     dict(type='SampleWindow'),
     dict(type='SampleWindow', num_frames=100, window=(0.3, 0.9), min_frames=5),

@@ -1,0 +1,123 @@
+"""Videos with skeletons, hands and answers drawn in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..io.atomic import atomic_write
+from .drawing import draw_frame
+from .results import Result
+
+_FORMATS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}
+
+
+class VideoWriter:
+    """Writes RGB frames of one size to an H.264 video, which every browser plays.
+
+    A context manager; the file appears under its name when the block ends without an exception.
+
+    Args:
+        path: An ``.mp4``, ``.mkv`` or ``.mov``.
+        fps: Frames per second; 30 where it is not above 0.
+
+    Raises:
+        ConfigError: PyAV is missing, or the path has another ending or no folder.
+    """
+
+    def __init__(self, path: str | os.PathLike, fps: float) -> None:
+        self.path, self.fps = Path(path), fps if fps > 0 else 30.0
+        if self.path.suffix.lower() not in _FORMATS:
+            raise ConfigError(
+                f'{path}',
+                f'the ending {self.path.suffix!r}',
+                f'one of {", ".join(_FORMATS)}',
+                'rename the output',
+            )
+        if not self.path.absolute().parent.is_dir():
+            raise ConfigError(
+                f'{path}', 'no folder of this name', 'a folder that exists', 'make it first'
+            )
+        try:
+            import av
+        except ImportError as error:
+            raise ConfigError(
+                'writing a video', f'no PyAV ({error})', 'PyAV', 'pip install av'
+            ) from None
+        self._av = av
+
+    def __enter__(self) -> VideoWriter:
+        self._target = atomic_write(self.path, 'wb')
+        file = self._target.__enter__()
+        self._container = self._av.open(file, 'w', format=_FORMATS[self.path.suffix.lower()])
+        self._stream = None
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        if error[0] is None and self._stream is not None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+        return self._target.__exit__(*error)
+
+    def write(self, image: np.ndarray) -> None:
+        """Appends a frame (H, W, 3) uint8; an odd last row or column is cut off."""
+        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        if self._stream is None:
+            rate = Fraction(self.fps).limit_denominator(1001)
+            self._stream = self._container.add_stream('libx264', rate=rate)
+            self._stream.width, self._stream.height = width, height
+            self._stream.pix_fmt = 'yuv420p'
+        frame = self._av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(image[:height, :width]), format='rgb24'
+        )
+        self._container.mux(self._stream.encode(frame))
+
+
+def write_video(path: str | os.PathLike, results: Sequence[Result]) -> None:
+    """The source of the results with everybody and their answers drawn in; see ``save_results``."""
+    sources = {result.video for result in results}
+    first = results[0] if results else None
+    if first is None or len(sources) != 1 or first.read_frames is None:
+        raise ConfigError(
+            f'{path}',
+            'no results' if first is None else f'results of {sorted(sources)}',
+            'results of one video whose frames can be read again',
+            'save the results of each video by themselves',
+        )
+    start, end = min(r.frame_index[0] for r in results), max(r.frame_index[-1] for r in results)
+    span = max(first.end - first.start, 1e-6)
+    with VideoWriter(path, len(first.frame_index) / span) as writer:
+        for number, image in first.read_frames():
+            if number > end:
+                break
+            if number >= start:
+                writer.write(annotate(image, number, results))
+
+
+def annotate(image: np.ndarray, number: int, results: Sequence[Result]) -> np.ndarray:
+    """A frame of a source with what the results say of everybody in it."""
+    here: dict[int | None, Result] = {}
+    for result in results:
+        if not result.frame_index[0] <= number <= result.frame_index[-1]:
+            continue
+        other = here.get(result.person)
+        if other is None or _off_middle(result, number) < _off_middle(other, number):
+            here[result.person] = result
+    skeletons, lines = [], []
+    for person, result in sorted(here.items(), key=lambda item: item[0] or 0):
+        place = np.flatnonzero(result.frame_index == number)
+        if len(place):
+            skeletons += result.skeletons(int(place[0]))
+        own = result.lines()
+        lines += [f'person {person}: {own[0]}', *own[1:]] if len(here) > 1 else own
+    return draw_frame(image, skeletons, lines)
+
+
+def _off_middle(result: Result, number: int) -> float:
+    return abs(number - (result.frame_index[0] + result.frame_index[-1]) / 2)

@@ -1,0 +1,51 @@
+"""``bharnet doctor``: examine a clip store or an annotation pickle before a GPU hour is spent on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...io.atomic import write_text
+from . import examine, print_diagnosis, write_page
+
+DESCRIPTION = """Examines a clip store or an annotation pickle before a GPU hour is spent on it.
+
+  bharnet doctor data/ntu120
+  bharnet doctor data/ntu120 --html ntu120.html --videos nturgb+d_rgb
+  bharnet doctor ntu60_3danno.pkl --json ntu60.json
+
+The exit status is 1 where training or its test result would be wrong (an error was found), else 0."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument('source', metavar='STORE_OR_PKL', type=Path, help='what to examine')
+    parser.add_argument('--html', metavar='FILE', type=Path, help='write the report as a page')
+    parser.add_argument('--json', metavar='FILE', type=Path, help='write everything as JSON')
+    parser.add_argument(
+        '--videos', metavar='DIR', type=Path, help='count the frames of the videos in this folder'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the examination; returns the exit status."""
+    diagnosis = examine(args.source, args.videos, _progress)
+    print_diagnosis(diagnosis)
+    if args.html:
+        write_page(args.html, diagnosis)
+    if args.json:
+        text = json.dumps(diagnosis.to_dict(), indent=1, ensure_ascii=False)
+        write_text(args.json, text + '\n')
+    return diagnosis.exit_status
+
+
+def _progress(numbers: Iterable[int]) -> Iterable[int]:
+    """A bar with rate and time left, where somebody looks."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    shown = console.is_terminal
+    return track(numbers, 'reading clips', console=console, disable=not shown, transient=True)

@@ -1,0 +1,220 @@
+"""From videos, streams and clips to predictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..datasets.clip import Clip
+from ..datasets.extraction.estimators import Estimator, build_estimator
+from ..errors import ConfigError
+from ..layouts import SkeletonLayout, get_layout
+from .recognizer import Recognizer, load_recognizer
+from .results import Result, as_result
+from .sources import Clips, Video, read_source
+from .windows import Window, WindowBuffer
+
+
+class BodyHandInferencer:
+    """Recognises actions in videos, streams and clips.
+
+    ::
+
+        infer = BodyHandInferencer('bharnet_light_asl10')
+        for result in infer('video.mp4'):
+            print(result.start, result.end, result.person, result.label)
+
+    A video is judged in windows of ``window`` seconds that begin every ``stride`` seconds; one that is
+    at most one and a half windows long is judged whole, as the trimmed clips of the training were.
+    Each person found gets an answer of its own. Frames are read once and forgotten, and results come
+    as soon as their window is over, so that a stream never piles up.
+
+    Args:
+        model: See :func:`load_recognizer`.
+        checkpoint: The weights, where ``model`` is a config.
+        device: As torch names it. Defaults to the GPU if there is one.
+        window: Seconds. Defaults to the model's own.
+        stride: Seconds from one window to the next. Defaults to half a window.
+        top_k: Most labels of a result.
+        batch_size: Windows that are judged at once; those of a stream one by one.
+        max_persons: Most persons of a window; those who move most are taken.
+        per_person: Whether each person is judged alone. Defaults to True for videos; the persons of a
+            clip are always judged together, as in a test.
+        backend: Finds bodies and hands in videos: a name of docs/extraction.md, or an ``Estimator``.
+        min_score: A hand of lower confidence is left out.
+        models: Folder of the backend's model files, where it needs one.
+
+    Raises:
+        BHaRNetError: See :func:`load_recognizer`; a window or stride that is not above 0.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | Recognizer,
+        checkpoint: str | os.PathLike | None = None,
+        *,
+        device: str | None = None,
+        window: float | None = None,
+        stride: float | None = None,
+        top_k: int = 5,
+        batch_size: int = 8,
+        max_persons: int = 2,
+        per_person: bool = True,
+        backend: str | Estimator = 'mediapipe',
+        min_score: float = 0.5,
+        models: str | os.PathLike | None = None,
+    ) -> None:
+        for name, value in (('window', window), ('stride', stride)):
+            if value is not None and not value > 0:
+                raise ConfigError(
+                    'BodyHandInferencer', f'{name}={value}', 'seconds above 0', 'correct it'
+                )
+        for name, value in (
+            ('top_k', top_k),
+            ('batch_size', batch_size),
+            ('max_persons', max_persons),
+        ):
+            if value < 1:
+                raise ConfigError('BodyHandInferencer', f'{name}={value}', '1 or more')
+        if isinstance(model, (str, os.PathLike)):
+            model = load_recognizer(model, checkpoint, device)
+        self.recognizer: Recognizer = model
+        self.card = model.card
+        self.window = window or self.card.window
+        self.stride = stride or self.window / 2
+        self.top_k, self.batch_size = top_k, batch_size
+        self.max_persons, self.per_person = max_persons, per_person
+        self.backend, self.min_score, self.models = backend, min_score, models
+        self._estimator: Any = None if isinstance(backend, str) else backend
+
+    def __repr__(self) -> str:
+        return (
+            f'BodyHandInferencer({self.card.name!r}, window={self.window}, stride={self.stride}, '
+            f'backend={self.backend!r})'
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return self.card.classes
+
+    def __call__(
+        self,
+        source: Any,
+        *,
+        fps: float | None = None,
+        tick: Callable[[str, int, int], None] = lambda name, done, total: None,
+    ) -> Iterator[Result]:
+        """Results of a source, in the order of time.
+
+        Args:
+            source: A video, a folder or pattern of videos, a clip store or ``Clip``, a camera number,
+                the address of a stream, frames, or a list of these; see :func:`read_source`.
+            fps: Of frames given as arrays. Defaults to 30.
+            tick: Called after each frame with the source's name, the frames done and the frames in
+                all, 0 where that is unknown.
+
+        Yields:
+            A result for each window and person. A window in which nobody is found gives one result
+            that is unsure, with ``person`` None.
+
+        Raises:
+            BHaRNetError: A source that cannot be read, a missing backend, or bodies that the model
+                was not trained on.
+        """
+        for item in read_source(source, fps):
+            if isinstance(item, Clips):
+                yield from self._clips(item)
+            else:
+                yield from self._video(item, tick)
+
+    def _clips(self, item: Clips) -> Iterator[Result]:
+        store = item.store
+        layout = self.card.layout if store is None else store.body_layout
+        channels = self.card.channels if store is None else store.channels
+        batch: list[Clip] = []
+        for clip in item.clips:
+            batch.append(clip)
+            if len(batch) == self.batch_size:
+                yield from self._results_of_clips(batch, layout, channels)
+                batch = []
+        yield from self._results_of_clips(batch, layout, channels)
+
+    def _results_of_clips(
+        self, batch: list[Clip], layout: SkeletonLayout, channels: dict
+    ) -> Iterator[Result]:
+        said = self.recognizer.predict(batch, layout, channels, self.top_k)
+        for clip, prediction in zip(batch, said, strict=True):
+            first = 0 if clip.num_persons == 1 else None
+            pixel = clip.body if clip.body_pixel is None else clip.body_pixel
+            size = np.array(clip.image_size if all(clip.image_size) else (1, 1), np.float32)
+            rate = clip.fps or 30.0
+            yield as_result(
+                prediction,
+                video=clip.clip_id,
+                start=float(clip.frame_index[0]) / rate,
+                end=float(clip.frame_index[-1] + 1) / rate,
+                person=first,
+                frame_index=clip.frame_index,
+                body=pixel[0, ..., :2],
+                body_score=clip.body_score[0],
+                hand=clip.hand[0, ..., :2] * size,
+                hand_score=clip.hand_score[0],
+                layout=layout,
+            )
+
+    def _video(self, video: Video, tick: Callable[[str, int, int], None]) -> Iterator[Result]:
+        from ..datasets.extraction.tracking import BodyHandTracker
+
+        tracker = BodyHandTracker(self._build_estimator())
+        rate = video.fps or 30.0
+        length = max(1, round(self.window * rate))
+        if 0 < video.frames <= 1.5 * length:
+            length = video.frames
+        buffer = WindowBuffer(length, max(1, round(self.stride * rate)))
+        waiting: list[Window] = []
+        for number, image in enumerate(video.open()):
+            window = buffer.add(number, image.shape[1::-1], *tracker.step(image))
+            tick(video.name, number + 1, video.frames)
+            if window is not None:
+                waiting.append(window)
+            if len(waiting) >= (self.batch_size if video.frames else 1):
+                yield from self._results(video, waiting, rate)
+                waiting = []
+        last = buffer.end()
+        yield from self._results(video, waiting + ([] if last is None else [last]), rate)
+
+    def _build_estimator(self) -> Any:
+        if self._estimator is None:
+            self._estimator = build_estimator(self.backend, self.models, self.min_score)
+        return self._estimator
+
+    def _results(self, video: Video, windows: list[Window], rate: float) -> Iterator[Result]:
+        estimator = self._build_estimator()
+        layout = get_layout(estimator.body_layout)
+        channels = {'body': estimator.body_channels, 'hand': estimator.hand_channels}
+        clips, places = [], []
+        for window in windows:
+            tracks = window.tracks(self.max_persons)
+            groups = [[person] for person in tracks] if self.per_person else [list(tracks)]
+            for group in groups or [[]]:
+                name = f'{video.name}, frames {window.first} to {window.last}'
+                chosen = [tracks[person] for person in group]
+                clips.append(window.clip(chosen, estimator, clip_id=name, label=0, fps=rate))
+                places.append((window, group, chosen[0] if chosen else None))
+        said = self.recognizer.predict(clips, layout, channels, self.top_k)
+        again = (lambda: enumerate(video.open())) if video.again else None
+        for prediction, (window, group, track) in zip(said, places, strict=True):
+            yield as_result(
+                prediction,
+                video=video.name,
+                start=window.first / rate,
+                end=(window.last + 1) / rate,
+                person=group[0] if len(group) == 1 else None,
+                layout=layout,
+                read_frames=again,
+                **window.arrays(track, layout.num_joints),
+            )

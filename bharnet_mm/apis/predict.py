@@ -1,0 +1,158 @@
+"""``bharnet predict``: from videos to labels, annotated videos and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from .results import Result
+
+DESCRIPTION = """Recognises actions in videos, streams and clip stores.
+
+  bharnet predict video.mp4
+  bharnet predict video.mp4 --model bharnet_light_asl10 --out out.mp4 --json out.json
+  bharnet predict videos/ --model work_dirs/bharnet_p_own --json out.json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        'source',
+        nargs='+',
+        help='videos, folders of them, patterns, clip stores, a camera number or a stream address',
+    )
+    parser.add_argument(
+        '--model',
+        default='bharnet_light_asl10',
+        help='a shipped model, a published or exported file, or a work folder of a training '
+        '(bharnet_light_asl10)',
+    )
+    parser.add_argument('--config', help='config of the model, where --model is a checkpoint')
+    parser.add_argument('--out', metavar='FILE', help='annotated video to write; for one video')
+    parser.add_argument('--json', metavar='FILE', help='predictions to write')
+    parser.add_argument('--window', type=float, help="seconds judged at once (the model's)")
+    parser.add_argument('--stride', type=float, help='seconds between windows (half of one)')
+    parser.add_argument('--top-k', type=int, default=5, help='labels of a prediction (5)')
+    parser.add_argument('--max-persons', type=int, default=2, help='persons of a window (2)')
+    parser.add_argument('--batch-size', type=int, default=8, help='windows at a time (8)')
+    parser.add_argument('--device', help='as torch names it; the GPU if there is one')
+    parser.add_argument('--backend', default='mediapipe', help='mediapipe, rtmlib or your own')
+    parser.add_argument('--models', metavar='DIR', type=Path, help='model files of the backend')
+    parser.add_argument('--quiet', action='store_true', help='no table, no progress')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predicts as the command line says."""
+    sources = [int(word) if word.isdecimal() else word for word in args.source]
+    _check(args, sources)
+    from .inferencer import BodyHandInferencer
+    from .results import save_results
+
+    model, checkpoint = (args.config, args.model) if args.config else (args.model, None)
+    infer = BodyHandInferencer(
+        model,
+        checkpoint,
+        device=args.device,
+        window=args.window,
+        stride=args.stride,
+        top_k=args.top_k,
+        max_persons=args.max_persons,
+        batch_size=args.batch_size,
+        backend=args.backend,
+        models=args.models,
+    )
+    results = []
+    with Progress(quiet=args.quiet) as tick:
+        for result in infer(sources, tick=tick):
+            if args.out or args.json:
+                results.append(result)
+            if not args.quiet:
+                tick.say(row(result))
+    if args.out:
+        save_results(results, video=args.out)
+    if args.json:
+        save_results(results, json=args.json, model=infer.card.name)
+    for path in filter(None, (args.out, args.json)):
+        print(f'wrote {path}')
+    return 0
+
+
+def _check(args: argparse.Namespace, sources: list[Any]) -> None:
+    """What can be wrong is said before anything heavy is imported."""
+    from .sources import read_source
+
+    for source in sources:
+        next(iter(read_source(source)), None)
+    for path in filter(None, (args.out, args.json)):
+        if not Path(path).absolute().parent.is_dir():
+            raise ConfigError(path, 'no folder of this name', 'a folder that exists', 'make it')
+    if args.out:
+        from .annotate import VideoWriter
+
+        VideoWriter(args.out, 30)
+        if len(sources) != 1 or not Path(str(sources[0])).is_file():
+            raise ConfigError(
+                '--out', f'the sources {args.source}', 'one video file', 'call it for each video'
+            )
+
+
+def row(result: Result) -> str:
+    """A result as one line of text."""
+    name = Path(result.video).name or result.video
+    who = '' if result.person is None else f'person {result.person}  '
+    best = result.labels[0]
+    said = f'{best.name} {best.probability:.2f}'
+    answer = f'unsure ({said}; {result.reason})' if result.unsure else said
+    experts = '  '.join(
+        f'{name}: {labels[0].name} {labels[0].probability:.2f}' if labels else f'{name}: -'
+        for name, labels in result.experts.items()
+    )
+    return f'{name}  {result.start:.1f}-{result.end:.1f} s  {who}{answer}  [{experts}]'
+
+
+class Progress:
+    """Frames done of each video: a bar on a terminal, else a line every 30 seconds.
+
+    Args:
+        quiet: Shows nothing.
+        every: Seconds between lines where there is no terminal.
+    """
+
+    def __init__(self, quiet: bool = False, every: float = 30.0) -> None:
+        self.quiet, self.every = quiet, every
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress:
+        self._said = time.monotonic()
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import Progress as Bar
+            from rich.progress import TimeRemainingColumn as Left
+
+            columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), Left())
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task('', total=None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(
+                self._task, description=Path(name).name, completed=done, total=total or None
+            )
+        elif not self.quiet and time.monotonic() - self._said > self.every:
+            self._said = time.monotonic()
+            print(f'{name}: frame {done}' + (f' of {total}' if total else ''), file=sys.stderr)
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        print(text, flush=True)

@@ -1,0 +1,210 @@
+"""One file of a trained model: weights as safetensors, with its card inside."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.store import ClipStore
+from ..errors import ConfigError
+from ..evaluation.scores import Scores, load_scores
+from .model_card import CARD_KEY, ModelCard, describe_layout, plain
+from .recognizer import calibrated
+
+_PATHS = ('store', 'data_root')  # of the training machine, in steps that read videos
+
+
+def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = None) -> ModelCard:
+    """The card of a model from its config, its checkpoint and, where it is at hand, its data.
+
+    Args:
+        cfg: MMEngine config it was trained with.
+        checkpoint: As loaded; its ``meta`` says the classes.
+        name: Defaults to the config's file name.
+
+    Raises:
+        ConfigError: Neither the checkpoint nor the store of the config says the classes.
+    """
+    dataset = cfg.test_dataloader.dataset
+    meta = dict(checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    said = _facts_of_store(dataset.get('store')) or dict(meta)
+    if not said.get('classes'):
+        raise ConfigError(
+            f'{cfg.filename}',
+            'neither classes in the checkpoint nor the clip store of the config',
+            'a checkpoint that tools/train.py wrote, or the store',
+            'set test_dataloader.dataset.store to where the clips are now',
+        )
+    pipeline = [
+        {key: value for key, value in plain(step).items() if key not in _PATHS}
+        for step in dataset.pipeline
+    ]
+    model = plain(cfg.model)
+    if 'experts' in model:  # where the weights came from; they are in the checkpoint now
+        model |= {'experts': None, 'freeze_experts': False}
+    channels = said.get('channels') or {'body': ('x', 'y', 'z'), 'hand': ('x', 'y', 'z')}
+    return ModelCard(
+        name=name or Path(cfg.filename).stem,
+        model=model,
+        pipeline=pipeline,
+        classes=tuple(said['classes']),
+        none_classes=tuple(c for c in said['classes'] if c.lower() in ('none', 'no_gesture')),
+        body_layout=said.get('body_layout', 'kinect_v2'),
+        channels={part: tuple(names) for part, names in channels.items()},
+        window=said.get('clip_seconds') or 3.0,
+    )
+
+
+def _facts_of_store(path: Any) -> dict[str, Any] | None:
+    """Classes, layout and channels of a store, None where there is none."""
+    if not isinstance(path, (str, os.PathLike)) or not (Path(path) / 'store.json').is_file():
+        return None
+    store = ClipStore(path)
+    fps, frames = store.column('fps'), store.column('frames')
+    known = fps > 0
+    return {
+        'classes': list(store.classes),
+        'body_layout': describe_layout(store.body_layout),
+        'channels': {part: tuple(names) for part, names in store.channels.items()},
+        'clip_seconds': round(float(np.median(frames[known] / fps[known])), 2)
+        if known.any()
+        else 0,
+    }
+
+
+def calibrate(card: ModelCard, held_out: Scores, kept: float = 0.9) -> ModelCard:
+    """The card with a temperature and a threshold found on clips that were not trained on.
+
+    The temperature has the least mean negative log likelihood (Guo et al., ICML 2017). The model
+    is unsure below the largest probability that leaves the share ``kept`` of its right answers.
+
+    Args:
+        card: To be completed.
+        held_out: Scores of such clips, ``pred`` among them; of several folds put together.
+        kept: Share of the right answers that stay sure, in (0, 1].
+
+    Raises:
+        ConfigError: Scores of other classes, or a share out of range.
+    """
+    if held_out.classes != card.classes or 'pred' not in held_out.logits:
+        raise ConfigError(
+            'held-out scores',
+            f'the classes {list(held_out.classes)[:4]} ...',
+            f'{list(card.classes)[:4]} ..., and the fused prediction `pred`',
+            'score held-out clips of the same data set by tools/test.py --dump',
+        )
+    if not 0 < kept <= 1:
+        raise ConfigError('kept', f'{kept}', 'a share above 0, at most 1', 'correct it')
+    z, label = held_out.logits['pred'], held_out.label
+    grid = np.geomspace(0.05, 20, 241)
+    loss = [-np.log(calibrated(z, t)[np.arange(len(z)), label] + 1e-12).mean() for t in grid]
+    temperature = float(grid[int(np.argmin(loss))])
+    probability = calibrated(z, temperature)
+    right = probability.argmax(1) == label
+    threshold = float(np.quantile(probability.max(1)[right], 1 - kept)) if right.any() else 0.0
+    sure = probability.max(1) >= threshold
+    results = {
+        'held_out_clips': len(z),
+        'held_out_top1': round(float(right.mean()), 4),
+        'held_out_top1_of_the_sure': round(float(right[sure].mean()), 4) if sure.any() else 0.0,
+        'held_out_share_sure': round(float(sure.mean()), 4),
+        'held_out_ece': round(_calibration_error(probability, right), 4),
+    }
+    return replace(
+        card,
+        temperature=round(temperature, 4),
+        unsure_below=round(threshold, 4),
+        results=card.results | results,
+    )
+
+
+def _calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error over equal bins of the largest probability."""
+    best = probability.max(1)
+    place = np.minimum((best * bins).astype(int), bins - 1)
+    gaps = [
+        (place == b).mean() * abs(right[place == b].mean() - best[place == b].mean())
+        for b in range(bins)
+        if (place == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def write_published(path: str | os.PathLike, card: ModelCard, state: Mapping[str, Any]) -> str:
+    """Writes card and weights to one ``.safetensors`` file; returns its SHA-256.
+
+    Args:
+        path: To write.
+        card: Stored in the file's metadata.
+        state: Name to tensor.
+    """
+    from safetensors.torch import save
+
+    from ..io.atomic import atomic_write
+
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    content = save(tensors, metadata={CARD_KEY: card.to_json(), 'format': 'pt'})
+    with atomic_write(path, 'wb') as file:
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``bharnet publish``."""
+    parser.add_argument('model', help='config, or work folder of a training')
+    parser.add_argument('checkpoint', nargs='?', help='weights for a config')
+    parser.add_argument('--out', required=True, metavar='FILE', help='.safetensors to write')
+    parser.add_argument('--name', help="default: the output's name")
+    parser.add_argument(
+        '--held-out',
+        nargs='+',
+        default=[],
+        metavar='SCORES',
+        help='score files of clips that were not trained on, such as those of the folds of a '
+        'cross-validation: temperature and threshold come from them',
+    )
+    parser.add_argument(
+        '--kept',
+        type=float,
+        default=0.9,
+        help='share of the right answers on them that stay sure (0.9)',
+    )
+    parser.add_argument('--window', type=float, help="seconds of a window; default: the clips'")
+    parser.add_argument('--none-classes', nargs='*', help='classes that mean no action')
+    for name, text in (
+        ('data', 'what it was trained on, and where that comes from'),
+        ('licence', 'of data and weights'),
+        ('protocol', 'how the numbers were measured'),
+        ('limits', 'what it cannot do'),
+    ):
+        parser.add_argument(f'--{name}', default='', help=text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publishes as the command line says."""
+    from ..evaluation.fusion import concatenate
+    from .recognizer import load_recognizer
+
+    out = Path(args.out)
+    if out.suffix != '.safetensors':
+        raise ConfigError('--out', f'{args.out!r}', 'a name that ends in .safetensors', 'rename it')
+    recognizer = load_recognizer(args.model, args.checkpoint, 'cpu')
+    changes = {name: getattr(args, name) for name in ('data', 'licence', 'protocol', 'limits')}
+    changes |= {'window': args.window} if args.window else {}
+    if args.none_classes is not None:
+        changes['none_classes'] = tuple(args.none_classes)
+    card = replace(recognizer.card, name=args.name or out.stem, **changes)
+    if args.held_out:
+        held_out = concatenate([load_scores(path) for path in args.held_out])
+        card = calibrate(card, held_out, args.kept)
+    digest = write_published(out, card, recognizer.model.state_dict())
+    print(f'{out}: {out.stat().st_size / 1e6:.2f} MB, sha256 {digest}')
+    print(card.describe())
+    return 0

@@ -1,0 +1,302 @@
+"""A trained model with its card: from clips to predictions."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.clip import Clip, pipeline_input
+from ..errors import ConfigError
+from ..layouts import SkeletonLayout, get_layout
+from .model_card import ModelCard, card_text
+from .model_zoo import build_model, find_trained
+from .results import Label, Prediction
+
+_OWN = ('SkeletonROI',)  # steps that need the videos of the training data
+
+
+class Recognizer(abc.ABC):
+    """A trained model, of torch or exported: from clips to predictions.
+
+    Args:
+        card: Its card.
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+
+    @abc.abstractmethod
+    def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+        """Log probabilities ``(N, K)`` by name: ``'fused'``, and each expert's, NaN where it saw
+        nothing.
+        """
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the scores."""
+        return self.card.classes
+
+    @property
+    def window(self) -> float:
+        """Seconds of a window of a longer video."""
+        return self.card.window
+
+    def predict(
+        self,
+        clips: Sequence[Clip],
+        body_layout: str | dict | SkeletonLayout | None = None,
+        channels: Mapping[str, Sequence[str]] | None = None,
+        top_k: int = 5,
+    ) -> list[Prediction]:
+        """Predictions for clips, with the calibration and the threshold of the model's card.
+
+        Args:
+            clips: Each of one person, or of several who are judged together.
+            body_layout: Layout of the clips' bodies. Defaults to the one the model was trained on;
+                of another one its joints are taken by name.
+            channels: Channel names of the clips' ``body`` and ``hand``. Defaults to the model's.
+            top_k: Most labels of a prediction.
+
+        Raises:
+            BHaRNetError: The clips lack joints or channels that the model was trained on.
+        """
+        card = self.card
+        layout = card.layout if body_layout is None else get_layout(body_layout)
+        clips = [fit_clip(clip, layout, channels or card.channels, card) for clip in clips]
+        if not clips:
+            return []
+        scores = self.scores(clips)
+        fused = calibrated(scores.pop('fused'), card.temperature)
+        experts = {name: calibrated(value, card.temperature) for name, value in scores.items()}
+        return [
+            _prediction(
+                card,
+                clip,
+                fused[i],
+                {name: value[i] for name, value in experts.items()},
+                min(top_k, len(card.classes)),
+            )
+            for i, clip in enumerate(clips)
+        ]
+
+
+def calibrated(log_probability: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (N, K) after dividing the log probabilities by the temperature."""
+    z = np.asarray(log_probability, dtype=np.float64) / temperature
+    z = np.exp(z - z.max(-1, keepdims=True))
+    return z / z.sum(-1, keepdims=True)
+
+
+def _prediction(
+    card: ModelCard, clip: Clip, fused: np.ndarray, experts: dict[str, np.ndarray], top_k: int
+) -> Prediction:
+    def best(probability: np.ndarray) -> tuple[Label, ...]:
+        if not np.isfinite(probability).all():
+            return ()
+        order = np.argsort(-probability, kind='stable')[:top_k]
+        return tuple(Label(card.classes[k], float(probability[k])) for k in order)
+
+    labels, reason = best(fused), ''
+    if not (clip.body_score > 0).any() and not (clip.hand_score > 0).any():
+        reason = 'nobody is seen'
+    elif labels[0].probability < card.unsure_below:
+        reason = f'the best probability is below {card.unsure_below:.3f}'
+    return Prediction(
+        labels=labels,
+        experts={name: best(value) for name, value in experts.items()},
+        unsure=bool(reason),
+        reason=reason,
+        none=labels[0].name in card.none_classes,
+    )
+
+
+def fit_clip(
+    clip: Clip, layout: SkeletonLayout, channels: Mapping[str, Sequence[str]], card: ModelCard
+) -> Clip:
+    """The clip with the joints and channels that the model was trained on.
+
+    Raises:
+        BHaRNetError: It lacks some.
+    """
+    wanted = card.layout
+    changed: dict[str, Any] = {}
+    if layout != wanted:
+        missing = [joint for joint in wanted.joints if joint not in layout.joints]
+        if missing:
+            raise ConfigError(
+                f'model {card.name!r}',
+                f'bodies in the layout {layout.name!r}, without {missing[:4]}'
+                + (f' and {len(missing) - 4} more joints' if len(missing) > 4 else ''),
+                f'the joints of {wanted.name!r}, which the model was trained on',
+                f'use a model that was trained on {layout.name!r}, or give clips in {wanted.name!r}',
+            )
+        index = layout.select(wanted)
+        changed['body'] = clip.body[:, :, index]
+        if clip.body_pixel is not None:
+            changed['body_pixel'] = clip.body_pixel[:, :, index]
+    for part in ('body', 'hand'):
+        have, want = list(channels[part]), list(card.channels[part])
+        if have == want or (part == 'hand' and not (clip.hand_score > 0).any()):
+            if have != want:
+                changed['hand'] = np.zeros((*clip.hand.shape[:-1], len(want)), np.float32)
+            continue
+        if not set(want) <= set(have):
+            raise ConfigError(
+                f'model {card.name!r}, {part}',
+                f'the channels {have}',
+                f'{want}, which the model was trained on',
+                'give clips with these channels, or use a model without them',
+            )
+        array = changed.get(part, getattr(clip, part))
+        changed[part] = np.ascontiguousarray(array[..., [have.index(name) for name in want]])
+    return replace(clip, **changed) if changed else clip
+
+
+class TorchRecognizer(Recognizer):
+    """A trained recognizer in torch.
+
+    Args:
+        card: Its card.
+        state: Its weights, name to tensor.
+        device: Where it runs; the GPU if there is one, by default.
+
+    Raises:
+        ConfigError: The weights are not those of the card's model.
+    """
+
+    def __init__(
+        self, card: ModelCard, state: Mapping[str, Any], device: str | None = None
+    ) -> None:
+        import torch
+        from mmaction.registry import TRANSFORMS
+        from mmengine.dataset import Compose
+
+        super().__init__(card)
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.model = build_model(copy.deepcopy(card.model))
+        wrong = self.model.load_state_dict(dict(state), strict=False)
+        if wrong.missing_keys or wrong.unexpected_keys:
+            raise ConfigError(
+                f'weights of {card.name!r}',
+                f'{len(wrong.missing_keys)} missing tensors {wrong.missing_keys[:2]} and '
+                f'{len(wrong.unexpected_keys)} unknown ones {wrong.unexpected_keys[:2]}',
+                'the weights of the model that the config describes',
+                'use the config that the checkpoint was trained with',
+            )
+        self.model.to(self.device).eval()
+        steps = [TRANSFORMS.build(dict(step)) for step in card.pipeline if step['type'] not in _OWN]
+        self.pipeline = Compose(steps)
+
+    def __repr__(self) -> str:
+        return f'TorchRecognizer({self.card.name!r}, device={str(self.device)!r})'
+
+    def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+        """Log probabilities ``(N, K)`` of the fused prediction and of each expert."""
+        import torch
+        from mmengine.dataset import pseudo_collate
+
+        layouts = self.card.layout, get_layout('hand')
+        packed = []
+        for clip in clips:
+            masked, _ = clip.with_nonfinite_masked()
+            packed.append(self.pipeline(pipeline_input(masked, *layouts)))
+        with torch.inference_mode():
+            data = self.model.data_preprocessor(pseudo_collate(packed), training=False)
+            samples = self.model(**data, mode='predict')
+        return self._collect(samples)
+
+    def _collect(self, samples: Sequence[Any]) -> dict[str, np.ndarray]:
+        tiny = np.finfo(np.float32).tiny
+        fused = np.stack([sample.pred_score.float().cpu().numpy() for sample in samples])
+        out = {'fused': np.log(np.maximum(fused, tiny))}
+        for name in getattr(self.model.cls_head, 'modalities', ()):
+            z = np.stack([sample.get(f'{name}_logits').float().cpu().numpy() for sample in samples])
+            # An expert that sees nothing gives zeros.
+            out[name] = np.where((z == 0).all(-1, keepdims=True), np.nan, log_softmax(z))
+        return out
+
+
+def log_softmax(z: np.ndarray) -> np.ndarray:
+    """Log softmax over the last axis in float64."""
+    z = z.astype(np.float64)
+    z = z - z.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
+def load_recognizer(
+    model: str | os.PathLike, checkpoint: str | os.PathLike | None = None, device: str | None = None
+) -> Recognizer:
+    """A trained model, ready for clips.
+
+    Args:
+        model: Name of a shipped model (:func:`bharnet_mm.list_models`), a ``.safetensors`` file or
+            URL that ``bharnet publish`` wrote, an exported ``.onnx`` or ``.pt2``, a work folder of
+            ``tools/train.py``, or a config file together with ``checkpoint``.
+        checkpoint: The weights for a config file.
+        device: As torch names it. Defaults to the GPU if there is one.
+
+    Raises:
+        BHaRNetError: No such model, a damaged file, or weights of another model.
+    """
+    name = os.fspath(model)
+    path = find_trained(name)
+    if checkpoint is not None or path.suffix == '.py':
+        return TorchRecognizer(*_read_config(path, checkpoint), device)
+    if path.is_dir():
+        return TorchRecognizer(*_read_work_folder(path), device)
+    if path.suffix in ('.onnx', '.pt2'):
+        from .exported import load_exported
+
+        return load_exported(path, device)
+    card, state = read_published(name if '://' in name else path)
+    return TorchRecognizer(card, state, device)
+
+
+def read_published(source: str | os.PathLike) -> tuple[ModelCard, dict[str, Any]]:
+    """Card and weights of a file or URL that ``bharnet publish`` wrote.
+
+    Raises:
+        BHaRNetError: No such file, another checksum, or no card in it.
+    """
+    from ..io.weights import load_weights
+
+    loaded = load_weights(source)
+    text = card_text(dict(loaded.get('meta') or {}), source)
+    return ModelCard.from_json(text, str(source)), loaded['state_dict']
+
+
+def _read_config(
+    config: Path, checkpoint: str | os.PathLike | None
+) -> tuple[ModelCard, dict[str, Any]]:
+    from mmengine.config import Config
+
+    from ..io.weights import load_weights
+    from .publish import card_of_config
+
+    if checkpoint is None:
+        raise ConfigError(
+            f'{config}', 'a config without weights', 'a checkpoint as well', 'give checkpoint='
+        )
+    loaded = load_weights(checkpoint)
+    return card_of_config(Config.fromfile(config), loaded), loaded.get('state_dict', loaded)
+
+
+def _read_work_folder(folder: Path) -> tuple[ModelCard, dict[str, Any]]:
+    from .trained_run import checkpoint_of
+
+    configs = sorted(folder.glob('*.py'))
+    if len(configs) != 1:
+        raise ConfigError(
+            f'{folder}',
+            f'{len(configs)} configs',
+            'one config and the checkpoint trained with it',
+            'name a work folder of tools/train.py, or give config and checkpoint',
+        )
+    return _read_config(configs[0], checkpoint_of(folder))

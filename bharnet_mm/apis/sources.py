@@ -1,0 +1,174 @@
+"""What a user may hand to the inferencer, as frames or clips."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.clip import Clip
+from ..datasets.store import ClipStore
+from ..datasets.video import SUFFIXES, available_readers, list_videos, open_video
+from ..errors import ConfigError, SourceError
+
+_STREAM = re.compile(r'(rtsp|rtsps|http|https|rtmp|udp|tcp|srt)://', re.IGNORECASE)
+
+
+@dataclass
+class Video:
+    """Frames that come one after the other.
+
+    Attributes:
+        name: Path, address or name.
+        fps: Frames per second, 0 where unknown.
+        frames: Number of frames, 0 where unknown or endless.
+        open: Begins at the first frame: yields RGB pictures (H, W, 3) uint8.
+        again: Whether ``open`` may be called more than once.
+    """
+
+    name: str
+    fps: float
+    frames: int
+    open: Callable[[], Iterator[np.ndarray]]
+    again: bool = True
+
+
+@dataclass
+class Clips:
+    """Clips that need no estimator.
+
+    Attributes:
+        name: Of the store, or of the clip.
+        clips: One after the other.
+        store: Where they come from: layout and channels; None for a single clip.
+    """
+
+    name: str
+    clips: Iterable[Clip]
+    store: ClipStore | None = None
+
+
+def read_source(source: Any, fps: float | None = None) -> Iterator[Video | Clips]:
+    """The videos and clips that a source stands for, one at a time.
+
+    Args:
+        source: A video file, a folder of videos, a pattern with ``*``, a clip store, a ``Clip`` or
+            ``ClipStore``, the number of a camera, the address of a stream, frames as an array
+            (T, H, W, 3) uint8 in RGB or a list of such (H, W, 3), or a list of any of these.
+        fps: Of frames given as arrays, which do not say it. Defaults to 30.
+
+    Raises:
+        BHaRNetError: Nothing of these, or it does not exist.
+    """
+    if isinstance(source, Clip):
+        yield Clips(source.clip_id, [source])
+    elif isinstance(source, ClipStore):
+        yield _store(source)
+    elif isinstance(source, np.ndarray):
+        yield _array(source, fps)
+    elif isinstance(source, int) and not isinstance(source, bool):
+        yield Video(f'camera {source}', 0.0, 0, lambda: _capture(source), again=False)
+    elif isinstance(source, (str, os.PathLike)):
+        yield from _path(os.fspath(source))
+    elif isinstance(source, (list, tuple)):
+        if source and all(isinstance(item, np.ndarray) and item.ndim == 3 for item in source):
+            yield _frames(list(source), fps)
+            return
+        for item in source:
+            yield from read_source(item, fps)
+    else:
+        raise _wrong(f'{type(source).__name__}')
+
+
+def _wrong(found: str) -> ConfigError:
+    return ConfigError(
+        'source',
+        found,
+        'a video, a folder or pattern of videos, a clip store or Clip, a camera number, the address '
+        'of a stream, frames (T, H, W, 3) uint8, or a list of these',
+        'give one of these',
+    )
+
+
+def _path(source: str) -> Iterator[Video | Clips]:
+    if _STREAM.match(source):
+        yield Video(source, 0.0, 0, lambda: _capture(source), again=False)
+    elif source.isdecimal() and not Path(source).exists():
+        yield from read_source(int(source))
+    elif (Path(source) / 'store.json').is_file():
+        yield _store(ClipStore(source))
+    elif Path(source).is_dir():
+        for name in list_videos(Path(source)):
+            yield _video(os.path.join(source, name))
+    elif Path(source).is_file():
+        yield _video(source)
+    elif glob.has_magic(source):
+        names = sorted(n for n in glob.glob(source, recursive=True) if n.lower().endswith(SUFFIXES))
+        if not names:
+            raise SourceError(source, 'no video that matches', 'some', 'correct the pattern')
+        for name in names:
+            yield _video(name)
+    else:
+        raise SourceError(source, 'no such file or folder', 'a video', 'correct the path')
+
+
+def _store(store: ClipStore) -> Clips:
+    return Clips(str(store.path), (store[i] for i in range(len(store))), store)
+
+
+def _video(path: str) -> Video:
+    readers = available_readers()
+    if not readers:
+        raise ConfigError('reading videos', 'neither decord nor PyAV', 'one of them', 'install av')
+    for reader in readers:
+        try:
+            info, first = open_video(path, reader)
+            break
+        except SourceError:
+            if reader == readers[-1]:
+                raise
+    once = [first]  # the reader that is open already serves the first pass
+
+    def frames() -> Iterator[np.ndarray]:
+        return once.pop() if once else open_video(path, reader)[1]
+
+    return Video(path, info.fps, info.frames, frames)
+
+
+def _array(source: np.ndarray, fps: float | None) -> Video:
+    if source.ndim != 4:
+        raise _wrong(f'an array {source.shape} of {source.dtype}')
+    return _frames(source, fps)
+
+
+def _frames(source: Any, fps: float | None) -> Video:
+    bad = [f'{f.dtype} {f.shape}' for f in source if f.dtype != np.uint8 or f.shape[2:] != (3,)]
+    if bad or not len(source):
+        raise _wrong(f'a frame of {bad[0]}' if bad else 'no frames')
+    return Video('frames', 30.0 if fps is None else fps, len(source), lambda: iter(source))
+
+
+def _capture(source: int | str) -> Iterator[np.ndarray]:
+    """Frames of a camera or a stream, until it ends."""
+    import cv2
+
+    capture = cv2.VideoCapture(source)
+    try:
+        if not capture.isOpened():
+            kind = f'camera {source}' if isinstance(source, int) else f'stream {source}'
+            raise SourceError(
+                kind, 'nothing that can be opened', 'a picture', 'check that it is there and free'
+            )
+        while True:
+            there, frame = capture.read()
+            if not there:
+                return
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    finally:
+        capture.release()

@@ -1,0 +1,118 @@
+"""The ``bharnet`` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .errors import BHaRNetError
+from .version import __version__
+
+#: Command → its module and what it does. A module has ``add_arguments(parser)`` and ``run(args)``;
+#: it is imported when its command is called, so that others need not wait for it.
+COMMANDS = {
+    'predict': ('bharnet_mm.apis.predict', 'recognise actions in videos, streams and clip stores'),
+    'live': ('bharnet_mm.apis.live.command', 'recognise actions before a camera'),
+    'extract': ('bharnet_mm.apis.extract', 'find bodies and hands in videos, into a clip store'),
+    'doctor': ('bharnet_mm.apis.doctor.command', 'examine a clip store before it is trained on'),
+    'train': ('bharnet_mm.apis.train', 'train a model'),
+    'test': ('bharnet_mm.apis.test', 'test a checkpoint'),
+    'export': ('bharnet_mm.apis.export', 'write a model as ONNX or for torch.export'),
+    'models': ('bharnet_mm.apis.models_command', 'list the models, or describe one'),
+    'publish': ('bharnet_mm.apis.publish', 'make one file of a trained model, with its card'),
+    'web': ('bharnet_mm.apis.web', 'open a page for videos and the camera'),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs ``bharnet COMMAND ...``; ends the process with its exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ('-h', '--help'):
+        print(_help())
+        sys.exit(0 if argv else 2)
+    if argv[0] == '--version':
+        print(f'bharnet_mm {__version__}')
+        sys.exit(0)
+    if argv[0] not in COMMANDS:
+        print(_help(), file=sys.stderr)
+        sys.exit(f'error: no command {argv[0]!r}')
+    run_module(argv[0], argv[1:])
+
+
+def run_module(command: str, argv: Sequence[str] | None = None) -> None:
+    """Runs one command; what ``tools/*.py`` call as well.
+
+    An error of ours, or of the disk, is the last thing on the screen, without a traceback unless
+    ``--debug`` is given.
+
+    Args:
+        command: One of :data:`COMMANDS`.
+        argv: Its arguments. Defaults to those of the process.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = '--debug' in argv
+    argv = [word for word in argv if word != '--debug']
+    name, text = COMMANDS[command]
+    shown(lambda: _call(command, name, text, argv), debug)
+
+
+def _call(command: str, name: str, text: str, argv: list[str]) -> int | None:
+    module: Any = importlib.import_module(name)
+    parser = argparse.ArgumentParser(
+        prog=f'bharnet {command}',
+        description=getattr(module, 'DESCRIPTION', text[0].upper() + text[1:] + '.'),
+        epilog='--debug shows the traceback of an error.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(argv))
+
+
+def shown(function: Callable[[], int | None], debug: bool = False) -> None:
+    """Calls a function, shows its error as one message and ends the process with its status.
+
+    Args:
+        function: Returns the exit status, None for 0.
+        debug: Shows the traceback of an error.
+    """
+    try:
+        status = function()
+    except (BHaRNetError, OSError) as error:
+        status = _failed(f'error: {error}', debug)
+    except KeyboardInterrupt:
+        status = _failed('interrupted', debug)
+    except Exception as error:
+        said = ' '.join(str(error).split()) or 'no message'
+        text = f'error: {type(error).__name__}: {said}\n--debug shows where it came from'
+        status = _failed(text, debug)
+    sys.exit(status)
+
+
+def _failed(text: str, debug: bool) -> int:
+    sys.stdout.flush()
+    if debug:
+        traceback.print_exc()
+    print(text, file=sys.stderr)
+    return 1
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        'usage: bharnet COMMAND ...',
+        '',
+        'Body-hand action recognition from skeletons.',
+        '',
+        *(f'  {name:{width}}  {text}' for name, (_, text) in COMMANDS.items()),
+        '',
+        '`bharnet COMMAND --help` explains a command; --debug shows the traceback of an error.',
+    ]
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,85 @@
+"""The command lines of training and testing, and what of them can be checked early."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..datasets.store import ClipStore
+from ..errors import ConfigError
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that both tools take, under MMAction2's names."""
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='overrides of the config; dots go into nested dicts, lists are written "[a,b]"; what '
+        'the config derives from a value follows',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def parse_options(words: Sequence[str] | None) -> dict[str, Any] | None:
+    """``KEY=VALUE`` words as the values that MMEngine reads in them; None of no words.
+
+    Raises:
+        ConfigError: A word without ``=``, or a value whose brackets do not match.
+    """
+    if not words:
+        return None
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(prog='--cfg-options')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    try:
+        return parser.parse_known_args(['--cfg-options', *words])[0].cfg_options
+    except (ValueError, AssertionError, RecursionError):
+        wrong = [word for word in words if '=' not in word]
+        raise ConfigError(
+            '--cfg-options',
+            f'{wrong or list(words)}',
+            'words KEY=VALUE, lists as "[a,b]"',
+            'correct them',
+        ) from None
+
+
+def check_data(cfg: Mapping[str, Any], loaders: Sequence[str]) -> None:
+    """Refuses a missing store or an unknown split before a model is imported and built.
+
+    Args:
+        cfg: The config.
+        loaders: Whose data sets to check: ``'train'``, ``'val'``, ``'test'``.
+
+    Raises:
+        BHaRNetError: See :class:`ClipStore` and its ``select``.
+    """
+    for name in loaders:
+        for dataset in _data_sets(cfg.get(f'{name}_dataloader')):
+            if isinstance(dataset.get('store'), (str, os.PathLike)):
+                ClipStore(dataset['store']).select(dataset.get('split'))
+
+
+def _data_sets(value: Any) -> Iterator[Mapping]:
+    """Configs of our data sets, inside wrappers too."""
+    if isinstance(value, Mapping):
+        if value.get('type') == 'BodyHandDataset':
+            yield value
+        else:
+            for item in value.values():
+                yield from _data_sets(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _data_sets(item)

@@ -1,0 +1,75 @@
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from bharnet_mm.cli import COMMANDS
+
+
+def bharnet(*words, seconds=None):
+    """Exit status, standard output and error of the command; fails if it takes more processor time."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, '-m', 'bharnet_mm.cli', *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | {'OMP_NUM_THREADS': '1'},
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(words, f'{used:.2f} s of processor time')
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_names_every_command():
+    status, out, _ = bharnet('--help')
+    assert status == 0 and all(f'  {name} ' in out for name in COMMANDS)
+    assert bharnet()[0] == 2
+    status, _, err = bharnet('no_such')
+    assert status == 1 and err.strip().endswith("error: no command 'no_such'")
+
+
+@pytest.mark.parametrize('command', ['predict', 'train', 'test', 'models', 'publish'])
+def test_help_imports_nothing_heavy(command):
+    code = (
+        'import sys\n'
+        'from bharnet_mm.cli import run_module\n'
+        'try:\n'
+        f'    run_module({command!r}, ["--help"])\n'
+        'except SystemExit as end:\n'
+        '    assert not end.code, end.code\n'
+        'heavy = {"torch", "mmengine", "mmaction", "mediapipe", "av", "decord"} & set(sys.modules)\n'
+        'assert not heavy, heavy'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f'usage: bharnet {command}' in done.stdout
+
+
+def test_models():
+    status, out, _ = bharnet('models')
+    assert status == 0 and '\n  bharnet_p\n' in out and '\n  bharnet_p_ntu60\n' in out
+    status, out, _ = bharnet('models', 'bharnet_p_ntu60')
+    assert out.strip().endswith('bharnet_p_ntu60.py')
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (('models', 'bharnet_q'), "did you mean 'bharnet_"),
+        (('predict', 'no_such.mp4'), 'no_such.mp4: found no such file or folder'),
+        (('train', 'no_such.py'), 'no_such.py: found no such file'),
+        (('train', 'bharnet_p_asl10', '--cfg-options', 'data_root=nowhere'), 'nowhere/asl10'),
+    ],
+)
+def test_error_is_the_last_line(words, message):
+    status, out, err = bharnet(*words)
+    assert status == 1 and 'Traceback' not in err
+    assert err.strip().splitlines()[-1].startswith('error: ') and message in err
+
+
+def test_debug_shows_the_traceback():
+    status, _, err = bharnet('models', 'bharnet_q', '--debug')
+    assert status == 1 and 'Traceback' in err
