@@ -13,6 +13,7 @@ from bharnet_mm.engine.command_line import (
     build_runner,
     read_config,
     say_effective_batch,
+    training_lock,
     use_mixed_precision,
 )
 from bharnet_mm.errors import ConfigError
@@ -170,3 +171,14 @@ def test_hook_of_the_config_wins():
     add_hook(cfg, dict(type='A', x=2))
     add_hook(cfg, dict(type='B'))
     assert [hook.to_dict() for hook in cfg.custom_hooks] == [dict(type='A', x=1), dict(type='B')]
+
+
+def test_one_training_a_work_folder(tmp_path, monkeypatch):
+    cfg = Config(dict(work_dir=str(tmp_path / 'work'), launcher='none'))
+    with training_lock(cfg):
+        with pytest.raises(ConfigError, match='another training at work'):
+            training_lock(cfg)
+        monkeypatch.setenv('RANK', '1')  # a further process of the same training
+        with training_lock(Config(dict(work_dir=cfg.work_dir, launcher='pytorch'))):
+            pass
+    training_lock(cfg).release()

@@ -45,3 +45,14 @@ def test_runs_before_checkpoints_are_saved():
     from mmengine.runner import get_priority
 
     assert get_priority(NonFiniteGuardHook.priority) < get_priority(CheckpointHook.priority)
+
+
+def test_predictions():
+    good, bad = (ActionDataSample(metainfo=dict(clip_id=name)) for name in ('good', 'bad'))
+    good.set_pred_score(torch.rand(3))
+    bad.set_pred_score(torch.tensor([0.1, float('nan'), 0.2]))
+    hook = NonFiniteGuardHook()
+    hook.after_val_iter(RUNNER, 0, None, [good])
+    for check in (hook.after_val_iter, hook.after_test_iter):
+        with pytest.raises(BHaRNetError, match='clips bad: found predictions that are not finite'):
+            check(RUNNER, 0, None, [good, bad])

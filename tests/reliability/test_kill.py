@@ -26,7 +26,8 @@ def test_short(tmp_path):
 
 @pytest.mark.long
 def test_extraction(tmp_path):
-    assert kill(tmp_path, 20, 'extraction')['extraction']['kills'] == 10
+    found = kill(tmp_path, 20, 'extraction', 'shards')
+    assert [row['kills'] for row in found.values()] == [10, 10]
 
 
 @pytest.mark.long

@@ -336,3 +336,28 @@ def test_damaged_description(write_store, tmp_path):
         (path / 'store.json').write_text(text)
         with pytest.raises(StoreError, match=message):
             ClipStore(path)
+
+
+@pytest.mark.parametrize('file', ['index.bin', 'body.bin', 'hand_score.bin', 'frame_index.bin'])
+def test_a_changed_byte_is_noticed_when_the_clip_is_read(write_store, file):
+    path = write_store(3)
+    whole = ClipStore(path)
+    data = bytearray((path / file).read_bytes())
+    data[len(data) // 2] ^= 1  # of the middle clip
+    (path / file).write_bytes(data)
+    store = ClipStore(path)
+    store[0], store[2]
+    with pytest.raises(StoreError, match='clip 1 .*checksum'):
+        store[1]
+    with pytest.raises(StoreError, match='checksum'):
+        pickle.loads(pickle.dumps(store))[1]
+    ClipStore(path, check=False)[1]
+    assert whole.check and not pickle.loads(pickle.dumps(ClipStore(path, check=False))).check
+
+
+@pytest.mark.parametrize('value', [1e25, -1e30, 2e6])
+def test_an_absurd_coordinate_is_refused(write_store, make_clip, value):
+    clip = make_clip(7)
+    clip.body[0, 2, 3, 1] = value
+    with StoreWriter(write_store(2), append=True) as writer, pytest.raises(ClipError):
+        writer.add(clip)
