@@ -1,6 +1,7 @@
 """The recognizer fills in the sizes that follow from its networks, and checks those given."""
 
 import pytest
+import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 
@@ -51,8 +52,6 @@ def test_the_picture_stream_is_measured():
 
 
 def test_measuring_draws_no_random_number():
-    import torch
-
     init_default_scope('mmaction')
     torch.manual_seed(0)
     expected = torch.rand(3)
@@ -84,3 +83,13 @@ def test_a_stock_network_has_to_be_described():
         build(plain, body=stock)
     model = build(plain | dict(in_channels=dict(body=16, hand=64)), body=stock)
     assert model.cls_head.classifiers['body'][0].fc.in_features == 16
+
+
+@pytest.mark.parametrize('blocks, width, stride', [(1, 16, 1), (2, 32, 2), (3, 32, 2), (5, 64, 4)])
+def test_a_shorter_network_is_narrower_and_strides_less(blocks, width, stride):
+    init_default_scope('mmaction')
+    options = dict(base_channels=16, widen_at=(2, 5), stride_at=(2, 4), num_blocks=blocks)
+    network = MODELS.build(dict(type='DeGCN', layout='coco', **options)).eval()
+    features = network(torch.randn(1, 1, 16, 17, 3))
+    assert (network.num_features, network.temporal_stride) == (width, stride)
+    assert features.shape == (1, 1, width, 16 // stride, 17)

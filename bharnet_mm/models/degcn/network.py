@@ -182,8 +182,8 @@ class DeGCN(BaseModule):
         self.data_norm = nn.BatchNorm1d(in_channels * self.layout.num_joints)
         self.stem = blocks(0, split_at)
         self.streams = nn.ModuleList(blocks(split_at, num_blocks) for _ in range(num_stream))
-        self.num_features = base_channels * 2 ** len(widen_at)
-        self.temporal_stride = 2 ** len(stride_at)
+        self.num_features = base_channels * 2 ** sum(at <= num_blocks for at in widen_at)
+        self.temporal_stride = 2 ** sum(1 <= at <= num_blocks for at in set(stride_at))
         self.norms = [m for m in self.modules() if is_batch_norm(m)]
         for norm in self.norms:
             norm.deferred = True  # their statistics are tracked together
