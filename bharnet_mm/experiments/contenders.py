@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from mmaction.structures import ActionDataSample
 from torch import Tensor
 
+from ..apis.model_zoo import config_folder
 from ..engine.config_file import load_config
 from ..layouts import SkeletonLayout, get_layout, unified_layout
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 CLASSES = 120
 FRAMES = 64
 CELL = 48
@@ -27,7 +25,7 @@ def shipped(name: str, **overrides) -> dict:
         **overrides: Changes of the model, with ``__`` for each dot.
     """
     changes = {'model.' + key.replace('__', '.'): value for key, value in overrides.items()}
-    return load_config(CONFIGS / f'{name}.py', changes).model.to_dict()
+    return load_config(config_folder() / f'{name}.py', changes).model.to_dict()
 
 
 def expert(part: str) -> dict:
