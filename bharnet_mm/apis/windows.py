@@ -110,14 +110,8 @@ class Window:
         """A clip of some of the persons; of nobody one empty person."""
         from ..datasets.extraction.extract import Track, tracks_to_clip
 
-        return tracks_to_clip(
-            tracks or [Track()],
-            len(self.frames),
-            self.size,
-            estimator,
-            frame_index=np.array([frame.number for frame in self.frames], np.int32),
-            **fields,
-        )
+        numbers = [frame.number for frame in self.frames]
+        return tracks_to_clip(tracks or [Track()], numbers, self.size, estimator, **fields)
 
     def arrays(self, track: Track | None, num_joints: int) -> dict[str, np.ndarray]:
         """Pixels and confidences of one person, as the fields of ``Result``."""

@@ -1,0 +1,101 @@
+"""``bharnet live``: recognition of a camera, a stream or a file that is played at its own pace."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import sys
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument(
+        'source',
+        nargs='?',
+        default='0',
+        help='number of a camera, rtsp:// or http:// address, or a video file (default: 0)',
+    )
+    parser.add_argument('--model', default='bharnet_light_asl10', help='name, work folder or file')
+    parser.add_argument('--checkpoint', help='weights, where --model is a config')
+    parser.add_argument('--window', type=float, help="seconds of a clip (default: the model's)")
+    parser.add_argument('--stride', type=float, default=0.5, help='seconds between two answers')
+    parser.add_argument('--mirror', action='store_true', help='for a front camera')
+    parser.add_argument(
+        '--backend', default='mediapipe', help='pose estimator (default: mediapipe)'
+    )
+    parser.add_argument('--out', type=Path, help='annotated video to write (.mp4, .mkv or .mov)')
+    parser.add_argument('--no-display', action='store_true', help='open no window')
+    parser.add_argument(
+        '--json', action='store_true', help='write JSON lines to stdout (always without a window)'
+    )
+    parser.add_argument('--seconds', type=float, help='stop after so many seconds')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command and returns its exit status.
+
+    Raises:
+        BHaRNetError: If the source, the model or the output cannot be used.
+    """
+    from .source import LiveSource
+
+    with LiveSource(args.source, args.mirror) as source:  # what fails fast comes first
+        from ...datasets.extraction.estimators import build_estimator
+        from ..recognizer import load_recognizer
+        from .output import Display, JsonLines, VideoOutput, has_display
+        from .session import LiveSession
+
+        estimator = build_estimator(args.backend)
+        build = functools.partial(load_recognizer, args.model, args.checkpoint)
+        display = None if args.no_display or not has_display() else Display()
+        lines = JsonLines(sys.stdout) if args.json or display is None else None
+        with contextlib.ExitStack() as stack:
+            if display is not None:
+                stack.callback(display.close)
+            video = stack.enter_context(VideoOutput(args.out, source.fps)) if args.out else None
+            session = stack.enter_context(
+                LiveSession(source, estimator, build, args.window, args.stride)
+            )
+            with contextlib.suppress(KeyboardInterrupt):
+                _show(session, estimator.body_layout, display, video, lines, args.seconds)
+        if lines is not None:
+            lines.finish(session.statistics)
+    return 0
+
+
+def _show(session, layout: str, display, video, lines, seconds: float | None) -> None:
+    """Sends every update to the outputs until the source ends or the user quits."""
+    from ..drawing import draw_frame, skeletons_of_poses
+
+    start = time.monotonic()
+    for update in session:
+        if lines is not None:
+            lines.write(update)
+        if update.frame is not None and (display is not None or video is not None):
+            skeletons = skeletons_of_poses(update.bodies, update.hands, layout)
+            picture = draw_frame(update.frame.image, skeletons, caption(update))
+            if video is not None:
+                video.write(picture, update.frame.position)
+            if display is not None:
+                display.show(picture)
+        elif display is not None:
+            display.read_keys()
+        if display is not None and display.closed:
+            return
+        if seconds is not None and time.monotonic() - start > seconds:
+            return
+
+
+def caption(update) -> list[str]:
+    """The lines on a picture: the answer, then frame rate, latency and dropped frames."""
+    statistics = update.statistics
+    latency = 1000 * statistics.latencies[-1] if statistics.latencies else 0.0
+    numbers = f'{statistics.fps:.0f} frames/s, {latency:.0f} ms, {statistics.dropped} dropped'
+    if not update.bodies:
+        return ['nobody', numbers]
+    if update.last is None:
+        return ['...', numbers]
+    return [*update.last.prediction.lines()[:1], numbers]

@@ -1,0 +1,201 @@
+"""A live session: source, pose, hands and recognition, one update for each processed frame."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...datasets.extraction.estimators import BodyPose, Estimator, HandPose
+from ...datasets.extraction.tracking import BodyHandTracker
+from .recognition import Answer, RecognitionProcess, Recognizer
+from .source import Frame, LiveSource
+from .window import SlidingWindow, Step
+
+#: Frames over which rates and latencies are taken.
+RECENT = 1000
+
+
+@dataclass
+class LiveStatistics:
+    """Rates, latencies and processor time of a session.
+
+    Latency is the time from reading a frame until it is processed, in seconds.
+    """
+
+    processed: int = 0
+    dropped: int = 0
+    started: float = field(default_factory=time.monotonic)
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    answers: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    ends: deque[float] = field(default_factory=lambda: deque(maxlen=30))
+    cpu_seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(('source', 'pose and hands', 'recognition'), 0.0)
+    )
+
+    @property
+    def fps(self) -> float:
+        """Processed frames per second, over the last ones."""
+        span = self.ends[-1] - self.ends[0] if len(self.ends) > 1 else 0.0
+        return (len(self.ends) - 1) / span if span > 0 else 0.0
+
+    def summary(self) -> dict:
+        """Everything as plain numbers."""
+        seconds = time.monotonic() - self.started
+        total = sum(self.cpu_seconds.values()) or 1.0
+        return {
+            'seconds': seconds,
+            'frames': self.processed,
+            'dropped': self.dropped,
+            'frames_per_second': self.processed / seconds if seconds else 0.0,
+            'latency_ms': _percentiles(self.latencies),
+            'answer_latency_ms': _percentiles(self.answers),
+            'cpu_seconds': dict(self.cpu_seconds),
+            'cpu_share': {name: value / total for name, value in self.cpu_seconds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class LiveUpdate:
+    """The state of a session after one frame.
+
+    Attributes:
+        frame (Frame | None): None while the source is away.
+        bodies, hands (dict): What was found in it, see :class:`BodyHandTracker`.
+        answer (Answer | None): A new answer of the recognition, if one has come.
+        last (Answer | None): The newest answer so far, old ones after an absence excluded.
+        statistics (LiveStatistics): Of the session so far.
+    """
+
+    frame: Frame | None
+    bodies: dict[int, BodyPose]
+    hands: dict[tuple[int, int], HandPose]
+    answer: Answer | None
+    last: Answer | None
+    statistics: LiveStatistics
+
+
+class LiveSession:
+    """Iterate over it to get a :class:`LiveUpdate` for each processed frame.
+
+    Pose and hands are found in this process, each frame at most once; recognition of the last
+    ``window`` seconds runs in another one. When the work takes longer than the time between two
+    frames, frames are dropped, so latency does not grow.
+
+    Args:
+        source: The opened source.
+        estimator: Finds bodies and hands.
+        build: Builds the model in the other process, see :class:`RecognitionProcess`.
+        window: Seconds that are recognized together; by default those of the model.
+        stride: Seconds between two recognitions.
+    """
+
+    def __init__(
+        self,
+        source: LiveSource,
+        estimator: Estimator,
+        build: Callable[[], Recognizer],
+        window: float | None = None,
+        stride: float = 0.5,
+    ) -> None:
+        self.source, self.estimator, self.stride = source, estimator, stride
+        self.statistics = LiveStatistics()
+        self._tracker = BodyHandTracker(estimator)
+        self._recognition = RecognitionProcess(build)
+        self._seconds = window
+
+    def __enter__(self) -> LiveSession:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the recognition and frees the source."""
+        self._recognition.close()
+        self.source.close()
+
+    def __iter__(self) -> Iterator[LiveUpdate]:
+        self._recognition.wait_until_ready()
+        window = SlidingWindow(self._seconds or self._recognition.window)
+        self.statistics.started = time.monotonic()
+        newest: Frame | None = None
+        last, asked, away, since = None, -np.inf, False, 0.0
+        while True:
+            frame = self.source.latest(timeout=0.5)
+            answer = self._recognition.poll()
+            if answer is not None and (away or answer.asked < since):
+                answer = None  # it is about the time before the source was away
+            if answer is not None:
+                last = answer
+                self.statistics.answers.append(answer.latency)
+            if frame is None:
+                if self.source.ended:
+                    break
+                if not self.source.connected and not away:
+                    # Nobody's track goes on across an absence.
+                    away, last = True, None
+                    window.clear()
+                    self._tracker.reset()
+                yield LiveUpdate(None, {}, {}, None, last, self.statistics)
+                continue
+            if away:
+                away, since = False, frame.time
+            bodies, hands = self._find(frame)
+            newest = frame
+            window.add(Step(frame.position, frame.time, bodies, hands))
+            if frame.position - asked >= self.stride and window.filled >= 0.5:
+                if self._ask(window, frame):
+                    asked = frame.position
+            yield LiveUpdate(frame, bodies, hands, answer, last, self.statistics)
+        yield from self._final_answers(window, newest)
+
+    def _find(self, frame: Frame) -> tuple[dict, dict]:
+        start = time.process_time() - self.source.cpu_seconds
+        bodies, hands = self._tracker.step(frame.image)
+        statistics, now = self.statistics, time.monotonic()
+        statistics.cpu_seconds['pose and hands'] += (
+            time.process_time() - self.source.cpu_seconds - start
+        )
+        statistics.cpu_seconds['source'] = self.source.cpu_seconds
+        statistics.cpu_seconds['recognition'] = self._recognition.cpu_seconds
+        statistics.processed += 1
+        statistics.dropped = self.source.dropped
+        statistics.latencies.append(now - frame.time)
+        statistics.ends.append(now)
+        return bodies, hands
+
+    def _ask(self, window: SlidingWindow, frame: Frame) -> bool:
+        """Sends the window to the recognition if that is free and somebody is in it."""
+        if not self._recognition.ready:
+            return False
+        clip = window.clip((frame.image.shape[1], frame.image.shape[0]), self.estimator)
+        if clip is None:
+            return False
+        return self._recognition.offer(clip, window.start, frame.position, frame.time)
+
+    def _final_answers(self, window: SlidingWindow, newest: Frame | None) -> Iterator[LiveUpdate]:
+        """At the end of a file: the answer on its way, and one for the last window."""
+        pending = newest is not None and window.filled >= 0.5
+        limit = time.monotonic() + 10
+        while (pending or not self._recognition.ready) and time.monotonic() < limit:
+            answer = self._recognition.poll()
+            if answer is not None:
+                self.statistics.answers.append(answer.latency)
+                yield LiveUpdate(None, {}, {}, answer, answer, self.statistics)
+            elif self._recognition.ready:
+                self._ask(window, newest)
+                pending = False
+            else:
+                time.sleep(0.005)
+        self.statistics.cpu_seconds['recognition'] = self._recognition.cpu_seconds
+
+
+def _percentiles(values: deque[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    p50, p99 = np.percentile(np.array(values) * 1000, [50, 99])
+    return {'p50': float(p50), 'p99': float(p99)}

@@ -1,0 +1,169 @@
+"""The newest frame of a camera, a stream or a file, read in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...errors import SourceError
+
+#: Frame rate that is assumed where a file or stream does not say one.
+DEFAULT_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        image (np.ndarray): RGB ``(H, W, 3)`` uint8.
+        number (int): Count of the frames that were read before it.
+        time (float): When it was read, in seconds of ``time.monotonic()``.
+        position (float): Seconds since the first frame; of a file, its own timestamp.
+    """
+
+    image: np.ndarray
+    number: int
+    time: float
+    position: float
+
+
+class LiveSource:
+    """Keeps the newest frame of a source; older frames that nobody took are dropped and counted.
+
+    A camera or stream that goes away is opened again every ``retry`` seconds. A file is played at
+    its own pace, so that it can stand in for a camera, and ends.
+
+    Args:
+        source: Number of a camera, address of a stream (``rtsp://``, ``http://``) or path of a file.
+        mirror: Whether to exchange left and right, as front cameras show people.
+        retry: Seconds between two attempts to open a source that went away.
+
+    Raises:
+        SourceError: If the source cannot be opened at the start.
+    """
+
+    def __init__(self, source: int | str | Path, mirror: bool = False, retry: float = 1.0) -> None:
+        self.source, self.mirror, self.retry = _parse(source), mirror, retry
+        self.is_file = isinstance(self.source, str) and '://' not in self.source
+        self.dropped = 0
+        self.connected = True
+        self.ended = False
+        self.cpu_seconds = 0.0
+        self._slot: Frame | None = None
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._capture = self._open()
+        if self._capture is None:
+            raise SourceError(*_not_opened(self.source))
+        self.fps = _frame_rate(self._capture)
+        self._thread = threading.Thread(target=self._read, name='bharnet-live-source', daemon=True)
+        self._thread.start()
+
+    def latest(self, timeout: float = 1.0) -> Frame | None:
+        """Takes the newest frame.
+
+        Args:
+            timeout: Longest time to wait for one, in seconds.
+
+        Returns:
+            None if there was no new frame in that time, or the file has ended.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._slot is not None or self.ended, timeout)
+            frame, self._slot = self._slot, None
+            return frame
+
+    def close(self) -> None:
+        """Stops reading and frees the camera."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def __enter__(self) -> LiveSource:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        start, number, position = time.monotonic(), 0, 0.0
+        while not self._stop.is_set():
+            ok, image = self._capture.read()
+            if not ok:
+                if self.is_file or not self._reopen():
+                    break
+                continue
+            if self.is_file:
+                position = max(position, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+                if position == 0 and number:
+                    position = number / self.fps
+                self._stop.wait(max(0.0, start + position - time.monotonic()))
+            else:
+                position = time.monotonic() - start
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            if self.mirror:
+                image = np.ascontiguousarray(image[:, ::-1])
+            self._put(Frame(image, number, time.monotonic(), position))
+            number += 1
+            self.cpu_seconds = time.thread_time()
+        self._capture.release()
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+
+    def _put(self, frame: Frame) -> None:
+        with self._changed:
+            self.dropped += self._slot is not None
+            self._slot = frame
+            self._changed.notify_all()
+
+    def _open(self) -> cv2.VideoCapture | None:
+        capture = cv2.VideoCapture()
+        if isinstance(self.source, int):
+            capture.open(self.source)
+        else:
+            # Without limits a server that does not answer would block the thread for good.
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
+            capture.open(self.source, cv2.CAP_FFMPEG, limits)
+        return capture if capture.isOpened() else None
+
+    def _reopen(self) -> bool:
+        """Waits until the source is back; False if the reader is to stop."""
+        self._capture.release()
+        self.connected = False
+        while not self._stop.wait(self.retry):
+            capture = self._open()
+            if capture is not None:
+                self._capture, self.connected = capture, True
+                return True
+        return False
+
+
+def _parse(source: int | str | Path) -> int | str:
+    """``0`` and ``'0'`` are cameras; anything else is an address or a path."""
+    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
+        return int(source)
+    return str(source)
+
+
+def _frame_rate(capture: cv2.VideoCapture) -> float:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return float(fps) if np.isfinite(fps) and 1 <= fps <= 240 else DEFAULT_FPS
+
+
+def _not_opened(source: int | str) -> tuple[str, str, str, str]:
+    """Where, what was found, what was expected and the fix, for a source that does not open."""
+    if isinstance(source, int):
+        fix = 'check that it is connected and that no other program uses it, or try another number'
+        return f'camera {source}', 'no camera that can be opened', 'a camera', fix
+    if '://' in source:
+        fix = 'check the address, the network and that the server is running'
+        return source, 'no stream that can be opened', 'a video stream', fix
+    if not Path(source).exists():
+        return source, 'no such file', 'a video file', 'correct the path'
+    return source, 'a file that cannot be read as video', 'a video', 'convert it, e.g. to mp4'

@@ -1,0 +1,130 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from fakes import BrightEstimator, Dying, FrameCounter, broken
+from stream_server import StreamServer
+
+from bharnet_mm.apis.live.output import JsonLines, VideoOutput
+from bharnet_mm.apis.live.session import LiveSession
+from bharnet_mm.apis.live.source import LiveSource
+from bharnet_mm.apis.live.window import SlidingWindow, Step
+from bharnet_mm.errors import BHaRNetError
+
+
+def write_grey(path, levels, fps=30):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), fps, (64, 48))
+    for level in levels:
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    return path
+
+
+def run(source, build=FrameCounter, estimator=None, **options):
+    with LiveSession(
+        LiveSource(source), estimator or BrightEstimator(), build, **options
+    ) as session:
+        return list(session), session.statistics
+
+
+def test_every_frame_once_and_answers_for_the_last_half_second(tmp_path):
+    path = write_grey(tmp_path / 'bright.avi', [128] * 45)
+    estimator = BrightEstimator()
+    updates, statistics = run(path, estimator=estimator, stride=0.2)
+    frames = [update.frame for update in updates if update.frame is not None]
+    assert estimator.frames == len(frames) == statistics.processed
+    assert len(frames) + statistics.dropped == 45
+    answers = [update.answer for update in updates if update.answer is not None]
+    assert answers
+    assert all(0.2 <= answer.end - answer.start <= 0.51 for answer in answers)
+    assert answers[-1].end == frames[-1].position
+    summary = statistics.summary()
+    assert set(summary['cpu_share']) == {'source', 'pose and hands', 'recognition'}
+    assert summary['latency_ms']['p99'] >= summary['latency_ms']['p50'] > 0
+
+
+def test_frames_are_dropped_rather_than_late(tmp_path):
+    path = write_grey(tmp_path / 'bright.avi', [128] * 45)
+    _, statistics = run(path, estimator=BrightEstimator(seconds=0.15))
+    assert statistics.dropped > 20
+    # A frame waits for at most the one before it.
+    assert max(statistics.latencies) < 0.6
+
+
+def test_nobody_gives_no_answer(tmp_path):
+    updates, _ = run(write_grey(tmp_path / 'dark.avi', [0] * 30))
+    assert all(update.answer is None and not update.bodies for update in updates)
+
+
+def test_a_model_that_cannot_be_built_says_why(tmp_path):
+    with pytest.raises(BHaRNetError, match='name one'):
+        run(write_grey(tmp_path / 'bright.avi', [128] * 30), broken)
+
+
+def test_a_model_that_dies_is_named(tmp_path):
+    with pytest.raises(BHaRNetError, match='ended with status 7'):
+        run(write_grey(tmp_path / 'bright.avi', [128] * 60), Dying)
+
+
+def test_after_an_absence_the_window_is_empty():
+    server = StreamServer()
+    server.start()
+    seen, away = 0, False
+    source = LiveSource(server.url, retry=0.2)
+    with LiveSession(source, BrightEstimator(), FrameCounter, stride=0.2) as session:
+        for update in session:
+            if update.frame is None and not source.connected:
+                away = True
+                assert update.last is None
+                if server.running.is_set() is False:
+                    server.start()
+            elif update.answer is not None:
+                seen += 1
+                if not away:
+                    server.stop()
+                else:
+                    assert update.answer.start > 0
+                    break
+    server.stop()
+    assert away and seen >= 2
+
+
+def test_irregular_frames_lie_on_an_even_grid():
+    window, estimator = SlidingWindow(1.0), BrightEstimator()
+    image = np.full((48, 64, 3), 128, np.uint8)
+    positions = [0.0, 0.1, 0.21, 0.3, 0.6, 0.69, 0.8]  # two frames were dropped
+    for position in positions:
+        window.add(Step(position, position, dict(enumerate(estimator.bodies(image))), {}))
+    clip = window.clip((64, 48), estimator)
+    assert clip.num_frames == 7
+    visible = clip.body_score[0] > 0
+    assert visible.sum() in (6, 7)
+    assert clip.image_size == (64, 48)
+    window.add(Step(1.75, 1.75, {}, {}))
+    assert window.start == 0.8 and window.filled == pytest.approx(0.95)
+
+
+def test_the_video_lasts_as_long_as_the_session(tmp_path):
+    path = tmp_path / 'out.mp4'
+    picture = np.zeros((48, 64, 3), np.uint8)
+    with VideoOutput(path, 30) as video:
+        for position in (5.0, 5.1, 5.5, 6.0):
+            video.write(picture, position)
+    capture = cv2.VideoCapture(str(path))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 31
+
+
+def test_json_lines(tmp_path):
+    import io
+
+    stream = io.StringIO()
+    lines = JsonLines(stream)
+    updates, statistics = run(write_grey(tmp_path / 'bright.avi', [128] * 30), stride=0.2)
+    for update in updates:
+        lines.write(update)
+    lines.finish(statistics)
+    rows = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert rows[0]['to'] > rows[0]['from'] >= 0
+    assert 'frames' in json.dumps(rows[0])
+    assert rows[-1]['statistics']['frames'] == statistics.processed
