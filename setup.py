@@ -14,7 +14,9 @@ def requirements(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
 
 
-extras = {name: requirements(name) for name in ('extract', 'export', 'pose', 'docs', 'tests')}
+extras = {
+    name: requirements(name) for name in ('extract', 'export', 'pose', 'web', 'docs', 'tests')
+}
 extras['all'] = [line for lines in extras.values() for line in lines]
 
 setup(

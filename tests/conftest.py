@@ -119,3 +119,19 @@ def small_disk(tmp_path):
         pytest.skip('no right to mount a small disk')
     yield folder
     subprocess.run(['umount', '-l', str(folder)], check=True)
+
+
+@pytest.fixture(scope='session')
+def exported(tmp_path_factory):
+    """A small untrained P, exported: folder with tiny.py, untrained.pth, store, m.onnx and m.pt2, and
+    what the command printed.
+    """
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    from command import run_tool
+    from tiny_export import write_untrained
+
+    folder = tmp_path_factory.mktemp('export')
+    config, checkpoint = write_untrained(folder)
+    out = folder / 'm.onnx', folder / 'm.pt2'
+    return folder, run_tool('export.py', config, checkpoint, '--out', *out, '--clips', 5)

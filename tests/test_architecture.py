@@ -20,11 +20,17 @@ ROWS = (
     ('datasets',),
     ('models',),
     ('engine', 'evaluation'),
-    ('apis',),
+    ('apis', 'runtime'),
     ('experiments',),
     ('cli', '__main__'),
 )
-BESIDE = {('layouts', 'layout_definitions'), ('cli', '__main__'), ('__main__', 'cli')}
+BESIDE = {
+    ('apis', 'runtime'),
+    ('runtime', 'apis'),
+    ('layouts', 'layout_definitions'),
+    ('cli', '__main__'),
+    ('__main__', 'cli'),
+}
 #: Pairs of parts that the order of the rows alone would allow: who may not import whom.
 FORBIDDEN = (
     ('ops', 'version'),

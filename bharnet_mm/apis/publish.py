@@ -44,7 +44,7 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
         )
     pipeline = [
         {key: value for key, value in plain(step).items() if key not in _PATHS}
-        for step in dataset.pipeline
+        for step in (*_regions(dataset), *dataset.pipeline)
     ]
     model = plain(cfg.model)
     if 'experts' in model:  # where the weights came from; they are in the checkpoint now
@@ -60,6 +60,12 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
         channels={part: tuple(names) for part, names in channels.items()},
         window=said.get('clip_seconds') or 3.0,
     )
+
+
+def _regions(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The step that cuts pictures, which the data set puts before its pipeline."""
+    regions = dataset.get('regions')
+    return [] if regions is None else [dict(type='SkeletonROI') | dict(regions)]
 
 
 def _facts_of_store(path: Any) -> dict[str, Any] | None:

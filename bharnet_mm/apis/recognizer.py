@@ -210,17 +210,29 @@ class TorchRecognizer(Recognizer):
         with torch.inference_mode():
             data = self.model.data_preprocessor(pseudo_collate(packed), training=False)
             samples = self.model(**data, mode='predict')
-        return self._collect(samples)
+        names = [f'{name}_logits' for name in getattr(self.model.cls_head, 'modalities', ())]
+        return log_scores(
+            {
+                name: np.stack([sample.get(name).float().cpu().numpy() for sample in samples])
+                for name in ('pred_score', *names)
+            }
+        )
 
-    def _collect(self, samples: Sequence[Any]) -> dict[str, np.ndarray]:
-        tiny = np.finfo(np.float32).tiny
-        fused = np.stack([sample.pred_score.float().cpu().numpy() for sample in samples])
-        out = {'fused': np.log(np.maximum(fused, tiny))}
-        for name in getattr(self.model.cls_head, 'modalities', ()):
-            z = np.stack([sample.get(f'{name}_logits').float().cpu().numpy() for sample in samples])
-            # An expert that sees nothing gives zeros.
+
+def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What :meth:`Recognizer.scores` gives, from a model's answers.
+
+    Args:
+        answers: ``pred_score``, the fused probabilities, and ``body_logits`` and so on, (N, K) each.
+            An expert that sees nothing gives zeros.
+    """
+    tiny = np.finfo(np.float32).tiny
+    out = {'fused': np.log(np.maximum(answers['pred_score'], tiny))}
+    for name in ('body', 'hand', 'rgb'):
+        if f'{name}_logits' in answers:
+            z = answers[f'{name}_logits']
             out[name] = np.where((z == 0).all(-1, keepdims=True), np.nan, log_softmax(z))
-        return out
+    return out
 
 
 def log_softmax(z: np.ndarray) -> np.ndarray:

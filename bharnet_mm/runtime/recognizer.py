@@ -1,0 +1,171 @@
+"""Recognizers that run an exported graph."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..apis.model_card import CARD_KEY, ModelCard
+from ..apis.recognizer import Recognizer, log_scores
+from ..datasets import transforms
+from ..datasets.clip import Clip, pipeline_input
+from ..errors import ConfigError
+from ..layouts import get_layout
+
+#: Key beside the card's: name of each input of the graph to its shape without the batch, ``'frames'``
+#: where any number will do.
+INPUTS_KEY = 'bharnet_mm.inputs'
+
+_TYPES = {'body': np.float32, 'hand': np.float32, 'rgb': np.uint8}
+_FIX = 'export the model with `bharnet export`'
+
+
+class ExportedRecognizer(Recognizer):
+    """What all exported models share: the pipeline of the card, and the graph's answers.
+
+    Args:
+        path: The file.
+        meta: Its metadata, with card and inputs.
+        **regions: ``data_root`` (folder of the videos) or ``store`` (a region store), for the
+            pictures of BHaRNet-M. Without them it predicts from the skeletons.
+
+    Raises:
+        ConfigError: A file that ``bharnet export`` did not write.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, meta: Mapping[str, str], **regions: str | os.PathLike
+    ) -> None:
+        if not meta.get(CARD_KEY) or not meta.get(INPUTS_KEY):
+            raise ConfigError(f'{path}', 'no model card in it', f'the key {CARD_KEY!r}', _FIX)
+        super().__init__(ModelCard.from_json(meta[CARD_KEY], str(path)))
+        self.path = Path(path)
+        self.inputs: dict[str, list[int | str]] = json.loads(meta[INPUTS_KEY])
+        self.pipeline = build_pipeline(self.card.pipeline, **regions)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({str(self.path)!r})'
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The graph itself.
+
+        Args:
+            inputs: ``body`` (N, M, T, V, C), ``body_mask`` (N, M, T), ``hand`` (N, 2M, T, 21, C),
+                ``hand_mask`` (N, 2M, T), and in M ``rgb`` (N, 3, H, W) uint8 with ``rgb_mask`` (N,
+                R, F); those that ``self.inputs`` names.
+
+        Returns:
+            ``body_logits`` and so on, ``fused_logits`` and ``pred_score``, (N, K) each. The last is
+            not calibrated.
+        """
+        raise NotImplementedError
+
+    def prepare(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+        """The graph's inputs for clips of the card's layout and channels, by the pipeline of the
+        training's test. Frames with NaN or infinity are taken as missing.
+        """
+        layouts = self.card.layout, get_layout('hand')
+        prepared = []
+        for clip in clips:
+            results = pipeline_input(clip.with_nonfinite_masked()[0], *layouts)
+            for step in self.pipeline:
+                results = step(results)
+            prepared.append([self._input(name, results) for name in self.inputs])
+        return {
+            name: np.stack(x)
+            for name, x in zip(self.inputs, zip(*prepared, strict=True), strict=True)
+        }
+
+    def _input(self, name: str, results: Mapping[str, Any]) -> np.ndarray:
+        kind = _TYPES.get(name, np.bool_)
+        if name.startswith('rgb') and name not in results:
+            return np.zeros(self.inputs[name], kind)  # no region: an absent picture
+        return np.asarray(results[name], kind)
+
+    def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+        """Log probabilities ``(N, K)`` of the fused prediction and of each expert."""
+        return log_scores(self.run(self.prepare(clips)))
+
+
+class OnnxRecognizer(ExportedRecognizer):
+    """A model in an ONNX file of ``bharnet export``: the answers of the model in torch, without torch.
+
+    Args:
+        path: The file.
+        threads: Of onnxruntime; by default as many as there are cores.
+        providers: Of onnxruntime, such as ``['CUDAExecutionProvider']``. Defaults to the CPU.
+        **regions: See :class:`ExportedRecognizer`.
+
+    Raises:
+        ConfigError: onnxruntime is missing or cannot open the file, or there is no card in it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        threads: int | None = None,
+        providers: Sequence[str] = ('CPUExecutionProvider',),
+        **regions: str | os.PathLike,
+    ) -> None:
+        if not Path(path).is_file():
+            raise ConfigError(f'{path}', 'no such file', 'an exported model', 'correct the path')
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ConfigError(
+                f'{path}', 'no onnxruntime', 'onnxruntime', "pip install 'bharnet_mm[export]'"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        except Exception as error:  # onnxruntime has no base class of its own for its errors
+            raise ConfigError(
+                f'{path}', f'what onnxruntime cannot open ({error})', 'an ONNX file', _FIX
+            ) from error
+        super().__init__(path, session.get_modelmeta().custom_metadata_map, **regions)
+        self._session = session
+        self._answers = [output.name for output in session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values = self._session.run(self._answers, {name: inputs[name] for name in self.inputs})
+        return dict(zip(self._answers, values, strict=True))
+
+
+def build_pipeline(
+    steps: Sequence[Mapping[str, Any]], **regions: str | os.PathLike
+) -> list[transforms.BodyHandTransform]:
+    """This package's transforms from config dicts, without MMAction2's registry and up to the packing.
+
+    Raises:
+        ConfigError: A transform of another package, or wrong arguments.
+    """
+    built = []
+    for step in steps:
+        arguments = dict(step)
+        name = str(arguments.pop('type', None)).removeprefix('mmaction.')
+        if name == 'PackBodyHand' or (name == 'SkeletonROI' and not regions):
+            continue
+        if name not in transforms.__all__:
+            raise ConfigError(
+                'pipeline of an exported model',
+                f'the transform {name!r}',
+                f'one of {", ".join(transforms.__all__)}',
+                'use the transforms of bharnet_mm in the test pipeline',
+            )
+        if name == 'SkeletonROI':
+            arguments |= dict(random=False, missing='mask') | regions
+        try:
+            built.append(getattr(transforms, name)(**arguments))
+        except TypeError as error:
+            raise ConfigError(
+                f'pipeline of an exported model, {name}', str(error), 'its arguments', _FIX
+            ) from error
+    return built
