@@ -73,7 +73,8 @@ class ConsistencyHook(Hook):
     - Training, validation and test: ``cls_head.num_classes`` is the number of classes of the data
       set.
     - Test and ``--resume``: what the checkpoint says it is (feature, layouts, channels, classes) is
-      what the config describes. Checkpoints of earlier versions say less, and only that is
+      what the config describes. Data of some of its classes, or without labels, can be tested: the
+      classes are those of the checkpoint. Checkpoints of earlier versions say less, and only that is
       compared. Weights that training starts from (``load_from``) may be of another model.
 
     What a model is goes into the ``meta`` of every checkpoint (:func:`model_facts`).
@@ -91,7 +92,10 @@ class ConsistencyHook(Hook):
         self._check_classes(runner, runner.val_dataloader)
 
     def before_test(self, runner: Runner) -> None:
-        """Compares the head with the classes of the test data."""
+        """Compares the head with the classes of the checkpoint, else with those of the test data."""
+        for metric in runner.test_evaluator.metrics:
+            if getattr(metric, 'model_classes', None):
+                return  # compared with the head by its weights
         self._check_classes(runner, runner.test_dataloader)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -106,7 +110,12 @@ class ConsistencyHook(Hook):
         meta = checkpoint.get('meta') or {} if isinstance(checkpoint, Mapping) else {}
         wrong = differences(model_facts(_bare(runner), runner.cfg), meta.get(META_KEY) or {})
         loader = runner.train_dataloader if training else runner.test_dataloader
-        wrong += _other_classes(meta, _classes(loader))
+        trained, classes = _trained_classes(meta), _classes(loader)
+        if training or not _serve(trained, classes):
+            wrong += _other_classes(trained, classes)
+        else:
+            for metric in runner.test_evaluator.metrics:
+                metric.model_classes = trained
         if wrong:
             raise ConfigError(
                 f'checkpoint {runner._load_from or runner.work_dir}',
@@ -129,9 +138,20 @@ class ConsistencyHook(Hook):
         )
 
 
-def _other_classes(meta: Mapping, classes: Sequence[str] | None) -> list[str]:
+def _trained_classes(meta: Mapping) -> list[str]:
+    return [str(name) for name in (meta.get('dataset_meta') or {}).get('classes') or []]
+
+
+def _serve(trained: Sequence[str], classes: Sequence[str] | None) -> bool:
+    """Whether a model for some classes can be tested on data of others: on a part of its classes,
+    whose labels are told by name, and on clips of one class that it has not: these have no labels.
+    """
+    found = [str(name) for name in classes or ()]
+    return bool(trained) and (set(found) <= set(trained) or len(found) == 1)
+
+
+def _other_classes(trained: Sequence[str], classes: Sequence[str] | None) -> list[str]:
     """The first class of the checkpoint's data that is another one in the data at hand."""
-    trained = (meta.get('dataset_meta') or {}).get('classes')
     if not trained or not classes:
         return []
     for i, (own, other) in enumerate(itertools.zip_longest(trained, classes)):

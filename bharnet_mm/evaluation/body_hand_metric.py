@@ -49,6 +49,7 @@ class BodyHandMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.scores_file = scores_file
+        self.model_classes: Sequence[str] | None = None  # set where they are not the data's
         self.class_groups = class_groups
         #: Written to the score file: what was tested, see :class:`Scores`. Set by the test tool.
         self.facts: dict[str, Any] = {}
@@ -80,18 +81,37 @@ class BodyHandMetric(BaseMetric):
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Metrics over all clips; writes the score file where one is asked for."""
         classes = (self.dataset_meta or {}).get('classes')
+        if self.model_classes is not None and classes is not None:
+            results = _by_name(results, classes, self.model_classes)
+            classes = self.model_classes
         scores = to_scores(results, classes, self.facts)
         groups = group_members(self.class_groups, scores.classes)
-        metrics = {}
+        metrics, known = {}, scores.label >= 0
+        if not known.all():
+            MMLogger.get_current_instance().warning(
+                f'{np.count_nonzero(~known)} of {len(known)} clips have no label among the classes '
+                'of the model: they count in no metric'
+            )
         for name, value in scores.logits.items():
             prefix = '' if name == 'pred' else f'{name}_'
-            own = measure(softmax(value), scores.label, groups)
+            if not known.any():
+                break
+            own = measure(softmax(value[known]), scores.label[known], groups)
             metrics |= {f'{prefix}{key}': number for key, number in own.items()}
         if self.scores_file is not None:
             s = scores
             save_scores(self.scores_file, s.clip_id, s.label, s.logits, s.classes, s.facts)
             MMLogger.get_current_instance().info(f'scores of {len(s)} clips: {self.scores_file}')
         return metrics
+
+
+def _by_name(
+    results: Sequence[dict], classes: Sequence[str], model_classes: Sequence[str]
+) -> list[dict]:
+    """Results whose labels count in the model's classes, -1 for a class that it has not."""
+    numbers = {str(name): number for number, name in enumerate(model_classes)}
+    of = [numbers.get(str(name), -1) for name in classes]
+    return [row | {'label': of[row['label']]} for row in results]
 
 
 def to_scores(

@@ -25,7 +25,7 @@ class Scores:
 
     Args:
         clip_id (np.ndarray): (N,) of str, unique.
-        label (np.ndarray): (N,) int64, the true classes.
+        label (np.ndarray): (N,) int64, the true classes; -1 throughout where no clip has one.
         logits (dict[str, np.ndarray]): Expert (`body`, `hand`, `fused` ...) to (N, K) float32.
         classes (tuple[str, ...]): K names.
         facts (Mapping): Where the scores come from: ``config``, ``feature``, ``checkpoint``,
@@ -53,7 +53,8 @@ class Scores:
                     f'{wanted} for {count} clips and {classes} classes',
                     'give one row for each clip and one column for each class',
                 )
-        if count and not 0 <= self.label.min() <= self.label.max() < classes:
+        labelled = bool((self.label != -1).any())
+        if count and labelled and not 0 <= self.label.min() <= self.label.max() < classes:
             raise ConfigError(
                 'scores, label',
                 f'labels {self.label.min()} to {self.label.max()}',

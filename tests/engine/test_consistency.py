@@ -1,6 +1,7 @@
 """What a checkpoint says it is, the config and the data have to belong together."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from tiny_sample import ROOT, write_tiny_sample
 
 from bharnet_mm.apis import test as test_tool
 from bharnet_mm.apis import train as train_tool
+from bharnet_mm.datasets import ClipStore, StoreWriter
 from bharnet_mm.engine.config_file import load_config
 from bharnet_mm.engine.consistency import META_KEY, differences, model_facts
 from bharnet_mm.errors import BHaRNetError, ConfigError
@@ -120,3 +122,32 @@ def test_shipped_configs_check_themselves():
     for path in (ROOT / 'configs').glob('*.py'):
         hooks = [hook['type'] for hook in Config.fromfile(path).custom_hooks]
         assert 'ConsistencyHook' in hooks, path.stem
+
+
+def write_part(path, store, classes, number):
+    """The first clips of a store with other class names."""
+    meta = store.meta
+    layouts = dict(body_layout=store.body_layout, hand_layout=store.hand_layout)
+    with StoreWriter(
+        path, name='part', classes=classes, pixels=meta['pixels'], **layouts
+    ) as writer:
+        for i in range(6):
+            clip = store[i]
+            writer.add(replace(clip, label=number(clip.label), clip_id=f'{i}'))
+    return path
+
+
+@pytest.mark.parametrize('classes', [['unknown'], ['one class'], None])
+def test_clips_without_labels_and_of_some_classes_are_tested(trained, tmp_path, classes):
+    store = ClipStore(trained[0].parent / 'store')
+    some = classes or [store.classes[5], store.classes[int(store.labels[0])]]
+    part = write_part(tmp_path / 'part', store, some, lambda label: 0 if classes else 1)
+    words = ('--work-dir', tmp_path / 'w', '--dump', tmp_path / 's.npz', '--cfg-options')
+    options = (f'test_dataloader.dataset.store={part}', 'test_dataloader.dataset.split=None')
+    call(test_tool, *trained, *words, *options)
+    scores = load_scores(tmp_path / 's.npz')
+    assert scores.classes == tuple(store.classes)
+    assert scores.logits['fused'].shape == (6, 16)
+    known = -1 if classes else int(store.labels[0])
+    assert scores.label.tolist() == [known] * 6
+    assert ('have no label' in logged(tmp_path / 'w')) == bool(classes)
