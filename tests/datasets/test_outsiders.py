@@ -209,3 +209,22 @@ def test_browse_passes_over_what_has_no_video(tmp_path, make_clip, capsys):
     with pytest.raises(SourceError, match='no clip could be drawn'):
         browse.main([str(tmp_path / 's'), *options])
     assert capsys.readouterr().err.count('passed over') == 2
+
+
+def test_the_doctor_does_not_advise_what_was_done(tmp_path, make_clip):
+    names = dict(name='toy', body_layout='kinect_v2', classes=list('abcd'))
+    with StoreWriter(tmp_path / 's', **names) as writer:
+        for i in range(4):
+            score = np.zeros((1, 2, 5), np.float32)
+            score[:, :, 0] = 1
+            writer.add(make_clip(i, hand_score=score))
+
+    def advice():
+        (found,) = [
+            f for f in examine(tmp_path / 's').findings if 'frames without a hand' in f.message
+        ]
+        return found.fix
+
+    assert 'extract with wrist crops' in advice()
+    (tmp_path / 's' / 'extraction.json').write_text('{}')
+    assert 'wrist crops' not in advice() and 'searched already' in advice()
