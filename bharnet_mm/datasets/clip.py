@@ -341,9 +341,7 @@ def pipeline_input(
         min_joint_score: A joint is there where its score is above this; other joints of a visible
             frame are filled, see ``joints.with_joints_filled``.
     """
-    if min_joint_score:
-        clip = with_joints_filled(clip, body_layout, hand_layout, min_joint_score)
-    clip = clip.squared()
+    clip = with_joints_filled(clip, body_layout, hand_layout, min_joint_score).squared()
     return {
         'clip_id': clip.clip_id,
         'label': clip.label,

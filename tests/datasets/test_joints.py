@@ -12,6 +12,8 @@ from mmaction.registry import MODELS
 
 from bharnet_mm.apis.doctor.examine import examine
 from bharnet_mm.datasets import BodyHandDataset, ClipStore, StoreWriter
+from bharnet_mm.datasets.clip import pipeline_input
+from bharnet_mm.datasets.extraction.association import find_arms
 from bharnet_mm.datasets.joints import fill_joints, joint_scores
 from bharnet_mm.datasets.regions import ClipRegions, RegionGrid
 from bharnet_mm.datasets.transforms import (
@@ -91,9 +93,11 @@ def test_regions_and_crops_do_not_look_for_it(lost_wrist, tmp_path):
     regions = ClipRegions(grid, clip.body_pixel, clip.body_score > 0, COCO, clip.image_size)
     rows = [[box.row for box in regions.boxes(t, (640, 480))] for t in (0, 10)]
     assert rows == [[0, 1], [0]]
-    from bharnet_mm.datasets.extraction.extract import _known_arms
-
-    sides = [{arm.side for arm in _known_arms(clip, t, (640, 480), COCO)} for t in (0, 10)]
+    sides = []
+    for t in (0, 10):
+        pixel = clip.body_pixel[0, t]
+        known = ~(pixel == -1).all(axis=1)  # as the extraction takes it
+        sides.append({arm.side for arm in find_arms(pixel, known.astype(float), COCO)})
     assert sides == [{0, 1}, {1}]
 
 
@@ -262,3 +266,14 @@ def test_a_filled_joint_is_neither_centre_nor_length_where_another_frame_has_it(
     x = results['body'][0, 2]
     size = np.linalg.norm(x[shoulders[0]] - x[shoulders[1]])
     np.testing.assert_allclose(done[0, 2], (x - x[shoulders].mean(axis=0)) / size, rtol=1e-4)
+
+
+def test_a_clip_that_never_was_in_a_store_is_filled_too(make_clip):
+    score = np.ones((1, 5, 25), np.float32)
+    score[0, 2, 4] = 0
+    clip = make_clip(0, body_joint_score=score)
+    layouts = get_layout('kinect_v2'), get_layout('hand')
+    data = pipeline_input(clip, *layouts)
+    expected = (clip.body[0, 1, 4] + clip.body[0, 3, 4]) / 2
+    np.testing.assert_allclose(data['body'][0, 2, 4], expected, rtol=1e-5)
+    assert not data['body_joint_visible'][0, 2, 4]

@@ -83,8 +83,8 @@ def persons_of(
 def _tracks(frames: Sequence[Sequence[Person]], tracked: bool) -> dict[int, dict[int, Person]]:
     """Person number to frame to person."""
     # Its models are not needed, but the module is that of the extraction.
-    from ..extraction.association import PersonTracker
     from ..extraction.estimators import BodyPose
+    from ..extraction.tracking import PersonTracker
 
     tracker, tracks = PersonTracker(), {}
     for t, people in enumerate(frames):
