@@ -26,6 +26,7 @@ import numpy as np
 
 from ..io.atomic import write_text
 from ..models import use_plain_form
+from ..models.compiled import compile_blocks
 from .contenders import FRAMES, contenders, make_batch, to_device
 from .cost import count_macs
 
@@ -58,11 +59,9 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
     model = model.to(device)
     model.train(options.mode == 'train')
     if options.compile:
-        for module in model.modules():
-            if hasattr(module, 'forward_features'):  # ours: what follows depends on data
-                module.forward_features = torch.compile(module.forward_features)
-            elif module is model.backbone and kind in ('stock', 'unified'):
-                module.forward = torch.compile(module.forward)
+        compile_blocks(model)
+        if name.startswith(('STGCN', 'AAGCN')):  # MMAction2's
+            model.backbone.forward = torch.compile(model.backbone.forward)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=options.dtype == 'bf16'):
