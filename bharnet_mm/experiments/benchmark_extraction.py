@@ -10,7 +10,6 @@ of the process, so other work on the machine matters little.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 from ..datasets.extraction.estimators import Estimator, build_estimator
 from ..datasets.extraction.extract import extract_clip
 from ..datasets.video import list_videos, open_video
+from ..io.atomic import write_json
 
 STAGES = ('decode', 'pose', 'hands', 'association')
 
@@ -98,6 +98,5 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             f'{row["frames"] / seconds:.1f} frames a CPU second (ms a frame: {stages})'
         )
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(rows, indent=1) + '\n')
+        write_json(args.out, rows)
     return rows

@@ -3,9 +3,12 @@
 import itertools
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from command import run
 from toy_training import EPOCHS, STEPS, make_runner
 
 from bharnet_mm.engine.resume import newest_checkpoint
@@ -159,3 +162,16 @@ def test_a_full_disk_keeps_the_last_checkpoint(small_disk, straight):
     found = newest_checkpoint(small_disk)
     assert found is not None and weights(found)
     assert not list(small_disk.glob('.*.partial'))
+
+
+@pytest.mark.long
+def test_nan_on_one_rank_of_two(tmp_path):
+    """Gradients are shared, so both processes stop in that iteration, and nothing bad is saved."""
+    script = Path(__file__).with_name('nan_on_one_rank.py')
+    launch = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--nproc_per_node=2']
+    places = os.pathsep.join(map(str, (script.parent, script.parents[1])))
+    free = f'--master_port={29600 + os.getpid() % 300}'
+    printed = run(*launch, free, script, tmp_path, status=1, PYTHONPATH=places)
+    assert 'a loss that is not finite' in printed
+    assert 'updated weights or statistics that are not finite' in printed
+    assert newest_checkpoint(tmp_path).name == 'iter_5.pth'

@@ -80,7 +80,8 @@ def arguments(tool: str, source: Path, out: Path) -> list[str]:
     if tool == 'pku_mmd':
         more = ['--labels', str(source / 'labels'), '--splits', str(source / 'splits')]
         return [str(source / 'data'), str(out), *more, '--workers', '1']
-    return [str(source), str(out), '--workers', '1']
+    more = ['--image-size', '640x480'] if tool == 'keypoints' else []
+    return [str(source), str(out), *more, '--workers', '1']
 
 
 def annotations(protocol: int = 4) -> bytes:
@@ -122,6 +123,23 @@ def write_holistic(folder: Path, form: str = 'tree') -> Path:
         (folder / clip).mkdir(parents=True)
         for t, vector in enumerate(vectors[i]):
             np.save(folder / clip / f'{t}.npy', vector)
+    return folder
+
+
+def write_openpose(folder: Path) -> Path:
+    """OpenPose JSON, a file a frame, in ``<label>/<clip>``."""
+    for n, clip in enumerate(('wave/a', 'wave/b', 'clap/a')):
+        (folder / clip).mkdir(parents=True)
+        for t in range(4):
+            rng = np.random.default_rng(10 * n + t)
+            parts = {'pose': 25, 'face': 70, 'hand_left': 21, 'hand_right': 21}
+            person = {'person_id': [-1]}
+            for part, joints in parts.items():
+                points = np.column_stack([rng.uniform(50, 400, (joints, 2)), np.full(joints, 0.8)])
+                person[f'{part}_keypoints_2d'] = points.round(2).reshape(-1).tolist()
+            name = f'{clip[-1]}_{t:012d}_keypoints.json'
+            text = json.dumps({'version': 1.3, 'people': [person]})
+            (folder / clip / name).write_text(text)
     return folder
 
 

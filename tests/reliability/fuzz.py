@@ -45,6 +45,7 @@ SECONDS = 10
 EXTREMES = [0, 1, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1]
 WORDS = [b'nan', b'-1', b'1e308', b'99999999999999999999', b'""', b'[', b'{', b'null', b'\xff\xfe']
 Files = dict[str, bytes]
+_TOOLS = ('ntu', 'nucla', 'pku_mmd', 'pyskl', 'holistic', 'keypoints')
 
 
 class Reader(NamedTuple):
@@ -131,7 +132,7 @@ def _make_pickle(path: Path) -> Path:
 
 def readers() -> dict[str, Reader]:
     """All readers by name."""
-    tools = {name: _tool(name) for name in ('ntu', 'nucla', 'pku_mmd', 'pyskl', 'holistic')}
+    tools = {name: _tool(name) for name in _TOOLS}
 
     def nucla(form: str, suffix: str) -> Reader:
         make = lambda folder: formats.write_nucla(folder / f'nucla{suffix}', form)  # noqa: E731
@@ -153,6 +154,7 @@ def readers() -> dict[str, Reader]:
             lambda f: formats.write_holistic(f / 'a.npz', 'npz'), tools['holistic']
         ),
         'holistic npy': Reader(lambda f: formats.write_holistic(f / 'tree'), tools['holistic']),
+        'openpose': Reader(lambda f: formats.write_openpose(f / 'op'), tools['keypoints']),
         'clip store': Reader(lambda f: formats.write_store(f / 'store'), _read_store),
         'region store': Reader(lambda f: formats.write_regions(f / 'regions'), _read_regions),
     }

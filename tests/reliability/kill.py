@@ -158,6 +158,7 @@ SUBJECTS: dict[str, Callable[[Path], Any]] = {
         folder, 'pyskl', lambda source: formats.write_pyskl(source / 'a.pkl')
     ),
     'holistic': lambda folder: Conversion(folder, 'holistic', formats.write_holistic),
+    'keypoints': lambda folder: Conversion(folder, 'keypoints', formats.write_openpose),
     'extraction': Extraction,
     'shards': Shards,
 }

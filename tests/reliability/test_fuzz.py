@@ -8,7 +8,17 @@ import pytest
 READERS = fuzz.readers()
 #: Converters take tens of milliseconds a case.
 CASES = dict.fromkeys(
-    ['ntu', 'nucla', 'nucla zip', 'nucla tgz', 'pku_mmd', 'annotations', 'holistic npy'], 40
+    [
+        'ntu',
+        'nucla',
+        'nucla zip',
+        'nucla tgz',
+        'pku_mmd',
+        'annotations',
+        'holistic npy',
+        'openpose',
+    ],
+    40,
 )
 
 
