@@ -12,7 +12,7 @@ from ..errors import BHaRNetError, SourceError
 from .content import NPY, PICKLE, ZIP, content_of
 
 # What no content can cause: a mistake in the program, which must be seen as one.
-_PROGRAMMING_ERRORS = (NameError, ImportError, NotImplementedError)
+_PROGRAMMING_ERRORS = (NameError, ImportError)
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 
 

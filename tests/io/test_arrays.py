@@ -61,3 +61,12 @@ def test_a_compressed_bomb(tmp_path):
     np.savez_compressed(tmp_path / 'a.npz', x=np.zeros(10**6))
     with pytest.raises(SourceError, match='promises 8000000 bytes where at most 1000000'):
         load_npz(tmp_path / 'a.npz', *TOLD, max_bytes=10**6)
+
+
+def test_a_compression_that_is_not_known(tmp_path):
+    np.savez(tmp_path / 'a.npz', x=np.zeros(3))
+    data = bytearray((tmp_path / 'a.npz').read_bytes())
+    data[8] = data[data.rindex(b'PK\x01\x02') + 10] = 99
+    (tmp_path / 'a.npz').write_bytes(data)
+    with pytest.raises(SourceError, match='compression method'):
+        load_npz(tmp_path / 'a.npz', *TOLD)

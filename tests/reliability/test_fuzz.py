@@ -5,6 +5,8 @@ import os
 import fuzz
 import pytest
 
+from bharnet_mm.io.guard import reading
+
 READERS = fuzz.readers()
 #: Converters take tens of milliseconds a case.
 CASES = dict.fromkeys(
@@ -46,8 +48,13 @@ def test_what_it_watches_for(tmp_path):
     def write(path):
         open(tmp_path / 'outside', 'w').close()
 
-    for read, message in ((run, 'os.system'), (write, 'a file written at')):
+    def hide(path):
+        with reading(path, 'nothing'):
+            os.system('true')
+
+    ways = ((run, 'os.system'), (write, 'a file written at'), (hide, 'os.system'))
+    for read, message in ways:
         reader = fuzz.Reader(lambda folder: fuzz._write(folder / 'a', b'abc'), read)
-        with pytest.raises(AssertionError, match=message):
+        with pytest.raises(fuzz.Forbidden, match=message):
             fuzz.fuzz('broken', reader, 5)
     assert not (tmp_path / 'outside').exists()
