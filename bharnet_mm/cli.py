@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .engine.kept_warnings import keep_warnings
 from .errors import BHaRNetError
 from .version import __version__
 
@@ -56,6 +57,10 @@ def run_module(command: str, argv: Sequence[str] | None = None) -> None:
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = '--debug' in argv
     argv = [word for word in argv if word != '--debug']
+    if not debug:
+        keep_warnings()
+    if not debug:
+        keep_warnings()
     name, text = COMMANDS[command]
     shown(lambda: _call(command, name, text, argv), debug)
 

@@ -181,15 +181,8 @@ class TorchRecognizer(Recognizer):
         super().__init__(card)
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         self.model = build_model(copy.deepcopy(card.model))
-        wrong = self.model.load_state_dict(dict(state), strict=False)
-        if wrong.missing_keys or wrong.unexpected_keys:
-            raise ConfigError(
-                f'weights of {card.name!r}',
-                f'{len(wrong.missing_keys)} missing tensors {wrong.missing_keys[:2]} and '
-                f'{len(wrong.unexpected_keys)} unknown ones {wrong.unexpected_keys[:2]}',
-                'the weights of the model that the config describes',
-                'use the config that the checkpoint was trained with',
-            )
+        _check_weights(card.name, self.model.state_dict(), state)
+        self.model.load_state_dict(dict(state))
         self.model.to(self.device).eval()
         steps = [TRANSFORMS.build(dict(step)) for step in card.pipeline if step['type'] not in _OWN]
         self.pipeline = Compose(steps)
@@ -233,6 +226,21 @@ def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             z = answers[f'{name}_logits']
             out[name] = np.where((z == 0).all(-1, keepdims=True), np.nan, log_softmax(z))
     return out
+
+
+def _check_weights(name: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuses weights of another model, by the names and shapes of the tensors."""
+    missing = [key for key in wanted if key not in found]
+    unknown = [key for key in found if key not in wanted]
+    reshaped = [k for k in wanted if k in found and wanted[k].shape != found[k].shape]
+    if missing or unknown or reshaped:
+        raise ConfigError(
+            f'weights of {name!r}',
+            f'{len(missing)} missing tensors {missing[:2]}, {len(unknown)} unknown ones '
+            f'{unknown[:2]} and {len(reshaped)} of another shape {reshaped[:2]}',
+            'the weights of the model that the config describes',
+            'use the config that the checkpoint was trained with',
+        )
 
 
 def log_softmax(z: np.ndarray) -> np.ndarray:

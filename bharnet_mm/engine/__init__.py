@@ -7,6 +7,7 @@ PLACES = {
     'CUDAGraphHook': '.cuda_graph_hook',
     'CheckpointGuardHook': '.checkpoint_guard',
     'CheckpointHook': '.checkpoint_hook',
+    'ConsoleHook': '.console',
     'ConsistencyHook': '.consistency',
     'EpochBasedTrainLoop': '.train_loop',
     'EpochSeedHook': '.epoch_seed',

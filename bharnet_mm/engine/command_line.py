@@ -20,6 +20,7 @@ from ..io.lock import FolderLock
 from ..ops.native import cpu_flags
 from .arguments import parse_options
 from .config_file import load_config
+from .console import ConsoleRunner
 from .from_store import fill_from_store
 
 
@@ -107,7 +108,8 @@ def build_runner(cfg: Config) -> Runner:
     if precision is not None:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = precision != 'highest'
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    add_hook(cfg, dict(type='ConsoleHook'))
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
 
 
 def training_lock(cfg: Config) -> FolderLock | contextlib.nullcontext:

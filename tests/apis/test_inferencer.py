@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from recognizers import CARD, COCO, FakeRecognizer, SquareEstimator, frame
 
-pytest.importorskip('bharnet_mm.datasets.extraction.tracking')
-
-from bharnet_mm import BodyHandInferencer  # noqa: E402
-from bharnet_mm.datasets import Clip, StoreWriter, empty_hands  # noqa: E402
-from bharnet_mm.errors import BHaRNetError, ConfigError, SourceError  # noqa: E402
+from bharnet_mm import BodyHandInferencer
+from bharnet_mm.datasets import Clip, StoreWriter, empty_hands
+from bharnet_mm.errors import BHaRNetError, ConfigError, SourceError
 
 
 @pytest.fixture

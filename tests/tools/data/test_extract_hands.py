@@ -1,12 +1,13 @@
 """The command line of the extraction, with an estimator that needs no pose library."""
 
-import importlib.util
+import argparse
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from bharnet_mm.apis import extract
 from bharnet_mm.datasets import ClipStore
 from bharnet_mm.errors import ConfigError
 
@@ -15,15 +16,12 @@ sys.path.insert(0, str(ROOT / 'tests' / 'datasets' / 'extraction'))
 
 from fake_estimator import BACKEND, moving, write_video  # noqa: E402
 
-SPEC = importlib.util.spec_from_file_location(
-    'tool_extract_hands', ROOT / 'tools/data/extract_hands.py'
-)
-TOOL = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(TOOL)
-
 
 def run(*args, backend=BACKEND):
-    return TOOL.command([*map(str, args), '--backend', backend, '--workers', '0'])
+    parser = argparse.ArgumentParser()
+    extract.add_arguments(parser)
+    words = [*map(str, args), '--backend', backend, '--workers', '0']
+    return extract.run(parser.parse_args(words))
 
 
 @pytest.fixture
