@@ -213,7 +213,10 @@ def _tool(
         torch.set_num_threads(threads)
     name, *arguments = command
     try:
-        importlib.import_module(f'bharnet_mm.apis.{name}').main(arguments)
+        module = importlib.import_module(f'bharnet_mm.apis.{name}')
+        parser = argparse.ArgumentParser(prog=name)
+        module.add_arguments(parser)
+        module.run(parser.parse_args(arguments))
     finally:
         # Unlike the clock, processor time is that of the work even where other programs run or the
         # process was stopped for a while.
