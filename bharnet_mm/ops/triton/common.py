@@ -20,8 +20,8 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Into how many parts a sum over instances is split: a multiple of what keeps 132 processors busy.
 SPLITS = 64
 
-#: Triton's interpreter multiplies the bits of bfloat16 as if they were integers, so there the factors are
-#: widened first, which changes no product.
+#: Triton's interpreter multiplies the bits of bfloat16 as if they were integers, and truncates to it. There, factors
+#: are widened first, which changes no product, and values are rounded first.
 INTERPRETED = tl.constexpr(os.environ.get('TRITON_INTERPRET') == '1')
 
 
@@ -40,6 +40,17 @@ def precision(x: Tensor) -> str:
 def supported(*tensors: Tensor | None) -> bool:
     """Whether all are of types that the kernels take."""
     return all(t is None or t.dtype in TYPES for t in tensors)
+
+
+@triton.jit
+def narrow(value, KIND: tl.constexpr):
+    """Float32 values in another type, rounded to the nearest: the interpreter would truncate to bfloat16."""
+    if INTERPRETED:
+        if KIND == tl.bfloat16:
+            bits = value.to(tl.int32, bitcast=True)
+            bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & -65536
+            value = bits.to(tl.float32, bitcast=True)
+    return value.to(KIND)
 
 
 @triton.jit

@@ -14,6 +14,7 @@ from .common import (
     count_rows,
     merge_moments,
     moments,
+    narrow,
     splits_of,
     store_moments,
     supported,
@@ -71,7 +72,7 @@ def _forward_kernel(
             if ADDS:
                 value += tl.load(residual + where, real, 0.0).to(tl.float32)
             value = tl.where(real, activate(value, slope), 0.0)
-            tl.store(y + where, value.to(y.dtype.element_ty), inside)
+            tl.store(y + where, narrow(value, y.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -175,12 +176,14 @@ def backward_kernel(
                 sign = tl.load(y + where, real, 0.0).to(tl.float32)
                 inner = tl.where(sign > 0, inner, inner * slope)
             if ADDS:
-                tl.store(grad_residual + where, inner.to(grad_residual.dtype.element_ty), inside)
+                tl.store(
+                    grad_residual + where, narrow(inner, grad_residual.dtype.element_ty), inside
+                )
             if BY_BATCH:
                 direction = (tl.load(x + where, real, 0.0).to(tl.float32) - mean) * deviation
                 inner = inner - (total + direction * product) * share
             value = tl.where(real, inner * scale, 0.0)
-            tl.store(grad_x + where, value.to(grad_x.dtype.element_ty), inside)
+            tl.store(grad_x + where, narrow(value, grad_x.dtype.element_ty), inside)
 
 
 def forward(

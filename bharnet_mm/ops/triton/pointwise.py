@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .. import pointwise as default
-from .common import multiply_add, power, precision, supported
+from .common import multiply_add, narrow, power, precision, supported
 
 
 @triton.jit
@@ -62,13 +62,14 @@ def _product_kernel(
             (column < depth)[:, None] & real[None, :],
             0.0,
         )
-        total = multiply_add(w.to(values.dtype), values, total, PRECISION)
+        w = narrow(w.to(tl.float32), values.dtype)
+        total = multiply_add(w, values, total, PRECISION)
     if HAS_BIAS:
         total += tl.load(bias + group * out + row, row < out, 0.0).to(tl.float32)[:, None]
     target = y + (instance * groups + group).to(tl.int64) * out * places
     tl.store(
         target + row[:, None] * places + place[None, :],
-        total.to(y.dtype.element_ty),
+        narrow(total, y.dtype.element_ty),
         (row < out)[:, None] & (place < places)[None, :],
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .common import multiply, multiply_add
+from .common import multiply, multiply_add, narrow
 from .refined_graph_parts import load_features, project, relation, topology
 
 
@@ -120,12 +120,12 @@ def forward_kernel(
                 values, value_weight, value_bias, group, subset, row, out, channels,
                 S, PRECISION, BLOCK_O, BLOCK_C, BLOCK_V, BLOCK_T,
             )  # fmt: skip
-            total = multiply_add(graph.to(values.dtype), projected, total, PRECISION)
+            total = multiply_add(narrow(graph, values.dtype), projected, total, PRECISION)
     to = (block.to(tl.int64) * out + row[:, None, None]) * joints + receiver[None, :, None]
     mask = (row < out)[:, None, None] & (receiver < joints)[None, :, None]
     tl.store(
         y + to * frames + frame[None, None, :],
-        total.to(y.dtype.element_ty),
+        narrow(total, y.dtype.element_ty),
         mask & (frame < frames)[None, None, :],
     )
 
@@ -180,15 +180,16 @@ def features_kernel(
                 grad, block, row, out, receiver, joints, frame, frames, BLOCK_O, BLOCK_U, BLOCK_T
             )
             g = tl.reshape(g, (BLOCK_O, BLOCK_U, BLOCK_T))
-            graph = tl.permute(graph.to(g.dtype), (0, 2, 1))
+            graph = tl.permute(narrow(graph, g.dtype), (0, 2, 1))
             values = multiply_add(graph, g, values, PRECISION)
         place = (group * out + row) * S + subset
         weight = tl.load(
             value_weight + place[None, :] * channels + channel[:, None],
             (channel < channels)[:, None] & (row < out)[None, :],
             0.0,
-        ).to(grad.dtype.element_ty)
-        flat = tl.reshape(values, (BLOCK_O, BLOCK_V * BLOCK_T)).to(grad.dtype.element_ty)
+        ).to(tl.float32)
+        weight = narrow(weight, grad.dtype.element_ty)
+        flat = narrow(tl.reshape(values, (BLOCK_O, BLOCK_V * BLOCK_T)), grad.dtype.element_ty)
         total = multiply_add(weight, flat, total, PRECISION)
     # What comes through queries and keys of the mean over time.
     r = tl.arange(0, BLOCK_R)
@@ -208,7 +209,7 @@ def features_kernel(
     mask = (channel < channels)[:, None, None] & (sender < joints)[None, :, None]
     tl.store(
         grad_x + to * frames + frame[None, None, :],
-        total.to(grad_x.dtype.element_ty),
+        narrow(total, grad_x.dtype.element_ty),
         mask & (frame < frames)[None, None, :],
     )
 
@@ -272,7 +273,7 @@ def parameters_kernel(
             relations, refine_weight, refine_bias, alpha, adjacency, block, group, subset, row,
             receiver, sender, out, joints, S, R, BLOCK_O, BLOCK_U, BLOCK_V,
         )  # fmt: skip
-        graph = tl.permute(graph.to(x.dtype.element_ty), (0, 2, 1))
+        graph = tl.permute(narrow(graph, x.dtype.element_ty), (0, 2, 1))
         g_graph = tl.zeros((BLOCK_O, BLOCK_U, BLOCK_V), tl.float32)
         for start in range(0, frames, BLOCK_T):
             frame = start + tl.arange(0, BLOCK_T)
@@ -301,7 +302,7 @@ def parameters_kernel(
             g_values = multiply(graph, g, PRECISION)
             g_values = tl.reshape(g_values, (BLOCK_O, BLOCK_V * BLOCK_T))
             sum_bias += tl.sum(g_values, 1)
-            g_values = g_values.to(values.dtype)
+            g_values = narrow(g_values, values.dtype)
             sum_weight = multiply_add(g_values, tl.trans(values), sum_weight, PRECISION)
         g_graph = tl.where(inside[None, :, :], g_graph, 0.0)
         sum_refine_bias += tl.sum(tl.sum(g_graph, 2), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .common import multiply
+from .common import multiply, narrow
 
 #: Output channels, senders and frames of a tile.
 BLOCK_O, BLOCK_V, BLOCK_T = 16, 16, 16
@@ -86,10 +86,11 @@ def project(
         value_weight + place[:, None] * channels + column[None, :],
         (row < out)[:, None] & (column < channels)[None, :],
         0.0,
-    ).to(values.dtype)
+    ).to(tl.float32)
+    weight = narrow(weight, values.dtype)
     bias = tl.load(value_bias + place, row < out, 0.0).to(tl.float32)
     projected = multiply(weight, values, PRECISION) + bias[:, None]
-    return tl.reshape(projected, (BLOCK_O, BLOCK_V, BLOCK_T)).to(values.dtype), weight
+    return narrow(tl.reshape(projected, (BLOCK_O, BLOCK_V, BLOCK_T)), values.dtype), weight
 
 
 @triton.jit

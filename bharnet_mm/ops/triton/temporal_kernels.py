@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .common import activate, count_rows, merge_moments, multiply_add, store_moments
+from .common import activate, count_rows, merge_moments, multiply_add, narrow, store_moments
 
 
 @triton.jit
@@ -108,15 +108,16 @@ def forward_kernel(
             sample += hidden(base, second[None, :], real, scale, shift, slope) * fraction
             w = tl.load(kernel + (row[:, None] * quarter + column[None, :]) * ETA + r, inside, 0.0)
             kind = z.dtype.element_ty
-            total = multiply_add(w.to(kind), sample.to(kind), total, PRECISION)
-        tl.store(to, tl.where(real, total, 0.0).to(z.dtype.element_ty), mask)
+            w = narrow(w.to(tl.float32), kind)
+            total = multiply_add(w, narrow(sample, kind), total, PRECISION)
+        tl.store(to, narrow(tl.where(real, total, 0.0), z.dtype.element_ty), mask)
     else:
         before = tl.maximum(frame - 1, 0)
         after = tl.minimum(frame + 1, frames - 1)
         most = hidden(base, frame[None, :], real, scale, shift, slope)
         most = tl.maximum(most, hidden(base, before[None, :], real, scale, shift, slope))
         most = tl.maximum(most, hidden(base, after[None, :], real, scale, shift, slope))
-        tl.store(to, most.to(z.dtype.element_ty), mask)
+        tl.store(to, narrow(most, z.dtype.element_ty), mask)
         direct = tl.load(base + quarter * inner + frame[None, :], real, 0.0)
         tl.store(to + quarter * outer, direct, mask)
 
@@ -222,7 +223,8 @@ def features_kernel(
                     w = tl.load(  # transposed
                         kernel + (column[None, :] * quarter + row[:, None]) * ETA + r, inside, 0.0
                     )
-                    total = multiply_add(w.to(kind), g.to(kind), total, PRECISION)
+                    w = narrow(w.to(tl.float32), kind)
+                    total = multiply_add(w, narrow(g, kind), total, PRECISION)
             else:
                 # A frame is the largest of three around it, before it or after it; of equal ones
                 # the one in the middle wins, then the one before.
@@ -251,7 +253,7 @@ def features_kernel(
             value = tl.load(own + place[None, :], real, 0.0).to(tl.float32)
             positive = value * scale[:, None] + shift[:, None] > 0
             total = tl.where(real, tl.where(positive, total, total * slope), 0.0)
-            tl.store(to, total.to(kind), mask)
+            tl.store(to, narrow(total, kind), mask)
             first += total
             second += total * (value - mean[:, None]) * deviation[:, None]
     if branch < 3:
@@ -315,10 +317,10 @@ def parameters_kernel(
         g = grad + (instance * 4 * quarter + channel[:, None]) * outer + place[None, :]
         g = tl.load(g, mask, 0.0)
         at = tl.minimum(tl.maximum(frame + whole, 0), frames - 1)
-        value = hidden(base, at[None, :], mask, scale, shift, slope).to(kind)
+        value = narrow(hidden(base, at[None, :], mask, scale, shift, slope), kind)
         lower = multiply_add(g, tl.trans(value), lower, PRECISION)
         at = tl.minimum(tl.maximum(frame + whole + 1, 0), frames - 1)
-        value = hidden(base, at[None, :], mask, scale, shift, slope).to(kind)
+        value = narrow(hidden(base, at[None, :], mask, scale, shift, slope), kind)
         higher = multiply_add(g, tl.trans(value), higher, PRECISION)
     column = tl.arange(0, BLOCK_Q)
     inside = some[:, None] & (column < quarter)[None, :]

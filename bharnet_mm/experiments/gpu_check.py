@@ -1,0 +1,215 @@
+"""All that there is to know from a GPU, within six minutes.
+
+python tools/analysis/gpu_check.py --out work_dirs/gpu_check
+
+Sections run one after the other, the most important first, in a process of their own; each writes its
+result as soon as it is there. Run the command again to go on: what is there is skipped, what failed is tried
+again. If a section fails or takes too long it is listed as failed, and the others go on.
+
+`--device cpu --quick` runs everything in small on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..io.atomic import atomic_write
+from . import gpu_epoch
+from . import gpu_sections as parts
+from .gpu_sections import Sizes
+
+#: Section → what it runs and the most seconds it may take.
+SECTIONS: dict[str, tuple[Callable[[Sizes], dict], int]] = {
+    'machine': (parts.machine, 30),
+    'parity': (parts.parity, 120),
+    'train_real_bf16': (parts.table('train', 'real', 'bf16'), 120),
+    'graphs': (parts.graphs, 100),
+    'profile': (parts.profile, 60),
+    'latency': (parts.latency, 60),
+    'infer_real_bf16': (parts.table('inference', 'real', 'bf16'), 60),
+    'epoch': (gpu_epoch.epoch, 90),
+    'train_full_bf16': (parts.table('train', 'full', 'bf16'), 60),
+    'train_real_fp32': (parts.table('train', 'real', 'fp32'), 60),
+    'train_full_fp32': (parts.table('train', 'full', 'fp32'), 60),
+    'infer_full_fp32': (parts.table('inference', 'full', 'fp32'), 60),
+    'compile': (parts.compiled, 120),
+}
+QUICK = dict(batch=2, frames=8, rounds=1, calls=2, clips=6, names=('BHaRNet light',))
+
+
+def _work(names: list[str], sizes: Sizes, out: Path) -> None:
+    """The process that measures; it ends after an error from which the device does not recover."""
+    import torch
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmaction')
+    torch.set_num_threads(1 if sizes.names else os.cpu_count() or 1)
+    for name in names:
+        _write(out / 'running.json', dict(section=name, since=time.time()))
+        start, fatal = time.perf_counter(), False
+        try:
+            result = dict(ok=True, **SECTIONS[name][0](sizes))
+        except Exception as error:
+            result, fatal = _failure(error), parts.is_device_error(error)
+        _write(out / f'{name}.json', result | dict(seconds=time.perf_counter() - start))
+        if sizes.device == 'cuda':
+            torch.cuda.empty_cache()
+        if fatal:
+            return
+
+
+def _failure(error: BaseException) -> dict:
+    lines = traceback.format_exception(error)
+    return dict(ok=False, error=f'{type(error).__name__}: {error}', trace=''.join(lines)[-4000:])
+
+
+def _write(path: Path, value: dict) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(value, indent=1) + '\n')
+
+
+def read(out: Path) -> dict[str, dict]:
+    """The results that are there, by section."""
+    found = {}
+    for name in SECTIONS:
+        path = out / f'{name}.json'
+        if path.exists():
+            found[name] = json.loads(path.read_text())
+    return found
+
+
+def run(names: list[str], sizes: Sizes, out: Path, limit: float) -> None:
+    """Runs the sections that have no result yet, at most ``limit`` seconds in all."""
+    out.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + limit
+    results = read(out)
+    left = [name for name in names if not results.get(name, {}).get('ok')]
+    for name in left:
+        (out / f'{name}.json').unlink(missing_ok=True)
+    context = multiprocessing.get_context('spawn')
+    while left and time.monotonic() < end:
+        process = context.Process(target=_work, args=(left, sizes, out))
+        process.start()
+        left = _watch(process, left, out, end)
+
+
+def _watch(process, left: list[str], out: Path, end: float) -> list[str]:
+    """Waits for the process, ends it when a section takes too long; the sections that are left."""
+    current, since = left[0], time.monotonic()
+    while process.is_alive():
+        process.join(0.2)
+        done = [name for name in left if (out / f'{name}.json').exists()]
+        if len(done) == len(left):
+            process.join(30)
+            break
+        following = next(name for name in left if name not in done)
+        if following != current:
+            _say(current, out)
+            current, since = following, time.monotonic()
+        # Starting and importing count for the first section.
+        late = time.monotonic() - since > SECTIONS[current][1] + 30
+        if late or time.monotonic() > end:
+            process.kill()
+            process.join()
+            why = 'took too long' if late else 'the time was up'
+            _write(out / f'{current}.json', dict(ok=False, error=why))
+    done = [name for name in left if (out / f'{name}.json').exists()]
+    if current not in done:
+        error = f'the process ended with exit code {process.exitcode}'
+        _write(out / f'{current}.json', dict(ok=False, error=error))
+        done.append(current)
+    _say(current, out)
+    return [name for name in left if name not in done]
+
+
+def _say(name: str, out: Path) -> None:
+    path = out / f'{name}.json'
+    if path.exists():
+        result = json.loads(path.read_text())
+        state = 'done' if result['ok'] else f'FAILED: {result["error"]}'
+        print(f'{name}: {state} ({result.get("seconds", 0):.0f} s)', flush=True)
+
+
+def to_markdown(results: dict[str, dict]) -> str:
+    """The report."""
+    lines = ['# GPU check', '']
+    machine = results.get('machine', {})
+    lines += [', '.join(f'{k} {v}' for k, v in machine.items() if k not in ('ok', 'seconds')), '']
+    cases = [name for name in results if name.startswith(('train_', 'infer_'))]
+    names = dict.fromkeys(n for case in cases for n in results[case].get('rows', {}))
+    if cases:
+        lines += [f'| clips/s (GB) | {" | ".join(c.replace("_", " ") for c in cases)} |']
+        lines += ['|---' * (len(cases) + 1) + '|']
+        for name in names:
+            cells = [_cell(results[case].get('rows', {}).get(name, {})) for case in cases]
+            lines.append(f'| {name} | {" | ".join(cells)} |')
+        lines.append('')
+    for section, title in (
+        ('parity', 'Parity with the CPU in float32: relative difference'),
+        ('graphs', 'Training with the optimizer, CUDA graphs on and off'),
+        ('latency', 'One clip'),
+        ('profile', 'Launches and busy share of a training step, bf16, real mix'),
+        ('epoch', 'An epoch end to end'),
+        ('compile', 'torch.compile, block by block'),
+    ):
+        if results.get(section, {}).get('ok'):
+            values = results[section]
+            rows = values.get('results', values)
+            lines += [f'## {title}', '', *_rows(rows), '']
+    failed = [
+        f'- {name}: {result["error"]}' for name, result in results.items() if not result.get('ok')
+    ]
+    partly = [f'- {n}: {r["failed"]} contenders' for n, r in results.items() if r.get('failed')]
+    missing = [f'- {name}: not run' for name in SECTIONS if name not in results]
+    lines += ['## What failed or is missing', '', *(failed + partly + missing or ['Nothing.']), '']
+    return '\n'.join(lines)
+
+
+def _cell(row: dict) -> str:
+    if 'clips_per_s' not in row:
+        return 'failed' if 'error' in row else ''
+    memory = '' if row.get('memory_gb') is None else f' ({row["memory_gb"]:.1f})'
+    return f'{row["clips_per_s"]:.0f}{memory}'
+
+
+def _rows(rows: dict) -> list[str]:
+    """One line an entry, with its numbers."""
+    if not any(isinstance(value, dict) for value in rows.values()):
+        rows = {'': rows}
+    lines = []
+    for name, row in rows.items():
+        if isinstance(row, dict):
+            numbers = [
+                f'{key} {value:.4g}' if isinstance(value, float) else f'{key} {value}'
+                for key, value in row.items()
+                if isinstance(value, (int, float, str)) and key not in ('ok', 'seconds')
+            ]
+            lines.append(f'- {name}: {", ".join(numbers)}')
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'))
+    parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda')
+    parser.add_argument('--sections', nargs='+', choices=list(SECTIONS), default=list(SECTIONS))
+    parser.add_argument('--limit', type=float, default=360, help='seconds in all')
+    parser.add_argument('--quick', action='store_true', help='tiny sizes, few contenders')
+    args = parser.parse_args(argv)
+    sizes = Sizes(args.device, **(QUICK if args.quick else {}))
+    run(args.sections, sizes, args.out, args.limit)
+    results = read(args.out)
+    _write(args.out / 'gpu_check.json', results)
+    with atomic_write(args.out / 'gpu_check.md') as file:
+        file.write(to_markdown(results))
+    print(to_markdown(results))

@@ -1,0 +1,375 @@
+"""The sections of the GPU check: each measures one thing and gives what belongs in JSON."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from mmaction.registry import MODELS
+from torch import Tensor, nn
+
+from ..engine.cuda_graphs import GraphedForward, GraphedStep
+from ..models import use_plain_form
+from .contenders import contenders, make_batch, to_device
+
+#: In the table, as on 2026-11-26; the most important ones first.
+TABLE = (
+    'BHaRNet-P',
+    'STGCN++ unified',
+    'BHaRNet light',
+    'BHaRNet-M',
+    'BHaRNet-E',
+    'BHaRNet-P, plain',
+    'DeGCN body',
+    'DeGCN unified',
+    'AAGCN unified',
+)
+VARIANTS = (
+    'BHaRNet-P',
+    'BHaRNet light',
+    'BHaRNet-E',
+    'BHaRNet-M',
+    'BHaRNet-B',
+    'DeGCN body',
+    'DeGCN unified',
+)
+
+
+@dataclass
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        device (str): ``'cuda'`` or ``'cpu'``.
+        batch (int): Clips of a batch.
+        frames (int): Frames of a clip.
+        rounds (int): Timed steps of a contender.
+        calls (int): Timed calls of one clip.
+        clips (int): Clips of the generated store.
+        names (tuple[str, ...] | None): The only contenders; None for all.
+    """
+
+    device: str
+    batch: int = 64
+    frames: int = 64
+    rounds: int = 10
+    calls: int = 200
+    clips: int = 4096
+    names: tuple[str, ...] | None = None
+
+    def chosen(self, names: tuple[str, ...]) -> list[str]:
+        """Those of the names that are measured."""
+        return [name for name in names if self.names is None or name in self.names]
+
+
+def build(name: str, device: str) -> tuple[nn.Module, str]:
+    """A contender with seed 0, and its kind of input."""
+    config, kind = contenders()[name]
+    torch.manual_seed(0)
+    model = MODELS.build(config)
+    if name.endswith(', plain'):
+        use_plain_form(model)
+    return model.to(device), kind
+
+
+def synchronize(device: str) -> None:
+    """Waits until the device has done all it was given."""
+    if device == 'cuda':
+        torch.cuda.synchronize()
+
+
+def loss_of(model: nn.Module, batch, dtype: str, device: str) -> Tensor:
+    """The sum of a model's losses."""
+    with torch.autocast(device, torch.bfloat16, enabled=dtype == 'bf16'):
+        losses = model(*batch, mode='loss')
+    return sum(value for name, value in losses.items() if 'loss' in name)
+
+
+def stepper(model: nn.Module, batch, mode: str, dtype: str, device: str) -> Callable[[], None]:
+    """A training step without the optimizer, or an inference, as a function without arguments."""
+    model.train(mode == 'train')
+
+    def train() -> None:
+        model.zero_grad(set_to_none=True)
+        loss_of(model, batch, dtype, device).backward()
+
+    def infer() -> None:
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=dtype == 'bf16'):
+            model(*batch, mode='predict')
+
+    return train if mode == 'train' else infer
+
+
+def spread(seconds: list[float], clips: int) -> dict:
+    """Median and middle half, as clips per second, and the 99th percentile."""
+    low, middle, high, p99 = np.percentile(seconds, [25, 50, 75, 99]).tolist()
+    return dict(
+        clips_per_s=clips / middle,
+        middle_half=[clips / high, clips / low],
+        ms=middle * 1e3,
+        p99_ms=p99 * 1e3,
+    )
+
+
+def machine(sizes: Sizes) -> dict:
+    """Versions, the card, and the rates it reaches."""
+    facts = dict(
+        torch=torch.__version__,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        device=sizes.device,
+    )
+    try:
+        import triton
+
+        facts['triton'] = triton.__version__
+    except ImportError:
+        facts['triton'] = None
+    if sizes.device != 'cuda':
+        return facts
+    properties = torch.cuda.get_device_properties(0)
+    facts |= dict(
+        name=properties.name,
+        capability=f'{properties.major}.{properties.minor}',
+        processors=properties.multi_processor_count,
+        memory_gb=properties.total_memory / 1e9,
+        cuda=torch.version.cuda,
+    )
+    for dtype, key in ((torch.float32, 'fp32_tflops'), (torch.bfloat16, 'bf16_tflops')):
+        x = torch.randn(8192, 8192, device='cuda', dtype=dtype)
+        facts[key] = 2 * 8192**3 / min(timed(lambda x=x: x @ x, 5, 'cuda')) / 1e12
+    x = torch.empty(2**30, device='cuda', dtype=torch.uint8)
+    facts['copy_tb_per_s'] = 2 * x.numel() / min(timed(lambda: x.clone(), 5, 'cuda')) / 1e12
+    return facts
+
+
+def timed(function: Callable[[], object], calls: int, device: str) -> list[float]:
+    """Seconds of each call; the first two are not counted."""
+    seconds = []
+    for i in range(calls + 2):
+        synchronize(device)
+        start = time.perf_counter()
+        function()
+        synchronize(device)
+        if i >= 2:
+            seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def parity(sizes: Sizes) -> dict:
+    """Loss, gradient and probabilities on the device against float32 on the CPU, relative."""
+    results, failed = {}, 0
+    for name in sizes.chosen(VARIANTS):
+        model, kind = build(name, 'cpu')
+        batch = make_batch(kind, min(4, sizes.batch), 'real', sizes.frames)
+        expected = _outcome(model, batch, 'fp32', 'cpu')
+        for dtype in ('fp32', 'bf16'):
+            key = f'{name}, {dtype}'
+            try:
+                other, _ = build(name, sizes.device)
+                found = _outcome(other, to_device(batch, sizes.device), dtype, sizes.device)
+                results[key] = _difference(found, expected)
+            except Exception as error:
+                if is_device_error(error):
+                    raise
+                failed += 1
+                results[key] = dict(error=f'{type(error).__name__}: {error}'[:300])
+    return dict(results=results, failed=failed)
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Whether the device cannot be used by this process any more."""
+    return 'CUDA error' in str(error) or type(error).__name__ == 'AcceleratorError'
+
+
+def _outcome(model: nn.Module, batch, dtype: str, device: str) -> dict:
+    model.train()
+    loss = loss_of(model, batch, dtype, device)
+    loss.backward()
+    gradients = {
+        name: p.grad.detach().double().cpu()
+        for name, p in model.named_parameters()
+        if p.grad is not None
+    }
+    model.zero_grad(set_to_none=True)
+    model.eval()
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=dtype == 'bf16'):
+        samples = model(*batch, mode='predict')
+    scores = torch.stack([sample.pred_score.float().cpu() for sample in samples])
+    return dict(loss=float(loss), gradients=gradients, scores=scores)
+
+
+def _difference(found: dict, expected: dict) -> dict:
+    worst, name = 0.0, ''
+    total, size = 0.0, 0.0
+    for key, gradient in expected['gradients'].items():
+        difference = float((found['gradients'][key] - gradient).norm())
+        total, size = total + difference**2, size + float(gradient.norm()) ** 2
+        relative = difference / max(float(gradient.norm()), 1e-6)
+        worst, name = max((worst, name), (relative, key))
+    return dict(
+        loss=abs(found['loss'] - expected['loss']) / abs(expected['loss']),
+        gradient=(total / max(size, 1e-30)) ** 0.5,
+        worst_gradient=worst,
+        worst_parameter=name,
+        probability=float((found['scores'] - expected['scores']).abs().max()),
+    )
+
+
+def table(mode: str, mix: str, dtype: str) -> Callable[[Sizes], dict]:
+    """A section: all contenders in turn, clips per second and memory of a step."""
+
+    def section(sizes: Sizes) -> dict:
+        steps, rows = {}, {}
+        for name in sizes.chosen(TABLE):
+            try:
+                model, kind = build(name, sizes.device)
+                batch = to_device(make_batch(kind, sizes.batch, mix, sizes.frames), sizes.device)
+                step = stepper(model, batch, mode, dtype, sizes.device)
+                start = time.perf_counter()
+                step()
+                synchronize(sizes.device)
+                rows[name] = dict(first_step_s=time.perf_counter() - start)
+                step()
+                rows[name]['memory_gb'] = _memory_of(step, sizes.device)
+                steps[name] = step
+            except Exception as error:
+                if is_device_error(error):
+                    raise
+                rows[name] = dict(error=f'{type(error).__name__}: {error}'[:300])
+        seconds = {name: [] for name in steps}
+        for _ in range(sizes.rounds):
+            for name, step in steps.items():
+                synchronize(sizes.device)
+                start = time.perf_counter()
+                step()
+                synchronize(sizes.device)
+                seconds[name].append(time.perf_counter() - start)
+        for name, values in seconds.items():
+            rows[name] |= spread(values, sizes.batch)
+        return dict(rows=rows, failed=sum('error' in row for row in rows.values()))
+
+    return section
+
+
+def _memory_of(step: Callable[[], None], device: str) -> float | None:
+    if device != 'cuda':
+        return None
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 1e9
+
+
+def graphs(sizes: Sizes) -> dict:
+    """Training steps with the optimizer, replayed as a CUDA graph and not: speed, memory and losses."""
+    from mmengine.optim import build_optim_wrapper
+
+    from ..engine import BFloat16OptimWrapper
+
+    results = {}
+    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
+        config, kind = contenders()[name]
+        inputs, samples = make_batch(kind, sizes.batch, 'real', sizes.frames)
+        data = dict(inputs={k: list(v) for k, v in inputs.items()}, data_samples=samples)
+        for graphed in (False, True):
+            model, _ = build(name, sizes.device)
+            model.train()
+            model.data_preprocessor.bucket_steps = 8
+            wrapper = build_optim_wrapper(
+                model,
+                dict(type=BFloat16OptimWrapper, optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+            )
+            wrapper.initialize_count_status(model, 0, 10**6)
+            step = GraphedStep(model) if graphed else model.train_step
+            start = time.perf_counter()
+            losses = [float(step(data, wrapper)['loss'])]
+            first = time.perf_counter() - start
+            losses += [float(step(data, wrapper)['loss']) for _ in range(4)]
+            call = partial(step, data, wrapper)
+            seconds = timed(call, sizes.rounds, sizes.device)
+            results[f'{name}, {"graph" if graphed else "eager"}'] = dict(
+                first_step_s=first,
+                losses=losses,
+                memory_gb=_memory_of(call, sizes.device),
+                **spread(seconds, sizes.batch),
+            )
+    return results
+
+
+def latency(sizes: Sizes) -> dict:
+    """Milliseconds of one clip (one person, two hands), with and without a graph."""
+    results = {}
+    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
+        for dtype in ('fp32', 'bf16'):
+            model, kind = build(name, sizes.device)
+            batch = to_device(make_batch(kind, 1, 'single', sizes.frames), sizes.device)
+            model.eval()
+            step = stepper(model, batch, 'inference', dtype, sizes.device)
+            results[f'{name}, {dtype}'] = spread(timed(step, sizes.calls, sizes.device), 1)
+            if kind != 'both':
+                continue
+            forward = GraphedForward(model, dtype=torch.bfloat16 if dtype == 'bf16' else None)
+            inputs = batch[0] | dict(body_rows=1, hand_rows=2)
+            seconds = timed(partial(forward, inputs), sizes.calls, sizes.device)
+            results[f'{name}, {dtype}, graph'] = spread(seconds, 1)
+    return results
+
+
+def profile(sizes: Sizes) -> dict:
+    """Kernels that a training step launches in bf16, the card's share of the time, and where it goes."""
+    from torch.autograd import DeviceType
+
+    results = {}
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if sizes.device == 'cuda':
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
+        model, kind = build(name, sizes.device)
+        batch = to_device(make_batch(kind, sizes.batch, 'real', sizes.frames), sizes.device)
+        step = stepper(model, batch, 'train', 'bf16', sizes.device)
+        seconds = timed(step, 3, sizes.device)
+        with torch.profiler.profile(activities=activities) as profiler:
+            step()
+            synchronize(sizes.device)
+        kernels = [e for e in profiler.events() if e.device_type == DeviceType.CUDA]
+        times: Counter = Counter()
+        for kernel in kernels:
+            times[kernel.name[:80]] += kernel.time_range.elapsed_us()
+        busy = sum(times.values()) / 1e6
+        results[name] = dict(
+            launches=len(kernels),
+            busy_ms=busy * 1e3,
+            step_ms=min(seconds) * 1e3,
+            busy_share=busy / min(seconds),
+            top_ms={kernel: us / 1e3 for kernel, us in times.most_common(20)},
+        )
+    return results
+
+
+def compiled(sizes: Sizes) -> dict:
+    """``torch.compile`` of P's blocks one by one: seconds of compiling, and clips per second."""
+    results = {}
+    for name in sizes.chosen(('BHaRNet light', 'BHaRNet-P')):
+        model, kind = build(name, sizes.device)
+        batch = to_device(make_batch(kind, sizes.batch, 'real', sizes.frames), sizes.device)
+        for expert in model.backbone.experts.values():
+            for stream in [expert.stem, *expert.streams]:
+                for block in stream:
+                    block.compile(dynamic=True)
+        step = stepper(model, batch, 'train', 'bf16', sizes.device)
+        start = time.perf_counter()
+        step()
+        synchronize(sizes.device)
+        results[name] = dict(compile_s=time.perf_counter() - start)
+        seconds = timed(step, sizes.rounds, sizes.device)
+        results[name] |= spread(seconds, sizes.batch)
+    return results

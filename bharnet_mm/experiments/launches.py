@@ -1,0 +1,114 @@
+"""Kernels that a step would launch on a GPU, counted on a machine without one.
+
+python tools/analysis/count_launches.py
+
+Inside an operator of ours, each Triton kernel and each operator of torch counts once; outside, each operator of
+torch. What only makes a view or allocates is not counted. An operator of torch may launch none, or several
+kernels (a sort, a reduction in two steps), so the truth is near the number, not equal to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+from mmaction.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..ops import cuda
+from .contenders import contenders, make_batch
+
+FREE = (
+    *('view', 'transpose', 'permute', 'expand', 'unsqueeze', 'squeeze', 'slice', 'select', 'split'),
+    *('detach', '.t.', 'alias', 'as_strided', 'unbind', 'chunk', 'size', 'stride', 'lift', 'empty'),
+    *('promote_types', 'is_same_size', 'diagonal', 'unflatten', '_assert_async', 'bharnet'),
+)
+
+
+class Launches(TorchDispatchMode):
+    """Counts operators of torch by name, and kernels of Triton under ``operator: kernel``."""
+
+    def __init__(self, found: Counter) -> None:
+        super().__init__()
+        self.found = found
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        if not any(word in str(op) for word in FREE):
+            self.found[str(op)] += 1
+        return op(*args, **(kwargs or {}))
+
+
+def count(name: str, found: Counter, mode: str = 'train') -> None:
+    """Counts one step of a contender, in bf16 and the real mix, in ``found``.
+
+    ``mode``: ``'train'`` (forward and backward pass) or ``'inference'``.
+    """
+    config, kind = contenders()[name]
+    inputs, samples = make_batch(kind, 2, 'real', 64)
+    model = MODELS.build(config).train(mode == 'train')
+    _register(found)
+    with torch.autocast('cpu', torch.bfloat16):
+        if mode == 'inference':
+            with torch.no_grad():
+                model(inputs, samples, mode='tensor')  # folds what is folded once
+                found.clear()
+                with Launches(found):
+                    model(inputs, samples, mode='tensor')
+            return
+        with Launches(found):
+            losses = model(inputs, samples, mode='loss')
+            total = sum(value for name, value in losses.items() if 'loss' in name)
+    with Launches(found):
+        total.backward()
+
+
+def _register(found: Counter) -> None:
+    """Makes every operator count what its kernel for CUDA launches; results are those of the CPU."""
+    from triton.runtime.jit import JITFunction
+
+    def launch(self, *args, **kwargs):
+        found[f'triton: {self.__module__.split(".")[-1]}.{self.__name__}'] += 1
+
+    JITFunction.run = launch
+    for operator, default, module, function in cuda.KERNELS:
+        operator.register_kernel('cpu')(_counting(default, module, function, found))
+
+
+def _counting(default: Callable, module: str, function: str, found: Counter) -> Callable:
+    def kernel(*args):
+        with Launches(found):
+            getattr(cuda._module(module), function)(*args)
+        return default(*args)
+
+    return kernel
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'contenders', nargs='*', default=['BHaRNet-P', 'BHaRNet-E', 'BHaRNet light']
+    )
+    parser.add_argument('--kernels', type=int, default=12, help='how many to list')
+    args = parser.parse_args(argv)
+    os.environ['BHARNET_NATIVE'] = '0'
+    init_default_scope('mmaction')
+    for name in args.contenders:
+        for mode in ('train', 'inference'):
+            found: Counter = Counter()
+            count(name, found, mode)
+            ours = sum(n for key, n in found.items() if key.startswith('triton'))
+            total = sum(found.values())
+            print(f'{name}, {mode}: {total} launches, {ours} of them Triton kernels')
+            for key, number in found.most_common(args.kernels):
+                print(f'  {number:5} {key}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,55 @@
+"""The GPU check, in small and on a CPU."""
+
+import json
+
+import pytest
+from command import run_tool
+
+from bharnet_mm.experiments import gpu_check
+from bharnet_mm.experiments.gpu_sections import Sizes, spread
+
+
+def test_what_is_there_is_not_run_again(tmp_path, monkeypatch):
+    (tmp_path / 'machine.json').write_text(json.dumps(dict(ok=True, device='cpu')))
+    monkeypatch.setattr(gpu_check.multiprocessing, 'get_context', None)  # starts no process
+    with pytest.raises(TypeError):
+        gpu_check.run(['machine', 'parity'], Sizes('cpu'), tmp_path, 10)
+    monkeypatch.setattr(gpu_check.multiprocessing, 'get_context', lambda kind: None)
+    gpu_check.run(['machine'], Sizes('cpu'), tmp_path, 10)
+    assert gpu_check.read(tmp_path)['machine']['device'] == 'cpu'
+
+
+def test_the_report_says_what_failed_and_what_is_missing():
+    row = dict(clips_per_s=3000.4, memory_gb=2.5)
+    results = dict(
+        machine=dict(ok=True, name='H100', seconds=1.0),
+        train_real_bf16=dict(ok=True, failed=1, rows=dict(P=row, M=dict(error='no memory'))),
+        latency=dict(ok=False, error='took too long'),
+        epoch=dict(ok=True, loader_share=0.125, steps=9),
+    )
+    text = gpu_check.to_markdown(results)
+    assert '| P | 3000 (2.5) |' in text and '| M | failed |' in text
+    assert 'loader_share 0.125, steps 9' in text
+    for line in ('latency: took too long', 'train_real_bf16: 1 contenders', 'parity: not run'):
+        assert line in text
+
+
+def test_spread_is_the_median():
+    values = spread([0.1, 0.2, 0.4], 8)
+    assert values['clips_per_s'] == 40 and values['ms'] == 200
+    assert values['middle_half'][0] < 40 < values['middle_half'][1]
+
+
+@pytest.mark.long
+def test_runs_in_small_without_a_gpu(tmp_path):
+    run_tool(
+        'analysis/gpu_check.py', '--device', 'cpu', '--quick', '--limit', '900', '--out', tmp_path
+    )
+    results = json.loads((tmp_path / 'gpu_check.json').read_text())
+    assert list(results) == list(gpu_check.SECTIONS)
+    assert all(result['ok'] and not result.get('failed') for result in results.values()), results
+    same = results['parity']['results']['BHaRNet light, fp32']
+    assert same['loss'] < 1e-6 and same['gradient'] < 1e-5
+    losses = [r['losses'] for r in results['graphs'].values() if isinstance(r, dict)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert results['epoch']['steps'] == 3
