@@ -21,6 +21,7 @@ from .refined_graph_kernels import (
     relate_kernel,
 )
 from .refined_graph_parts import BLOCK_O, BLOCK_T, BLOCK_V
+from .sums import sum_parts
 
 #: Most channels of a group, and most relation channels of a group and subset, that the kernels take.
 MOST_CHANNELS, MOST_RELATIONS = 64, 32
@@ -85,68 +86,39 @@ def forward(x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
 
 def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     """Gradients to x and the ten parameters."""
-    value_weight, _, refine_weight, refine_bias, alpha, adjacency = parameters[4:]
+    value_weight, _, refine_weight, refine_bias, alpha, _ = parameters[4:]
     if not _takes(x, value_weight, refine_weight):
         return default._refined_graph_conv_backward(grad, x, mean, *parameters)
     grad, x, mean = grad.contiguous(), x.contiguous(), mean.contiguous()
     parameters = [p.contiguous() for p in parameters]
+    value_weight, _, refine_weight, refine_bias, alpha, _ = parameters[4:]
     sizes = _Sizes(x, value_weight, refine_weight)
     relations = _relations(x, mean, sizes, parameters, known=True)
 
     # What sums over instances, a part of them a program.
-    jobs, tiles = sizes.groups * sizes.blocks_o * sizes.subsets, sizes.blocks_u * sizes.blocks_v
+    blocks, tiles = sizes.groups * sizes.blocks_o, sizes.blocks_u * sizes.blocks_v
+    jobs = blocks * sizes.subsets
     splits = max(1, min(528 // (jobs * tiles), sizes.size))
-    outputs = sizes.groups * sizes.out * sizes.subsets
-    lengths = [
-        outputs * sizes.channels,
-        outputs,
-        outputs * sizes.depth,
-        outputs,
-        sizes.groups * sizes.blocks_o * adjacency.numel(),
-    ]
+    # Value, refinement, adjacency, query and key, each with its slots.
+    order = [4, 5, 6, 7, 9, 0, 1, 2, 3]
+    outputs = [torch.empty_like(parameters[i]) for i in order]
+    slots = [1, 1, 1, 1, blocks, *[sizes.blocks_o] * 4]
+    width = sum(o.numel() * n for o, n in zip(outputs, slots, strict=True))
     # A tile of joints writes its part of the adjacency's gradient alone; the rest of that part is zero.
     create = torch.empty if tiles == 1 else torch.zeros
-    part = create(splits * tiles, sum(lengths), dtype=torch.float32, device=x.device)
-    slots = sizes.blocks_o * sizes.blocks_v
-    grad_relations = relations.new_empty(slots, *relations.shape)
+    part = create(splits * tiles, width, dtype=torch.float32, device=x.device)
+    grad_relations = relations.new_empty(sizes.blocks_o * sizes.blocks_v, *relations.shape)
     parameters_kernel[(jobs, tiles, splits)](
-        grad, x, relations, *parameters[4:], part, grad_relations, sizes.size, *sizes.numbers,
-        part.size(1), **sizes.tiles,
+        grad, x, mean, relations, *parameters[4:], part, grad_relations, sizes.size, *sizes.numbers,
+        width, **sizes.tiles,
     )  # fmt: skip
-    total = part.sum(0)
-    value, value_bias, own, own_bias, own_adjacency = total.split(lengths)
-    grad_adjacency = own_adjacency.view(-1, *adjacency.shape).sum(0)
-    grad_relations = grad_relations[0] if slots == 1 else grad_relations.sum(0)
+    grad_alpha = sum_parts(part, outputs, slots, (alpha, refine_weight, refine_bias))
 
     grad_x = torch.empty_like(x)
     grid = sizes.blocks_v * sizes.blocks_t, sizes.size * sizes.groups
     features_kernel[grid](
         grad, relations, grad_relations, *parameters[:4:2], *parameters[4:], grad_x, *sizes.numbers,
-        BLOCK_R=power(sizes.relations), **sizes.tiles,
+        len(grad_relations), relations.numel(), BLOCK_R=power(sizes.relations), **sizes.tiles,
     )  # fmt: skip
-
-    # Of the projections to queries and keys: one product for both.
-    both = grad_relations.view(sizes.size, sizes.groups, -1, sizes.joints)
-    means = mean.view(sizes.size, sizes.groups, -1, sizes.joints)
-    weights = torch.einsum('pgrv,pgcv->grc', both, means)
-    biases = both.sum((0, 3)).view(sizes.groups, 2, -1)
-    query, key = weights.unflatten(1, (2, -1)).unbind(1)
-    kind = refine_weight.dtype
-    grad_alpha = torch.dot(own, refine_weight.flatten().float()) + torch.dot(
-        own_bias, refine_bias.flatten().float()
-    )
-    scaled = (total * alpha).split(lengths)
-    results = (
-        query,
-        biases[:, 0].flatten(),
-        key,
-        biases[:, 1].flatten(),
-        value.view(value_weight.shape),
-        value_bias,
-        scaled[2].view(refine_weight.shape),
-        scaled[3].view(refine_bias.shape),
-        grad_alpha,
-        grad_adjacency,
-    )
-    # Copies of views: the results of an operator share no memory.
-    return grad_x, *(r.to(kind, memory_format=torch.contiguous_format, copy=True) for r in results)
+    by_place = dict(zip(order, outputs, strict=True)) | {8: grad_alpha}
+    return grad_x, *(by_place[i] for i in range(10))

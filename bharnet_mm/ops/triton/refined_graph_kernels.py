@@ -149,6 +149,8 @@ def features_kernel(
     out,
     joints,
     frames,
+    slots,
+    slot_step,
     S: tl.constexpr,
     R: tl.constexpr,
     BLOCK_O: tl.constexpr,
@@ -199,11 +201,16 @@ def features_kernel(
     base = grad_relations + block.to(tl.int64) * 2 * depth * joints
     base += r[:, None] * joints + sender[None, :]
     inside = (r < depth)[:, None] & (sender < joints)[None, :]
+    g_query = tl.zeros((BLOCK_R, BLOCK_V), tl.float32)
+    g_key = tl.zeros((BLOCK_R, BLOCK_V), tl.float32)
+    for slot in range(slots):
+        at = base + slot * slot_step
+        g_query += tl.load(at, inside, 0.0)
+        g_key += tl.load(at + depth * joints, inside, 0.0)
     w = tl.load(query_weight + place, some, 0.0).to(tl.float32)
-    average = multiply(w, tl.load(base, inside, 0.0), 'ieee')
+    average = multiply(w, g_query, 'ieee')
     w = tl.load(key_weight + place, some, 0.0).to(tl.float32)
-    g = tl.load(base + depth * joints, inside, 0.0)
-    average = multiply_add(w, g, average, 'ieee') / frames
+    average = multiply_add(w, g_key, average, 'ieee') / frames
     total = tl.reshape(total, (BLOCK_C, BLOCK_V, BLOCK_T)) + average[:, :, None]
     to = (block.to(tl.int64) * channels + channel[:, None, None]) * joints + sender[None, :, None]
     mask = (channel < channels)[:, None, None] & (sender < joints)[None, :, None]
@@ -218,6 +225,7 @@ def features_kernel(
 def parameters_kernel(
     grad,
     x,
+    mean,
     relations,
     value_weight,
     value_bias,
@@ -244,8 +252,9 @@ def parameters_kernel(
     PRECISION: tl.constexpr,
 ):
     """Sums over a part of the instances, of 16 outputs, one subset and one tile of the graph: gradients to
-    the value's weight and bias, to the refinement's (without ``alpha``) and to the adjacency, to ``part``; and the
-    gradients to queries and keys, to ``grad_relations (slots, P, G, 2, S·R, V)``.
+    the value's weight and bias, to the refinement's (without ``alpha``), to the adjacency and to the weights and
+    biases of query and key, to ``part``; and the gradients to queries and keys, to ``grad_relations (slots, P,
+    G, 2, S·R, V)``.
     """
     blocks_o = tl.cdiv(out, BLOCK_O)
     blocks_u, blocks_v = tl.cdiv(joints, BLOCK_U), tl.cdiv(joints, BLOCK_V)
@@ -267,6 +276,10 @@ def parameters_kernel(
     sum_refine = tl.zeros((BLOCK_O, 32), tl.float32)
     sum_refine_bias = tl.zeros((BLOCK_O,), tl.float32)
     sum_adjacency = tl.zeros((BLOCK_U, BLOCK_V), tl.float32)
+    sum_query = tl.zeros((32, BLOCK_C), tl.float32)
+    sum_key = tl.zeros((32, BLOCK_C), tl.float32)
+    sum_query_bias = tl.zeros((32,), tl.float32)
+    sum_key_bias = tl.zeros((32,), tl.float32)
     for instance in range(tl.program_id(2), size, tl.num_programs(2)):
         block = instance * groups + group
         graph = topology(
@@ -307,19 +320,32 @@ def parameters_kernel(
         g_graph = tl.where(inside[None, :, :], g_graph, 0.0)
         sum_refine_bias += tl.sum(tl.sum(g_graph, 2), 1)
         sum_adjacency += tl.sum(g_graph, 0)
+        average = mean + (block.to(tl.int64) * channels + channel[:, None]) * joints
+        received = (channel < channels)[:, None] & (receiver < joints)[None, :]
+        received = tl.load(average + receiver[None, :], received, 0.0)
+        sent = (channel < channels)[:, None] & (sender < joints)[None, :]
+        sent = tl.load(average + sender[None, :], sent, 0.0)
         for r in range(R):
             rel = relation(relations, block, subset * R + r, depth, joints, receiver, sender)
             own = tl.sum(tl.sum(g_graph * rel[None, :, :], 2), 1)
             sum_refine += tl.where(r_place[None, :] == r, own[:, None], 0.0)
             w = tl.load(refine_weight + place * R + r, row < out, 0.0).to(tl.float32)
             slope = scale * tl.sum(w[:, None, None] * g_graph, 0) * (1.0 - rel * rel)
+            g_query, g_key = tl.sum(slope, 1), -tl.sum(slope, 0)
+            here = r_place == r
+            outer = tl.sum(g_query[None, :] * received, 1)
+            sum_query += tl.where(here[:, None], outer[None, :], 0.0)
+            outer = tl.sum(g_key[None, :] * sent, 1)
+            sum_key += tl.where(here[:, None], outer[None, :], 0.0)
+            sum_query_bias += tl.where(here, tl.sum(g_query), 0.0)
+            sum_key_bias += tl.where(here, tl.sum(g_key), 0.0)
             # Each tile of senders has a part of a query's gradient, each of receivers one of a key's.
             at = block.to(tl.int64) + (block_o * blocks_v + block_v).to(tl.int64) * size * groups
             to = grad_relations + (at * 2 * depth + subset * R + r) * joints
-            tl.store(to + receiver, tl.sum(slope, 1), receiver < joints)
+            tl.store(to + receiver, g_query, receiver < joints)
             at = block.to(tl.int64) + (block_o * blocks_v + block_u).to(tl.int64) * size * groups
             to = grad_relations + ((at * 2 + 1) * depth + subset * R + r) * joints
-            tl.store(to + sender, -tl.sum(slope, 0), sender < joints)
+            tl.store(to + sender, g_key, sender < joints)
             for other in range(blocks_u + block_u, blocks_v, blocks_u):
                 at = block.to(tl.int64) + (block_o * blocks_v + other).to(tl.int64) * size * groups
                 to = grad_relations + ((at * 2 + 1) * depth + subset * R + r) * joints
@@ -336,5 +362,18 @@ def parameters_kernel(
     tl.store(to + place[:, None] * R + r_place[None, :], sum_refine, some & (r_place < R)[None, :])
     to += outputs * R
     tl.store(to + place, sum_refine_bias, row < out)
-    to += outputs + ((group * blocks_o + block_o) * S + subset) * joints * joints
-    tl.store(to + receiver[:, None] * joints + sender[None, :], sum_adjacency, inside)
+    to += outputs
+    at = to + ((group * blocks_o + block_o) * S + subset) * joints * joints
+    tl.store(at + receiver[:, None] * joints + sender[None, :], sum_adjacency, inside)
+    to += groups * blocks_o * S * joints * joints
+    # Queries and keys: a slot for each block of outputs.
+    line = (block_o * groups + group) * depth + subset * R + r_place
+    some = r_place < R
+    mask = some[:, None] & (channel < channels)[None, :]
+    number = blocks_o * groups * depth
+    tl.store(to + line[:, None] * channels + channel[None, :], sum_query, mask)
+    to += number * channels
+    tl.store(to + line, sum_query_bias, some)
+    to += number
+    tl.store(to + line[:, None] * channels + channel[None, :], sum_key, mask)
+    tl.store(to + number * channels + line, sum_key_bias, some)

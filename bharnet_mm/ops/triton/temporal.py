@@ -14,6 +14,7 @@ from .. import temporal as default
 from ..norm_act import given_statistics
 from . import norm_act
 from .common import SPLITS, moments, power, precision, supported
+from .sums import sum_parts
 from .temporal_kernels import features_kernel, forward_kernel, parameters_kernel
 
 #: Most channels of a branch that the kernels take.
@@ -117,10 +118,7 @@ def backward(
     grad_weight, grad_bias = norm_act.apply(
         grad_u, u, None, weight, stats, sums, grad_u, grad_u, rows, by_batch, False, slope
     )
-    half = quarter * quarter * eta
-    near, far, offset = part.sum(0).split((half, half, 2 * eta))
-    kernels = (g.view(near_weight.shape) for g in (near, far))
-    near, far = (g.to(near_weight.dtype, copy=True) for g in kernels)
-    offsets = (g.to(near_offset.dtype, copy=True) for g in offset.split(eta))
-    near_offset, far_offset = offsets
-    return grad_u, grad_weight, grad_bias, near, near_offset, far, far_offset
+    near, far = torch.empty_like(weights[0]), torch.empty_like(weights[2])
+    offsets = torch.empty_like(weights[1]), torch.empty_like(weights[3])
+    sum_parts(part, [near, far, *offsets], [1] * 4)
+    return grad_u, grad_weight, grad_bias, near, offsets[0], far, offsets[1]
