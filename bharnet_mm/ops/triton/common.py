@@ -2,7 +2,8 @@
 
 No kernel is tuned at run time, so that nothing is measured while a CUDA graph is recorded and each kernel
 is compiled once for a block of the network. Sizes of tiles follow channels, joints and frames, never the
-number of instances: another batch compiles nothing.
+number of instances, and Triton is told not to compile anew for certain values of it: another batch
+compiles nothing.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def store_moments(stats, channel, mask, channels, mean, deviation, variance, cou
     tl.store(stats + 2 * channels + channel, unbiased, mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size'])
 def moments_kernel(
     x,
     part,

@@ -22,7 +22,7 @@ from .common import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size', 'splits'])
 def _forward_kernel(
     x,
     residual,
@@ -75,7 +75,7 @@ def _forward_kernel(
             tl.store(y + where, narrow(value, y.dtype.element_ty), inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size'])
 def _sums_kernel(
     grad,
     x,
@@ -119,7 +119,7 @@ def _sums_kernel(
     tl.store(part + (splits + split) * channels + channel, tl.sum(second))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size', 'splits'])
 def backward_kernel(
     grad,
     x,
@@ -273,6 +273,6 @@ def apply(
         grad, x, x if y is None else y, weight, stats, part, grad_x, grad_residual, grad_weight,
         grad_bias, x if rows is None else rows, size, channels, x.stride(0), length, part.size(1),
         slope, BY_BATCH=by_batch, ACTS=y is not None, ADDS=adds, HAS_ROWS=rows is not None,
-        SPLITS=triton.next_power_of_2(part.size(1)), **shape,
+        SPLITS=SPLITS if part.size(1) <= SPLITS else 4 * SPLITS, **shape,
     )  # fmt: skip
     return grad_weight, grad_bias

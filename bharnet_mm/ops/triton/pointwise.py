@@ -74,7 +74,7 @@ def _product_kernel(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size'])
 def _weight_kernel(
     grad,
     x,

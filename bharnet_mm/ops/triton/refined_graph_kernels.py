@@ -130,7 +130,7 @@ def forward_kernel(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['slots', 'slot_step'])
 def features_kernel(
     grad,
     relations,
@@ -221,7 +221,7 @@ def features_kernel(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size'])
 def parameters_kernel(
     grad,
     x,

@@ -10,7 +10,7 @@ from torch import Tensor
 MOST = 9
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['rows'])
 def _sum_kernel(
     part, rows, width, alpha, first_weight, second_weight, dots,
     out_0, out_1, out_2, out_3, out_4, out_5, out_6, out_7, out_8,

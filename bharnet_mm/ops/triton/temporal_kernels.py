@@ -37,7 +37,7 @@ def coefficients(weight, bias, stats, channel, mask, channels):
     return scale, tl.load(bias + channel, mask, 0.0).to(tl.float32) - mean * scale
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size', 'splits'])
 def forward_kernel(
     u,
     weight,
@@ -144,7 +144,7 @@ def taps(grad, whole, line, frame, mask, joints, frames, short, stride):
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size'])
 def features_kernel(
     grad,
     u,
@@ -262,7 +262,7 @@ def features_kernel(
         tl.store(to + splits * channels, tl.sum(second, 1), some)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['size'])
 def parameters_kernel(
     grad,
     u,
