@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from mmengine.hooks import Hook
 
+from ..apis.model_zoo import config_path
 from ..datasets import Clip, StoreWriter
 from ..engine.command_line import build_runner
 from ..engine.config_file import load_config
-from .contenders import CLASSES, CONFIGS
+from .contenders import CLASSES
 from .gpu_sections import Sizes, spread, synchronize
 
 
@@ -89,7 +90,7 @@ def epoch(sizes: Sizes, config: str = 'bharnet_p_ntu120') -> dict:
             'train_dataloader.persistent_workers': False,
             'optim_wrapper.type': 'BFloat16OptimWrapper',
         }
-        cfg = load_config(CONFIGS / f'{config}.py', overrides)
+        cfg = load_config(config_path(config), overrides)
         cfg.work_dir, cfg.launcher, cfg.param_scheduler = folder, 'none', None
         for part in ('val', 'test'):
             for name in ('cfg', 'dataloader', 'evaluator'):

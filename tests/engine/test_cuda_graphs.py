@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import bharnet_mm  # noqa: F401
 from bharnet_mm.engine import BFloat16OptimWrapper
-from bharnet_mm.engine.cuda_graphs import GraphedForward, GraphedStep
+from bharnet_mm.engine.cuda_graphs import GraphedForward, GraphedStep, mean_over_processes
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.experiments import contenders
 
@@ -207,3 +207,34 @@ def test_graphed_inference():
         next(model.parameters()).add_(1)
     forward(inputs)
     assert forward.recordings is not before  # folded weights are recorded anew
+
+
+def test_several_processes_average_after_the_replay(monkeypatch):
+    monkeypatch.setattr(torch.distributed, 'all_reduce', lambda t: t.add_(1))  # the other's are 1
+    monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: 2)
+    tensors = [torch.zeros(2, 3), torch.full((4,), 3.0), torch.ones(2, dtype=torch.float64)]
+    mean_over_processes(tensors)
+    assert tensors[0].eq(0.5).all() and tensors[1].eq(2).all() and tensors[2].eq(1).all()
+
+
+def test_a_distributed_model_trains_as_without_graphs():
+    from mmengine.model import MMDistributedDataParallel
+
+    torch.distributed.init_process_group(
+        'gloo', store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    try:
+        results = []
+        for graphed in (False, True):
+            model = build().train()
+            wrapped = MMDistributedDataParallel(model, find_unused_parameters=True)
+            model.data_preprocessor.bucket_steps = 4
+            wrapper = optimizer(wrapped, accumulative_counts=2)
+            step = GraphedStep(wrapped) if graphed else wrapped.train_step
+            for i in range(2):
+                step(data(5, seed=i), wrapper)
+            results.append(dict(model.named_parameters()))
+        for name, value in results[0].items():
+            torch.testing.assert_close(results[1][name], value, rtol=1e-4, atol=1e-5)
+    finally:
+        torch.distributed.destroy_process_group()
