@@ -28,7 +28,7 @@ from bharnet_mm.runtime import OnnxRecognizer
 model = OnnxRecognizer(sys.argv[1], threads=1)
 store = ClipStore(sys.argv[2])
 for prediction in model.predict([store[i] for i in range(3)]):
-    print(prediction.label, prediction.labels[0].probability)
+    print(prediction.label, prediction.labels[0].probability, sep='\t')
 assert not [name for name in sys.modules if name.split('.')[0] in BLOCKED]
 """
 
@@ -40,9 +40,9 @@ def test_it_needs_numpy_and_onnxruntime_only(exported):
     expected = [
         (p.label, p.labels[0].probability) for p in model.predict([store[i] for i in range(3)])
     ]
-    found = [(line.split()[0], float(line.split()[1])) for line in printed.splitlines()]
+    found = [line.split('\t') for line in printed.splitlines()]
     assert [label for label, _ in found] == [label for label, _ in expected]
-    np.testing.assert_allclose([p for _, p in found], [p for _, p in expected], atol=1e-6)
+    np.testing.assert_allclose([float(p) for _, p in found], [p for _, p in expected], atol=1e-6)
 
 
 def test_an_expert_that_sees_nothing_says_nothing(exported):
