@@ -101,7 +101,7 @@ def data_for_check(source: str, data: str | None = None) -> tuple[ClipStore, Any
 
     Returns:
         The store, the split of it (None: all clips), and for a model with pictures where these
-        are.
+        are, if they are at hand.
 
     Raises:
         ConfigError: There is no such store.
@@ -117,7 +117,7 @@ def data_for_check(source: str, data: str | None = None) -> tuple[ClipStore, Any
 
         dataset = Config.fromfile(configs[0]).test_dataloader.dataset
         cut = dataset.get('regions') or {}
-        regions = {k: cut[k] for k in ('data_root', 'store') if cut.get(k) is not None}
+        regions = {k: cut[k] for k in ('data_root', 'store') if Path(str(cut.get(k))).is_dir()}
     found = data or dataset.get('store')
     if found is None or not Path(found).is_dir():
         raise ConfigError(

@@ -62,11 +62,11 @@ def build_page(infer: BodyHandInferencer) -> Any:
     with gr.Blocks(title='BHaRNet', analytics_enabled=False) as page:
         gr.Markdown(
             f'## {infer.card.name}\nKnows {len(infer.classes)} classes: {", ".join(infer.classes)}. '
-            'Drop a video, or record one with the camera.'
+            'Drop a video, or record one with the camera; what the model saw appears beside it.'
         )
         with gr.Row():
             source = gr.Video(label='video', sources=['upload', 'webcam'], height=360)
-            drawn = gr.Video(label='what the model saw', autoplay=True, height=360)
+            drawn = gr.Video(show_label=False, autoplay=True, height=360)
         with gr.Row():
             said = gr.Textbox(label='answer of the first window', interactive=False)
             label = gr.Label(label='its classes', num_top_classes=5)
