@@ -69,7 +69,7 @@ class ConsoleHook(Hook):
         epochs, batch = runner.max_epochs, runner.train_dataloader.batch_size
         print(f'{runner.experiment_name}: {type(model).__name__}, {size:,} parameters, on {device}')
         print(f'trains on {_clips(runner.train_dataloader)}; {epochs} epochs, batch {batch}')
-        if runner.val_dataloader is not None:
+        if runner.val_loop is not None:
             loader = runner.val_dataloader
             print(f'validates on {_clips(getattr(loader, "dataset", loader))}')
         print(f'log and checkpoints: {runner.work_dir}', flush=True)
