@@ -101,7 +101,7 @@ class Estimator(Protocol):
         """Hands near the arms in the same frame, in any order and possibly several times the same one.
 
         Called a few times a frame: first for the hands to be followed, then for the arms that are without one and
-        are to be searched (``search`` of each is 1 or more), in the picture or beside the hands ``taken``. An
+        are to be searched (``search`` of each is 1 or more), beside the hands ``taken``. An
         estimator that finds all hands at once may answer all calls alike.
 
         Args:

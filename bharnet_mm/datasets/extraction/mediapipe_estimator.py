@@ -27,7 +27,7 @@ _TRACE = 0.05  # presence below which there is no hand near the region
 _PLACES_LOST = (-0.5, 'palm', 0.0, 0.5, 'last')
 _PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
 _PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
-_TRIES = 2
+_TRIES = 3
 # A hand that the model is sure of is not looked at again while its picture stays the same (grey levels of 255
 # by which at most a twentieth of a small picture of it may differ), for so many frames.
 _SURE = 0.8
@@ -150,9 +150,10 @@ class MediaPipeEstimator:
 
     def _search(self, image: np.ndarray, arm: Arm, covered: bool) -> list[HandPose]:
         """Looks at the places whose turn it is, until one shows a hand of the arm."""
-        places = _PLACES_NEW
+        # As long as an arm has had no hand, that of another arm, seen in this arm's crop, is no reason to stop.
+        places, rivals = _PLACES_NEW, arm.rivals
         if arm.previous is not None:
-            places = _PLACES_BEHIND if covered else _PLACES_LOST
+            places, rivals = (_PLACES_BEHIND if covered else _PLACES_LOST), [arm]
         found: list[HandPose] = []
         for i in range(len(places) if arm.search == 1 else _TRIES):
             place = places[(arm.search - 1 + i) % len(places)]
@@ -162,8 +163,7 @@ class MediaPipeEstimator:
                 found.append(self._settle(image, region_from_hand(arm.previous)))
             else:
                 found += self._guess(image, arm, place)
-            # The hand of another arm, seen in this arm's crop, is no reason to stop.
-            if any(h.score >= self.min_score and nearest_arm(h, arm.rivals) is arm for h in found):
+            if any(h.score >= self.min_score and nearest_arm(h, rivals) is arm for h in found):
                 break
         return found
 

@@ -74,7 +74,7 @@ class HandTracker:
     A hand that was found is followed, moved along with its wrist. A lost one is searched for in the frame
     in which it is lost, then less and less often (at most ``max_wait`` frames apart). Each search
     looks at some places only; ``Arm.search`` counts them and the estimator chooses the places. Where
-    another arm's hand is near, a hand is also searched for, and followed from then on, with that hand
+    another arm's hand is near, a hand is searched for, and followed from then on, with that hand
     painted over: of two hands together the models see the front one twice.
 
     Args:
@@ -111,16 +111,8 @@ class HandTracker:
         behind = [a for a, memory in enumerate(memories) if memory.behind]
         front = [a for a in range(len(arms)) if a not in behind]
         self._look(image, arms, front, given, taken)
-        covered = self._look(image, arms, behind, given, taken, cover=True)
-        due = [
-            a for a, arm in enumerate(arms) if given[a] is None and self._is_due(arm, memories[a])
-        ]
-        self._look(image, arms, [a for a in due if arms[a].search % 2], given, taken)
-        # The first search is in the picture and with hands nearby painted over, later ones are in turn.
-        rest = [
-            a for a in due if given[a] is None and (arms[a].search == 1 or arms[a].search % 2 == 0)
-        ]
-        covered |= self._look(image, arms, rest, given, taken, cover=True)
+        due = [a for a in front if given[a] is None and self._is_due(arms[a], memories[a])]
+        covered = self._look(image, arms, [*behind, *due], given, taken, cover=True)
         given = verified_hands(given, arms)
         found = {}
         for a, (arm, hand) in enumerate(zip(arms, given, strict=True)):
@@ -159,7 +151,7 @@ class HandTracker:
     ) -> set[int]:
         """Gives the chosen arms what is found for them beside the hands already given.
 
-        With ``cover`` hands nearby are painted over, and a first search is left out where there are none.
+        With ``cover`` hands nearby are painted over.
 
         Returns:
             The chosen arms for which a hand nearby was painted over.
@@ -169,7 +161,6 @@ class HandTracker:
             a: [h for h in taken if cover and distance(h, arms[a]) < 2 * MAX_DISTANCE]
             for a in chosen
         }
-        chosen = [a for a in chosen if near[a] or not (cover and arms[a].search == 1)]
         if not chosen:
             return set()
         rest = [arms[a] for a in chosen]
