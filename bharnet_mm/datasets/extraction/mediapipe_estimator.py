@@ -150,10 +150,9 @@ class MediaPipeEstimator:
 
     def _search(self, image: np.ndarray, arm: Arm, covered: bool) -> list[HandPose]:
         """Looks at the places whose turn it is, until one shows a hand of the arm."""
-        # As long as an arm has had no hand, that of another arm, seen in this arm's crop, is no reason to stop.
-        places, rivals = _PLACES_NEW, arm.rivals
+        places = _PLACES_NEW
         if arm.previous is not None:
-            places, rivals = (_PLACES_BEHIND if covered else _PLACES_LOST), [arm]
+            places = _PLACES_BEHIND if covered else _PLACES_LOST
         found: list[HandPose] = []
         for i in range(len(places) if arm.search == 1 else _TRIES):
             place = places[(arm.search - 1 + i) % len(places)]
@@ -163,7 +162,8 @@ class MediaPipeEstimator:
                 found.append(self._settle(image, region_from_hand(arm.previous)))
             else:
                 found += self._guess(image, arm, place)
-            if any(h.score >= self.min_score and nearest_arm(h, rivals) is arm for h in found):
+            # The hand of another arm, seen in this arm's crop, is no reason to stop.
+            if any(h.score >= self.min_score and nearest_arm(h, arm.rivals) is arm for h in found):
                 break
         return found
 

@@ -111,12 +111,10 @@ class HandTracker:
         behind = [a for a, memory in enumerate(memories) if memory.behind]
         front = [a for a in range(len(arms)) if a not in behind]
         self._look(image, arms, front, given, taken)
-        due = [a for a in front if given[a] is None and self._is_due(arms[a], memories[a])]
-        first = [a for a in due if arms[a].search == 1]
         covered = self._look(image, arms, behind, given, taken, cover=True)
-        # The first search is in the picture as it is, too: what is painted over may hide the hand.
-        self._look(image, arms, first, given, taken)
-        due = [a for a in due if given[a] is None]
+        due = [
+            a for a, arm in enumerate(arms) if given[a] is None and self._is_due(arm, memories[a])
+        ]
         covered |= self._look(image, arms, due, given, taken, cover=True)
         given = verified_hands(given, arms)
         found = {}
@@ -156,7 +154,7 @@ class HandTracker:
     ) -> set[int]:
         """Gives the chosen arms what is found for them beside the hands already given.
 
-        With ``cover`` hands nearby are painted over; a first search is left out where there are none.
+        With ``cover`` hands nearby are painted over.
 
         Returns:
             The chosen arms for which a hand nearby was painted over.
@@ -166,7 +164,6 @@ class HandTracker:
             a: [h for h in taken if cover and distance(h, arms[a]) < 2 * MAX_DISTANCE]
             for a in chosen
         }
-        chosen = [a for a in chosen if near[a] or not (cover and arms[a].search == 1)]
         if not chosen:
             return set()
         rest = [arms[a] for a in chosen]
