@@ -1,5 +1,6 @@
 """What a checkpoint says it is, the config and the data have to belong together."""
 
+import argparse
 import shutil
 from dataclasses import replace
 
@@ -22,7 +23,13 @@ from bharnet_mm.experiments import fuse as fuse_tool
 
 def call(tool, *words):
     """Runs a tool within this process: importing everything anew takes longer than the tool."""
-    tool.main([str(word) for word in words])
+    words = [str(word) for word in words]
+    if hasattr(tool, 'main'):
+        tool.main(words)
+        return
+    parser = argparse.ArgumentParser()
+    tool.add_arguments(parser)
+    tool.run(parser.parse_args(words))
 
 
 def logged(work_dir):
