@@ -111,7 +111,8 @@ def check(words: list[str], monkeypatch) -> None:
         for name in re.findall(r'(?:-c|-r) (\S+)', ' '.join(rest)):
             assert (ROOT / name).exists(), f'there is no {name}'
         known = {file.stem for file in (ROOT / 'requirements').glob('*.txt')} | {'all'}
-        assert set(re.findall(r'\.\[([\w,]+)\]', ' '.join(rest))) <= known
+        extras = ','.join(re.findall(r'\.\[([\w,]+)\]', ' '.join(rest)))
+        assert set(filter(None, extras.split(','))) <= known
     elif program == 'bharnet':
         if '--help' not in rest:
             check_options(parse('bharnet', rest, monkeypatch))
