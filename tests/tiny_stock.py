@@ -66,7 +66,7 @@ def write_tiny_stock(folder: Path, nan_clip: str | None = None) -> Path:
     for i, name in enumerate(names):
         keypoint = rng.standard_normal((1, 10, 17, 2)) + 2 * (i % 2)
         if name == nan_clip:
-            keypoint[0, 3] = np.nan
+            keypoint[0] = np.nan  # in every frame, whichever are drawn
         clips.append(
             dict(
                 frame_dir=name,

@@ -67,5 +67,5 @@ def test_nan_in_a_clip_stops_the_run(tmp_path):
     config = write_tiny_stock(tmp_path, nan_clip='clip05')
     printed = run_tool('train.py', config, '--work-dir', tmp_path / 'run', status=1)
     error = printed.splitlines()[-1]
-    assert re.search(r'BHaRNetError: epoch 1, iteration \d, clips .*clip05', error)
+    assert re.search(r'^error: epoch 1, iteration \d, clips .*clip05', error)
     assert not list((tmp_path / 'run').glob('*.pth'))
