@@ -3,6 +3,8 @@ import subprocess
 
 # Before numpy and torch start their threads: on a busy machine these cost far more than they give.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# Before torch.compile imports triton, which reads it then: the kernels for CUDA run in its interpreter.
+os.environ.setdefault('TRITON_INTERPRET', '1')
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
