@@ -63,10 +63,9 @@ class LiveSource:
             raise SourceError(*_not_opened(self.source))
         self.fps = _frame_rate(self._capture)
         self._thread = threading.Thread(target=self._read, name='bharnet-live-source', daemon=True)
-        self._thread.start()
 
     def latest(self, timeout: float = 1.0) -> Frame | None:
-        """Takes the newest frame.
+        """Takes the newest frame. Reading begins with the first call.
 
         Args:
             timeout: Longest time to wait for one, in seconds.
@@ -74,6 +73,8 @@ class LiveSource:
         Returns:
             None if there was no new frame in that time, or the file has ended.
         """
+        if self._thread.ident is None:
+            self._thread.start()
         with self._changed:
             self._changed.wait_for(lambda: self._slot is not None or self.ended, timeout)
             frame, self._slot = self._slot, None
@@ -82,7 +83,10 @@ class LiveSource:
     def close(self) -> None:
         """Stops reading and frees the camera."""
         self._stop.set()
-        self._thread.join(timeout=5)
+        if self._thread.ident is None:
+            self._capture.release()
+        else:
+            self._thread.join(timeout=5)
 
     def __enter__(self) -> LiveSource:
         return self
