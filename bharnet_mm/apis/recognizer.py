@@ -16,7 +16,7 @@ from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
 from ..layouts import SkeletonLayout, get_layout
 from .model_card import ModelCard, card_text
-from .model_zoo import build_model, find_trained
+from .model_zoo import build_model, find_config, find_trained
 from .results import Label, Prediction
 
 _OWN = ('SkeletonROI',)  # steps that need the videos of the training data
@@ -266,8 +266,9 @@ def load_recognizer(
         BHaRNetError: No such model, a damaged file, or weights of another model.
     """
     name = os.fspath(model)
-    path = find_trained(name)
-    if checkpoint is not None or path.suffix == '.py':
+    # With a checkpoint a name is that of a config, although a trained model may have it too.
+    path = find_trained(name) if checkpoint is None else Path(find_config(name))
+    if path.suffix == '.py':
         return TorchRecognizer(*_read_config(path, checkpoint), device)
     if path.is_dir():
         return TorchRecognizer(*_read_work_folder(path), device)

@@ -7,13 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
-from .. import fusion as rules
 from ..errors import ConfigError
 from .scores import Scores
-
-METHODS = rules.METHODS
 
 
 def align(members: Mapping[str, Scores]) -> dict[str, Scores]:
@@ -145,11 +141,15 @@ def fuse(
     Args:
         logits: Members, each (N, K), clips in the same order.
         weights: One a member, not negative; by default 1 each.
-        method: One of :data:`METHODS`.
+        method: One of ``bharnet_mm.fusion.METHODS``.
 
     Returns:
         (N, K) float64.
     """
+    import torch  # here, since commands that only read score files start without it
+
+    from .. import fusion as rules
+
     members = [torch.from_numpy(np.asarray(z, dtype=np.float64)) for z in logits]
     present = [(z != 0).any(-1) for z in members]
     return rules.fuse(members, present, weights, method).numpy()

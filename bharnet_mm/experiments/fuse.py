@@ -24,7 +24,6 @@ from ..errors import ConfigError
 from ..evaluation import Scores, save_scores
 from ..evaluation.foreign_scores import read_scores
 from ..evaluation.fusion import (
-    METHODS,
     align,
     bootstrap_interval,
     check_twins,
@@ -34,6 +33,7 @@ from ..evaluation.fusion import (
     search_weights,
 )
 from ..evaluation.measures import measure
+from ..fusion import METHODS
 from ..io.atomic import write_json
 
 

@@ -142,7 +142,7 @@ def unformatted(monkeypatch):
 
 def read(path, stores, work_dir):
     """The config with its stores, and one batch an epoch."""
-    options = dict(data_root=root_of(path, stores))
+    options = [f'data_root={root_of(path, stores)}']
     cfg = read_config(
         Namespace(
             config=path,

@@ -1,10 +1,10 @@
 """tools/data/doctor.py: exit status, the page, JSON, and what it says of real data."""
 
 import base64
-import importlib.util
 import json
 import os
 import re
+import runpy
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,10 +19,16 @@ VOID = {'meta', 'br', 'img', 'link', 'hr', 'input', 'line'}
 
 
 def tool(name):
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/data/{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda *args: module.command([*map(str, args)])
+    """Runs ``tools/data/NAME.py`` with some arguments; its exit status."""
+
+    def call(*args):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr('sys.argv', [name, *map(str, args)])
+            with pytest.raises(SystemExit) as caught:
+                runpy.run_path(str(ROOT / f'tools/data/{name}.py'), run_name='__main__')
+        return caught.value.code or 0
+
+    return call
 
 
 @pytest.fixture(autouse=True)
