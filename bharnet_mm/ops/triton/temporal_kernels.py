@@ -306,8 +306,8 @@ def parameters_kernel(
     inner, outer = joints * frames, joints * short
     tiles = tl.cdiv(outer, BLOCK_N)
     kind = u.dtype.element_ty
-    lower = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
-    higher = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
+    by_sample = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
+    by_slope = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
     for job in range(split, number * tiles, tl.num_programs(1)):
         instance = (job // tiles).to(tl.int64)
         place = job % tiles * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -317,17 +317,19 @@ def parameters_kernel(
         g = grad + (instance * 4 * quarter + channel[:, None]) * outer + place[None, :]
         g = tl.load(g, mask, 0.0)
         at = tl.minimum(tl.maximum(frame + whole, 0), frames - 1)
-        value = narrow(hidden(base, at[None, :], mask, scale, shift, slope), kind)
-        lower = multiply_add(g, tl.trans(value), lower, PRECISION)
+        value = hidden(base, at[None, :], mask, scale, shift, slope)
         at = tl.minimum(tl.maximum(frame + whole + 1, 0), frames - 1)
-        value = narrow(hidden(base, at[None, :], mask, scale, shift, slope), kind)
-        higher = multiply_add(g, tl.trans(value), higher, PRECISION)
+        rise = hidden(base, at[None, :], mask, scale, shift, slope) - value
+        # Rounded as a difference: the difference of rounded values would lose what neighbours share.
+        sample = narrow(value + rise * fraction, kind)
+        by_sample = multiply_add(g, tl.trans(sample), by_sample, PRECISION)
+        by_slope = multiply_add(g, tl.trans(narrow(rise, kind)), by_slope, PRECISION)
     column = tl.arange(0, BLOCK_Q)
     inside = some[:, None] & (column < quarter)[None, :]
     place = (row[:, None] * quarter + column[None, :]) * ETA + r
     w = tl.load(kernel + place, inside, 0.0).to(tl.float32)
     to = part + split.to(tl.int64) * total_size
     half = quarter * quarter * ETA
-    tl.store(to + branch * half + place, lower * (1.0 - fraction) + higher * fraction, inside)
-    slant = tl.where(moves, tl.sum(w * (higher - lower)), 0.0)
+    tl.store(to + branch * half + place, by_sample, inside)
+    slant = tl.where(moves, tl.sum(w * by_slope), 0.0)
     tl.store(to + 2 * half + branch * ETA + r, slant)
