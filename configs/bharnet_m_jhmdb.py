@@ -16,7 +16,7 @@ model = dict(
     ),
 )
 
-regions = dict(store=f'{_base_.store}_rois', cell=24, max_persons=1, missing='mask')
+regions = dict(store=f'{_base_.store}_regions', cell=24, max_persons=1, missing='mask')
 
 # 40 epochs were fixed by the time at hand, before a result was seen.
 max_epochs = 40

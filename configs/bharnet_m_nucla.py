@@ -9,7 +9,7 @@ model = dict(
 
 # The skeletons that are passed around have no pixel positions: cut the regions at bodies found in
 # the videos (docs/data.md). A clip that is not in the store goes without pictures.
-regions = dict(store=f'{_base_.store}_rois', max_persons=1, missing='mask')
+regions = dict(store=f'{_base_.store}_regions', max_persons=1, missing='mask')
 
 train_dataloader = dict(dataset=dict(regions=regions))
 val_dataloader = dict(dataset=dict(regions=regions))

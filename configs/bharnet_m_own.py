@@ -1,5 +1,5 @@
 # Body, hands and pictures; the regions are cut once:
-#   python tools/data/extract_rois.py VIDEOS OUT OUT_regions
+#   python tools/data/extract_regions.py VIDEOS OUT OUT_regions
 _base_ = 'bharnet_p_own.py'
 
 parts = 'store:region_parts'

@@ -17,7 +17,7 @@ model = dict(
     ),
 )
 
-regions = dict(store=f'{_base_.store}_rois', cell=24)
+regions = dict(store=f'{_base_.store}_regions', cell=24)
 
 train_dataloader = dict(dataset=dict(regions=regions))
 val_dataloader = dict(dataset=dict(regions=regions))

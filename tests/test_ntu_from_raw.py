@@ -123,11 +123,11 @@ def test_from_raw_files_to_the_test_of_a_checkpoint(tmp_path, tool):
     )
     (videos / f'{BLIND}_rgb.avi').write_bytes(b'nonsense')
     printed = tool(
-        'data/extract_rois.py', videos, data / 'ntu120', data / 'ntu120_rois', '--workers', 0
+        'data/extract_regions.py', videos, data / 'ntu120', data / 'ntu120_regions', '--workers', 0
     )
     assert f'kept      {len(TRAIN) + len(TEST) - 1} clips' in printed
 
-    assert BLIND in (data / 'ntu120_rois/refused.json').read_text()
+    assert BLIND in (data / 'ntu120_regions/refused.json').read_text()
 
     store = ClipStore(data / 'ntu120')
     assert len(store) == len(TRAIN) + len(TEST)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REGISTERED = {
     'DATASETS': {'BodyHandDataset'},
     'TRANSFORMS': {
+        'CutRegions',
         'DropFrames',
         'DropHands',
         'FormatBodyHand',
@@ -33,7 +34,6 @@ REGISTERED = {
         'SelectChannels',
         'SelectJoints',
         'SelectPersons',
-        'SkeletonROI',
     },
     'MODELS': {
         'AttendedBackbone',

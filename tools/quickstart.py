@@ -1,6 +1,6 @@
 """Makes the synthetic sample and its videos, trains BHaRNet-M on it, tests the checkpoint and shows the result.
 
-What `make quickstart` runs after installing. It writes `data/sample`, `data/sample_videos`, `data/sample_rois` and
+What `make quickstart` runs after installing. It writes `data/sample`, `data/sample_videos`, `data/sample_regions` and
 `work_dirs/quickstart`.
 """
 
@@ -18,7 +18,7 @@ from bharnet_mm.io.atomic import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/bharnet_m_sample.py'
-STORE, VIDEOS, REGIONS = 'data/sample', 'data/sample_videos', 'data/sample_rois'
+STORE, VIDEOS, REGIONS = 'data/sample', 'data/sample_videos', 'data/sample_regions'
 
 
 def run(*command: str) -> int:
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for folder in (ROOT / STORE, ROOT / VIDEOS, ROOT / REGIONS, work_dir):
         shutil.rmtree(folder, ignore_errors=True)
 
-    rois = (
-        'tools/data/extract_rois.py',
+    regions = (
+        'tools/data/extract_regions.py',
         VIDEOS,
         STORE,
         REGIONS,
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )  # as in the config
     seconds = {
         'sample_and_videos': run('tools/data/sample.py', STORE, '--videos', VIDEOS),
-        'regions': run(*rois),
+        'regions': run(*regions),
         'train': run('tools/train.py', CONFIG, '--work-dir', 'work_dirs/quickstart', *options),
     }
     checkpoint = str(last_checkpoint(work_dir))

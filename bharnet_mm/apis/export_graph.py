@@ -94,7 +94,7 @@ def graph_inputs(model: BHaRNet, card: ModelCard, clip: Clip) -> dict[str, list[
         frames = 'frames' if any_length else frames
         inputs |= {part: [slots, frames, *joints], f'{part}_mask': [slots, frames]}
     if 'rgb' in model.cls_head.modalities:
-        steps = [dict(s) for s in card.pipeline if s['type'].endswith('SkeletonROI')]
+        steps = [dict(s) for s in card.pipeline if s['type'].endswith('CutRegions')]
         names = {field.name for field in dataclasses.fields(RegionGrid)}
         grid = RegionGrid(**{k: v for s in steps[:1] for k, v in s.items() if k in names})
         rgb, mask = grid.empty()

@@ -65,7 +65,7 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
 def _regions(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The step that cuts pictures, which the data set puts before its pipeline."""
     regions = dataset.get('regions')
-    return [] if regions is None else [dict(type='SkeletonROI') | dict(regions)]
+    return [] if regions is None else [dict(type='CutRegions') | dict(regions)]
 
 
 def _facts_of_store(path: Any) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from .model_card import ModelCard, card_text
 from .model_zoo import build_model, find_config, find_trained
 from .results import Label, Prediction
 
-_OWN = ('SkeletonROI',)  # steps that need the videos of the training data
+_OWN = ('CutRegions',)  # steps that need the videos of the training data
 
 
 class Recognizer(abc.ABC):

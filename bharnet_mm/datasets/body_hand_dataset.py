@@ -50,7 +50,7 @@ class BodyHandDataset(Dataset):
         min_joint_score: A joint is there where its own score is above this; others of a visible
             frame are filled from the frames that show them.
         test_mode: Whether the clips are tested on; the pipeline decides what is random in it.
-        regions: Arguments of a :class:`SkeletonROI` that cuts pictures before anything else of the
+        regions: Arguments of a :class:`CutRegions` that cuts pictures before anything else of the
             pipeline. It draws its frames at random unless ``test_mode``. None for no pictures.
         repeat: How often the clips are gone through in one epoch.
         check: Whether each clip's checksum is compared when it is first read.
@@ -103,7 +103,7 @@ class BodyHandDataset(Dataset):
         # Built from MMAction2's registry, so that no default scope has to be set.
         if regions is not None:
             # The first step: regions are cut where the joints are in the video.
-            pipeline = [dict(type='SkeletonROI', random=not test_mode) | dict(regions), *pipeline]
+            pipeline = [dict(type='CutRegions', random=not test_mode) | dict(regions), *pipeline]
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.pipeline = Compose(steps)
 

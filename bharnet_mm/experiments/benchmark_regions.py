@@ -1,6 +1,6 @@
-"""Clips per second of SkeletonROI: regions cut out of the videos on the fly, against those of a region store.
+"""Clips per second of CutRegions: regions cut out of the videos on the fly, against those of a region store.
 
-python tools/analysis/benchmark_regions.py data/sample data/sample_videos data/sample_rois
+python tools/analysis/benchmark_regions.py data/sample data/sample_videos data/sample_regions
 
 Both read the same clips in the same random order, in turn, through PyTorch's loader with as many workers as said (0:
 in the training process). Only the regions are made: the rest of the pipeline is the same for both.
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
     numbers = np.resize(rng.permutation(ready), args.clips).tolist()
     sets = {}
     for name, source in (('videos', dict(data_root=args.videos)), ('store', dict(store=regions))):
-        step = dict(type='SkeletonROI', random=True, **source, **regions.grid.to_dict())
+        step = dict(type='CutRegions', random=True, **source, **regions.grid.to_dict())
         sets[name] = Subset(BodyHandDataset(store, [step, only_grid]), numbers)
     loaders = {
         # Kept from round to round: what starting workers costs is not reading.

@@ -98,7 +98,7 @@ class BHaRNetM(BHaRNet):
 
     Shapes:
         Those of :class:`BHaRNet`, and ``rgb (N, 3, H, W)``, ``rgb_mask (N, R, F)``. Without these
-        two keys (a pipeline without ``SkeletonROI``) a trained model predicts from the others.
+        two keys (a pipeline without ``CutRegions``) a trained model predicts from the others.
 
     Raises:
         ConfigError: For a head without the pictures, a checkpoint without the experts, experts that
@@ -206,7 +206,7 @@ class BHaRNetM(BHaRNet):
                 'BHaRNetM',
                 'a training batch without rgb',
                 'region grids',
-                'put SkeletonROI into the training pipeline, or train BHaRNet',
+                'put CutRegions into the training pipeline, or train BHaRNet',
             )
         weight = self.cls_head.classifiers['rgb'][0].fc.weight
         seen = weight.new_zeros(size, dtype=bool)

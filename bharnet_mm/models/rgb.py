@@ -158,14 +158,14 @@ class BodyGuidedRGB(BaseModule):
                 'BodyGuidedRGB',
                 f'pictures of {rgb.size(2)} x {rgb.size(3)} with a mask of {rows} x {columns}',
                 'whole cells',
-                'give the grids as SkeletonROI makes them',
+                'give the grids as CutRegions makes them',
             )
         if self.guided and rows != len(self.parts):
             raise ConfigError(
                 'BodyGuidedRGB',
                 f'grids of {rows} rows',
                 f'{len(self.parts)}, one for each of parts={self.parts}',
-                "set the model's and SkeletonROI's parts to the same",
+                "set the model's and CutRegions's parts to the same",
             )
 
 

@@ -151,7 +151,7 @@ def build_pipeline(
     for step in steps:
         arguments = dict(step)
         name = str(arguments.pop('type', None)).removeprefix('mmaction.')
-        if name == 'PackBodyHand' or (name == 'SkeletonROI' and not regions):
+        if name == 'PackBodyHand' or (name == 'CutRegions' and not regions):
             continue
         if name not in transforms.__all__:
             raise ConfigError(
@@ -160,7 +160,7 @@ def build_pipeline(
                 f'one of {", ".join(transforms.__all__)}',
                 'use the transforms of bharnet_mm in the test pipeline',
             )
-        if name == 'SkeletonROI':
+        if name == 'CutRegions':
             arguments |= dict(random=False, missing='mask') | regions
         try:
             built.append(getattr(transforms, name)(**arguments))

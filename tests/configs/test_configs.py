@@ -181,7 +181,7 @@ def test_there_is_one_for_every_variant_and_data_set():
     assert {f'{variant}_own' for variant in OWN} <= names
     for data in DATA.keys() - {'asl10'}:  # which has no videos
         assert f'bharnet_m_{data}' in names
-    assert {f'stock_{name}_ntu60' for name in ('degcn', 'stgcn', 'attention', 'rois')} <= names
+    assert {f'stock_{name}_ntu60' for name in ('degcn', 'stgcn', 'attention', 'regions')} <= names
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

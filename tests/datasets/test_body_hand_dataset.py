@@ -260,5 +260,5 @@ def test_regions_are_cut_first_and_by_chance_in_training_only(
     )
     options = dict(test_mode=test_mode, regions=dict(store='somewhere', cell=24))
     BodyHandDataset(write_store(clips=[make_clip()]), [dict(type='PackBodyHand')], **options)
-    assert built[0] == dict(type='SkeletonROI', store='somewhere', cell=24, random=not test_mode)
+    assert built[0] == dict(type='CutRegions', store='somewhere', cell=24, random=not test_mode)
     assert built[1] == dict(type='PackBodyHand')

@@ -19,7 +19,7 @@ SOME = {
     'bharnet_m_sample',
     'bharnet_b_nucla',
     'stock_attention_ntu60',
-    'stock_rois_ntu60',
+    'stock_regions_ntu60',
 }
 #: The changes that make the variants out of P; a config is derived from those of its own.
 VARIANTS = {f'bharnet_{name}' for name in ('b', 'e', 'light', 'm')} | {'split_at', 'fork', 'half'}
@@ -32,7 +32,7 @@ IDLE = {
     'bharnet_light_own': OWN | {'small'},
     'bharnet_light_asl10': {'small'},
     # The regions take the place of all that the data set does with skeletons.
-    'stock_rois_ntu60': {'num_frames', 'prepare', 'train_pipeline', 'test_pipeline'},
+    'stock_regions_ntu60': {'num_frames', 'prepare', 'train_pipeline', 'test_pipeline'},
 }
 
 
@@ -84,7 +84,7 @@ def test_protocol_and_store_reach_loaders_and_regions():
     assert splits == ['xset_train', 'xset_test', 'xset_test']
     for part in ('train', 'val', 'test'):
         data = cfg[f'{part}_dataloader'].dataset
-        assert (data.store, data.regions.store) == ('elsewhere/ntu', 'elsewhere/ntu_rois')
+        assert (data.store, data.regions.store) == ('elsewhere/ntu', 'elsewhere/ntu_regions')
 
 
 @pytest.mark.parametrize('name', ['bharnet_e_ntu60', 'bharnet_e_asl10'])
@@ -97,7 +97,7 @@ def test_data_root_moves_all_stores():
     cfg = load('bharnet_m_jhmdb', data_root='/elsewhere')
     assert cfg.store == '/elsewhere/jhmdb'
     data = cfg.test_dataloader.dataset
-    assert (data.store, data.regions.store) == ('/elsewhere/jhmdb', '/elsewhere/jhmdb_rois')
+    assert (data.store, data.regions.store) == ('/elsewhere/jhmdb', '/elsewhere/jhmdb_regions')
 
 
 def test_length_of_a_clip_reaches_the_windows():

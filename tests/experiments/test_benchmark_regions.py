@@ -1,6 +1,6 @@
 import json
 
-from bharnet_mm.datasets.extraction.rois import extract_regions
+from bharnet_mm.datasets.extraction.regions import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.datasets.synthetic.videos import write_videos
@@ -12,9 +12,13 @@ def test_reads_both_and_writes_the_rates(tmp_path):
     sample.gestures = sample.gestures[:3]
     write_videos(tmp_path / 'videos', sample, workers=0)
     extract_regions(
-        tmp_path / 'videos', tmp_path / 'store', tmp_path / 'rois', RegionGrid(cell=16), workers=0
+        tmp_path / 'videos',
+        tmp_path / 'store',
+        tmp_path / 'regions',
+        RegionGrid(cell=16),
+        workers=0,
     )
-    places = [str(tmp_path / name) for name in ('store', 'videos', 'rois')]
+    places = [str(tmp_path / name) for name in ('store', 'videos', 'regions')]
     rows = benchmark_regions.main(
         [
             *places,

@@ -226,7 +226,7 @@ def test_without_pictures_it_is_the_skeleton_model():
     assert torch.equal(scores(model, inputs, samples), expected)
     none = {k: v for k, v in inputs.items() if 'rgb' not in k}
     assert torch.equal(scores(model, none, samples), expected)
-    with pytest.raises(ConfigError, match='training batch without rgb.*SkeletonROI'):
+    with pytest.raises(ConfigError, match='training batch without rgb.*CutRegions'):
         loss(model.train(), none, samples)
 
 

@@ -83,7 +83,7 @@ def test_pipelines_of_other_steps_are_refused(step):
 
 
 def test_pictures_are_left_out_without_their_place():
-    steps = [dict(type='mmaction.SkeletonROI', cell=24), dict(type='PackBodyHand')]
+    steps = [dict(type='mmaction.CutRegions', cell=24), dict(type='PackBodyHand')]
     assert build_pipeline(steps) == []
     with pytest.raises(ConfigError, match='a folder that exists'):
         build_pipeline(steps, data_root='no/such/folder')

@@ -297,6 +297,6 @@ def _read_meta(path: Path) -> dict[str, Any]:
             str(path),
             f'no region store ({error})',
             f'a folder with {META_FILE} of version {VERSION}',
-            'correct the path, or make it with tools/data/extract_rois.py',
+            'correct the path, or make it with tools/data/extract_regions.py',
         ) from None
     return meta

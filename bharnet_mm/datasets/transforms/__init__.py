@@ -1,6 +1,7 @@
 """Transforms of body and hand clips, registered in MMAction2's ``TRANSFORMS``."""
 
 from .base import BodyHandTransform
+from .cut_regions import CutRegions
 from .drop_frames import DropFrames
 from .drop_hands import DropHands
 from .format_body_hand import FormatBodyHand
@@ -19,7 +20,6 @@ from .sample_window import SampleWindow
 from .select_channels import SelectChannels
 from .select_joints import SelectJoints
 from .select_persons import SelectPersons
-from .skeleton_roi import SkeletonROI
 
 __all__ = [
     'BodyHandTransform',
@@ -41,5 +41,5 @@ __all__ = [
     'SelectChannels',
     'SelectJoints',
     'SelectPersons',
-    'SkeletonROI',
+    'CutRegions',
 ]

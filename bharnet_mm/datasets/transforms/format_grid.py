@@ -13,7 +13,7 @@ class FormatGrid(BodyHandTransform):
 
     Required Keys:
 
-        - rgb: from ``SkeletonROI``
+        - rgb: from ``CutRegions``
 
     Added Keys:
 

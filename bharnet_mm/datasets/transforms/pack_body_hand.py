@@ -13,14 +13,14 @@ class PackBodyHand(BodyHandTransform):
     """Packs tensors and a data sample into a new dict.
 
     - inputs: dict of tensors; body (M, T, V, C), body_mask (M, T), hand (2M, T, 21, C), hand_mask
-      (2M, T); and rgb (3, H, W) uint8, rgb_mask (R, F) where ``SkeletonROI`` made them
+      (2M, T); and rgb (3, H, W) uint8, rgb_mask (R, F) where ``CutRegions`` made them
     - data_samples: ``ActionDataSample`` with ``gt_label`` and, in its metainfo, those of
       ``meta_keys`` that the clip has
 
     Required Keys:
 
         - body, body_mask, hand, hand_mask: from ``FormatBodyHand``
-        - rgb, rgb_mask: from ``SkeletonROI`` (optional)
+        - rgb, rgb_mask: from ``CutRegions`` (optional)
         - label, and those in ``meta_keys`` (optional)
 
     Added Keys:

@@ -27,12 +27,12 @@ class RandomMirror(BodyHandTransform):
         - body, body_layout, hand, hand_visible, hand_layout
         - hand_space, mirrored, body_joint_visible, hand_joint_visible (optional)
         - body_pixel, image_size (optional)
-        - rgb, rgb_mask, rgb_grid (optional): from ``SkeletonROI``
+        - rgb, rgb_mask, rgb_grid (optional): from ``CutRegions``
 
     Modified Keys:
 
         - body, hand, hand_visible, body_pixel, body_joint_visible, hand_joint_visible
-        - rgb, rgb_mask: as ``SkeletonROI`` gives them for the flipped video
+        - rgb, rgb_mask: as ``CutRegions`` gives them for the flipped video
 
     Added Keys:
 

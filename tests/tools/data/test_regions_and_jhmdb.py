@@ -49,13 +49,15 @@ def test_videos_to_a_pipeline(data, capsys):
     assert chosen == ['pour/pour_0', 'wave/wave_0']
 
     grid = ('--cell', 8, '--max-persons', 1, '--parts', 'left_wrist', 'right_wrist')
-    assert tool('extract_rois')(videos, store, data / 'rois', *grid) == 0
+    assert tool('extract_regions')(videos, store, data / 'regions', *grid) == 0
     assert 'kept      3 clips' in capsys.readouterr().out
-    assert RegionStore(data / 'rois').grid == RegionGrid(
+    assert RegionStore(data / 'regions').grid == RegionGrid(
         ('left_wrist', 'right_wrist'), cell=8, max_persons=1
     )
-    step = dict(type='SkeletonROI', parts=('left_wrist', 'right_wrist'), cell=8, max_persons=1)
-    results = BodyHandDataset(store, [dict(store=data / 'rois', **step)], split='jhmdb1_train')[0]
+    step = dict(type='CutRegions', parts=('left_wrist', 'right_wrist'), cell=8, max_persons=1)
+    results = BodyHandDataset(store, [dict(store=data / 'regions', **step)], split='jhmdb1_train')[
+        0
+    ]
     assert results['rgb'].shape == (3, 16, 40) and results['rgb_mask'].all()
     # The left wrist is a red disc, the right one a green disc.
     left, right = (
@@ -70,8 +72,8 @@ def test_exit_status_of_regions(data, capsys):
     tool('jhmdb')(videos, data / 'splits', store, '--backend', BACKEND)
     parts = ('--parts', 'left_wrist')
     (videos / 'pour/pour_0.avi').unlink()
-    assert tool('extract_rois')(videos, store, data / 'rois', *parts, '--strict') == 1
+    assert tool('extract_regions')(videos, store, data / 'regions', *parts, '--strict') == 1
     assert 'no video of this name' in capsys.readouterr().out
-    assert tool('extract_rois')(videos, store, data / 'rois', *parts) == 0
+    assert tool('extract_regions')(videos, store, data / 'regions', *parts) == 0
     with pytest.raises(ConfigError, match='num_offsets'):
-        tool('extract_rois')(videos, store, data / 'rois', *parts, '--num-offsets', 4)
+        tool('extract_regions')(videos, store, data / 'regions', *parts, '--num-offsets', 4)

@@ -13,7 +13,7 @@ model = dict(
     ),
 )
 
-regions = dict(store=f'{_base_.store}_rois', missing='mask')
+regions = dict(store=f'{_base_.store}_regions', missing='mask')
 pack = [
     dict(type='FormatGrid'),
     dict(type='PackActionInputs', meta_keys=('clip_id',)),  # BodyHandMetric wants the clip's name

@@ -5,7 +5,7 @@ import pytest
 from videos import write_video
 
 from bharnet_mm.datasets import BodyHandDataset, ingest
-from bharnet_mm.datasets.extraction.rois import RegionWorker, extract_regions
+from bharnet_mm.datasets.extraction.regions import RegionWorker, extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.regions import RegionStore
 from bharnet_mm.errors import ConfigError, SourceError, StoreError
@@ -54,23 +54,23 @@ def data(tmp_path, make_clip, write_store):
     return videos, write_store(clips=clips, pixels=True)
 
 
-def grids(roi, store, **options):
-    steps = [dict(type='SkeletonROI', cell=16, missing='mask', **roi)]
+def grids(cut, store, **options):
+    steps = [dict(type='CutRegions', cell=16, missing='mask', **cut)]
     return BodyHandDataset(store, steps, **options)
 
 
 def test_stored_grids_are_those_cut_on_the_fly_up_to_jpeg(data, tmp_path):
     videos, store = data
-    report = extract_regions(videos, store, tmp_path / 'rois', GRID, workers=0)
+    report = extract_regions(videos, store, tmp_path / 'regions', GRID, workers=0)
     assert report.kept == 4 and report.num_refused == 3
-    refused = json.loads((tmp_path / 'rois/refused.json').read_text())
+    refused = json.loads((tmp_path / 'regions/refused.json').read_text())
     assert {name for names in refused.values() for name in names} == {
         'clip_003',
         'clip_004',
         'clip_006',
     }
     for random in (False, True):
-        stored = grids(dict(store=tmp_path / 'rois', random=random), store)
+        stored = grids(dict(store=tmp_path / 'regions', random=random), store)
         cut = grids(dict(data_root=videos, random=random), store)
         for i in range(len(cut)):
             np.random.seed(i)
@@ -116,9 +116,9 @@ def test_stopped_half_way_and_run_again_it_is_the_same(data, tmp_path, monkeypat
 
 def test_wrong_input(data, tmp_path, write_store):
     videos, store = data
-    extract_regions(videos, store, tmp_path / 'rois', GRID, workers=0)
+    extract_regions(videos, store, tmp_path / 'regions', GRID, workers=0)
     with pytest.raises(ConfigError, match='found cell=16; expected cell=48'):
-        extract_regions(videos, store, tmp_path / 'rois', RegionGrid(), workers=0)
+        extract_regions(videos, store, tmp_path / 'regions', RegionGrid(), workers=0)
     with pytest.raises(StoreError, match='without pixel positions'):
         extract_regions(videos, write_store(name='bare'), tmp_path / 'x', GRID)
     with pytest.raises(SourceError, match='no folder'):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..store.regions import RegionStore
 
 
-class SkeletonROI(BodyHandTransform):
+class CutRegions(BodyHandTransform):
     """Cuts squares around joints out of the clip's video and lays them out as one picture.
 
     One row of cells per part and one column per moment (see ``RegionGrid``). Each cell is a square around the
@@ -27,7 +27,7 @@ class SkeletonROI(BodyHandTransform):
     order in which they stand in the picture. A region whose joint is unknown or outside the picture is black
     and masked. The frames are those in which somebody is visible, so the transform belongs before
     ``SampleWindow``; in front of ``InterpolateMissing`` it takes exactly the frames that
-    ``tools/data/extract_rois.py`` takes.
+    ``tools/data/extract_regions.py`` takes.
 
     The frames come from the video, in one sorted pass, or ready-made from a region store.
 
@@ -45,7 +45,7 @@ class SkeletonROI(BodyHandTransform):
 
     Args:
         data_root: Folder of the videos, in which ``VideoFolder`` looks.
-        store: A region store made by ``tools/data/extract_rois.py``, instead.
+        store: A region store made by ``tools/data/extract_regions.py``, instead.
         parts: R names of the layout's parts. Defaults to head, both wrists and both ankles.
         num_frames: F. Defaults to 5.
         cell: Side of a cell in pixels. Defaults to 48.

@@ -1,7 +1,7 @@
 """Regions around the joints of a store's clips, cut out of their videos once, ahead of training.
 
-  python tools/data/extract_rois.py nturgb+d_rgb data/ntu120 data/ntu120_rois
-      then train with SkeletonROI(store='data/ntu120_rois') in the pipeline
+  python tools/data/extract_regions.py nturgb+d_rgb data/ntu120 data/ntu120_regions
+      then train with CutRegions(store='data/ntu120_regions') in the pipeline
 
 Run it again to continue where it stopped. See docs/data.md.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bharnet_mm.apis.converter import main
-from bharnet_mm.datasets.extraction.rois import extract_regions
+from bharnet_mm.datasets.extraction.regions import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.facts import StoreFacts
 
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument('videos', metavar='VIDEOS', type=Path, help='folder of videos')
     out.add_argument('store', metavar='STORE', type=Path, help='clip store of their bodies')
     out.add_argument('out', metavar='OUT', type=Path, help='region store to write or continue')
-    shape = out.add_argument_group('grids', 'as SkeletonROI is configured for training')
+    shape = out.add_argument_group('grids', 'as CutRegions is configured for training')
     shape.add_argument(
         '--parts',
         nargs='+',

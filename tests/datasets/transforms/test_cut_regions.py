@@ -6,11 +6,11 @@ from videos import write_video
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.regions import RegionWriter, encode
 from bharnet_mm.datasets.transforms import (
+    CutRegions,
     FormatBodyHand,
     PackBodyHand,
     RandomMirror,
     SampleWindow,
-    SkeletonROI,
 )
 from bharnet_mm.datasets.video import open_video
 from bharnet_mm.errors import ClipError, ConfigError, SourceError
@@ -43,7 +43,7 @@ def same(a, b, atol=0):
 
 def test_cells_show_their_joints_in_their_frames(results, folder):
     before = {key: np.copy(value) for key, value in results.items()}
-    out = SkeletonROI(folder, num_frames=4, cell=8, size=1.0, num_offsets=1)(results)
+    out = CutRegions(folder, num_frames=4, cell=8, size=1.0, num_offsets=1)(results)
     for key, value in before.items():
         np.testing.assert_array_equal(results[key], value)
     assert out['rgb'].shape == (3, 40, 32) and out['rgb'].dtype == np.uint8
@@ -62,29 +62,29 @@ def test_cells_show_their_joints_in_their_frames(results, folder):
 
 
 def test_masked_frames_have_no_path_to_the_picture(results, folder):
-    roi = SkeletonROI(folder)
-    first = roi(results)
+    cut = CutRegions(folder)
+    first = cut(results)
     for value in (0.0, np.nan, 50.0):
         pixel = results['body_pixel'].copy()
         pixel[~results['body_visible']] = value
-        same(roi(results | dict(body_pixel=pixel)), first)
+        same(cut(results | dict(body_pixel=pixel)), first)
 
 
 def test_random_takes_one_of_the_offsets(results, folder, seeded):
     seeded(0)
-    fixed = SkeletonROI(folder)
-    random = SkeletonROI(folder, random=True)
+    fixed = CutRegions(folder)
+    random = CutRegions(folder, random=True)
     same(fixed(results), fixed(results))
     seen = {random(results)['rgb'].tobytes() for _ in range(20)}
     assert len(seen) == 3 and fixed(results)['rgb'].tobytes() in seen
 
 
 def test_mirroring_before_and_after_is_the_same(results, folder):
-    mirror, roi = RandomMirror(prob=1.0), SkeletonROI(folder)
-    after, before = mirror(roi(results)), roi(mirror(results))
+    mirror, cut = RandomMirror(prob=1.0), CutRegions(folder)
+    after, before = mirror(cut(results)), cut(mirror(results))
     same(after, before, atol=1)
-    same(mirror(after), roi(results))
-    assert np.abs(after['rgb'].astype(int) - roi(results)['rgb']).mean() > 10
+    same(mirror(after), cut(results))
+    assert np.abs(after['rgb'].astype(int) - cut(results)['rgb']).mean() > 10
 
 
 def test_the_store_gives_the_same_up_to_jpeg(results, folder):
@@ -95,26 +95,26 @@ def test_the_store_gives_the_same_up_to_jpeg(results, folder):
         state = np.random.get_state()
         offset = np.random.randint(3)
         np.random.set_state(state)
-        pictures[offset] = SkeletonROI(folder, random=True)(results)
+        pictures[offset] = CutRegions(folder, random=True)(results)
     with RegionWriter(folder / 'regions', grid) as writer:
         encoded = [encode(pictures[s]['rgb'], 90) for s in range(3)]
         masks = np.stack([pictures[s]['rgb_mask'] for s in range(3)])
         writer.add(results['clip_id'], encoded, masks)
-    stored, cut = SkeletonROI(store=folder / 'regions'), SkeletonROI(folder)
+    stored, cut = CutRegions(store=folder / 'regions'), CutRegions(folder)
     mirrored = RandomMirror(prob=1.0)(results)
     for clip in (results, mirrored):
         assert np.abs(stored(clip)['rgb'].astype(int) - cut(clip)['rgb']).mean() < 3
         np.testing.assert_array_equal(stored(clip)['rgb_mask'], cut(clip)['rgb_mask'])
     for seed in range(6):
         np.random.seed(seed)
-        one = SkeletonROI(store=folder / 'regions', random=True)(results)
+        one = CutRegions(store=folder / 'regions', random=True)(results)
         np.random.seed(seed)
-        other = SkeletonROI(folder, random=True)(results)
+        other = CutRegions(folder, random=True)(results)
         assert np.abs(one['rgb'].astype(int) - other['rgb']).mean() < 3
 
 
 def test_a_resampled_clip_still_has_its_pictures(results, folder):
-    out = SkeletonROI(folder)(SampleWindow(num_frames=120, window=1.0)(results))
+    out = CutRegions(folder)(SampleWindow(num_frames=120, window=1.0)(results))
     assert out['rgb_mask'].any(axis=0).all()
 
 
@@ -129,16 +129,16 @@ def test_a_bad_video_is_an_error_or_a_missing_picture(broken, results, folder):
     else:
         write_video(folder / 'other.avi', [np.zeros((108, 192, 3), np.uint8)])
     with pytest.raises(SourceError, match='S001C001P001R001A001'):
-        SkeletonROI(folder)(results)
-    roi = SkeletonROI(folder, missing='mask')
-    out = roi(results)
+        CutRegions(folder)(results)
+    cut = CutRegions(folder, missing='mask')
+    out = cut(results)
     assert not out['rgb'].any() and not out['rgb_mask'].any()
-    roi(results)
-    assert roi.num_untreated == 2
+    cut(results)
+    assert cut.num_untreated == 2
 
 
 def test_a_clip_that_shows_nobody_has_no_picture(results, folder):
-    out = SkeletonROI(folder)(results | dict(body_visible=np.zeros((2, 50), bool)))
+    out = CutRegions(folder)(results | dict(body_visible=np.zeros((2, 50), bool)))
     assert out['rgb'].shape == (3, 240, 240)
     assert not out['rgb'].any() and not out['rgb_mask'].any()
 
@@ -146,21 +146,21 @@ def test_a_clip_that_shows_nobody_has_no_picture(results, folder):
 def test_bad_arguments(results, folder):
     for arguments in (dict(), dict(data_root='a', store='b')):
         with pytest.raises(ConfigError, match='either data_root'):
-            SkeletonROI(**arguments)
+            CutRegions(**arguments)
     with pytest.raises(ConfigError, match='exists'):
-        SkeletonROI(folder / 'none', missing='mask')
+        CutRegions(folder / 'none', missing='mask')
     with pytest.raises(ConfigError, match="'error' or 'mask'"):
-        SkeletonROI(folder, missing='skip')
+        CutRegions(folder, missing='skip')
     with pytest.raises(ClipError, match='no pixel positions'):
-        SkeletonROI(folder, missing='mask')(results | dict(body_pixel=None))
+        CutRegions(folder, missing='mask')(results | dict(body_pixel=None))
     with RegionWriter(folder / 'regions', RegionGrid(cell=16)):
         pass
     with pytest.raises(ConfigError, match='cell=16'):
-        SkeletonROI(store=folder / 'regions')
+        CutRegions(store=folder / 'regions')
 
 
 def test_packed_beside_body_and_hands(results, folder):
-    out = SkeletonROI(folder)(results)
+    out = CutRegions(folder)(results)
     inputs = PackBodyHand()(FormatBodyHand(2)(out))['inputs']
     assert list(inputs) == ['body', 'body_mask', 'hand', 'hand_mask', 'rgb', 'rgb_mask']
     np.testing.assert_array_equal(inputs['rgb'].numpy(), out['rgb'])
