@@ -58,13 +58,13 @@ def fuse(
         return noisy_or_log_prob(logits, present, weights).log_softmax(-1)
     # In clips without the expert its term is zero (in `sum`) or left out (in `mean_prob`).
     terms = [
-        _precise(z).masked_fill(~seen[:, None], 0) for z, seen in zip(logits, present, strict=True)
+        _precise(z).masked_fill(~mask[:, None], 0) for z, mask in zip(logits, present, strict=True)
     ]
     if method == 'sum':
         return sum(w * z for w, z in zip(weights, terms, strict=True)).log_softmax(-1)
     shares = [
-        z.log_softmax(-1).masked_fill(~seen[:, None], float('-inf')) + _log(w)
-        for w, z, seen in zip(weights, terms, present, strict=True)
+        z.log_softmax(-1).masked_fill(~mask[:, None], float('-inf')) + _log(w)
+        for w, z, mask in zip(weights, terms, present, strict=True)
     ]
     total = torch.logsumexp(torch.stack(shares), 0)
     heard = total.isfinite().any(-1, keepdim=True)
@@ -117,16 +117,16 @@ def noisy_or_log_prob(
     """
     weights = [1.0] * len(logits) if weights is None else weights
     members = [m for m in zip(logits, present, weights, strict=True) if m[2] > 0]
-    absent = sum(w * log_complement(z).masked_fill(~seen[:, None], 0.0) for z, seen, w in members)
-    some = torch.stack([seen for _, seen, _ in members]).any(0)[:, None]
+    absent = sum(w * log_complement(z).masked_fill(~mask[:, None], 0.0) for z, mask, w in members)
+    some = torch.stack([mask for _, mask, _ in members]).any(0)[:, None]
     # log(1 - e^a) for a <= 0 in three ranges, each branch fed only arguments at which its
     # derivative is finite: log1p far from zero, expm1 near it, and where the probabilities
     # themselves underflow, 1 - prod(1 - p)^w = sum(w p) to rounding.
     far, tiny = absent < -0.693, absent > -1e-20
     log_p = torch.stack(
         [
-            (F.log_softmax(_precise(z), -1) + _log(w)).masked_fill(~seen[:, None], -1e30)
-            for z, seen, w in members
+            (F.log_softmax(_precise(z), -1) + _log(w)).masked_fill(~mask[:, None], -1e30)
+            for z, mask, w in members
         ]
     )
     result = torch.where(

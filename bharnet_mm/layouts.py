@@ -291,15 +291,15 @@ def _check(layout: SkeletonLayout) -> None:
         )
     roots = [joint for joint in layout.joints if joint not in layout.parents]
     for joint in layout.joints:
-        seen = {joint}
+        visited = {joint}
         while (joint := layout.parents.get(joint)) is not None:
-            if joint in seen:
+            if joint in visited:
                 fail(
                     f'a cycle through {joint!r} in parents',
                     'a tree',
                     'let every chain end at one root',
                 )
-            seen.add(joint)
+            visited.add(joint)
     if len(roots) != 1:
         fail(
             f'joints without a parent {roots}',

@@ -163,7 +163,10 @@ def test_from_raw_files_to_the_test_of_a_checkpoint(tmp_path, tool):
     assert set(saved.clip_id) == set(TEST) and saved.logits['rgb'].any(1).all()
 
     # In two stages: the experts of this run, frozen, under new pictures.
-    experts = ('model.experts=' + str(work_dir / 'epoch_1.pth'), 'model.freeze_experts=True')
+    experts = (
+        'model.experts_checkpoint=' + str(work_dir / 'epoch_1.pth'),
+        'model.freeze_experts=True',
+    )
     second = tmp_path / 'second'
     tool('train.py', config, '--work-dir', second, *options, *ONE_EPOCH, *experts)
     before, after = (

@@ -75,7 +75,7 @@ class AttentionRecorder:
         there = lengths > 0  # tokens of absent instances and frames are zero
         new = dict(
             focus=(relative * visible).sum(0),
-            seen=visible.sum(0),
+            count=visible.sum(0),
             added=(added[there] / lengths[there]).sum(),
             tokens=there.sum(),
             clips=some.sum(),
@@ -89,7 +89,7 @@ class AttentionRecorder:
         """(who looks, axis) → what it looks at of the other; empty where nothing was recorded."""
         return {
             key: AttentionMap(
-                focus=torch.where(s['seen'] > 0, s['focus'] / s['seen'], torch.nan).numpy(),
+                focus=torch.where(s['count'] > 0, s['focus'] / s['count'], torch.nan).numpy(),
                 change=float(s['added'] / s['tokens'].clamp(min=1)),
                 clips=int(s['clips']),
             )

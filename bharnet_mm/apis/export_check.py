@@ -85,8 +85,8 @@ def _cases(
             yield f'without {part}', batch | {f'{part}_mask': hidden[f'{part}_mask']}
     if 'rgb' in batch:  # also where the clips at hand have no pictures
         noise = generator.integers(256, size=batch['rgb'].shape, dtype=np.uint8)
-        seen = generator.random(batch['rgb_mask'].shape) < 0.7
-        yield 'pictures of noise', batch | dict(rgb=noise, rgb_mask=seen)
+        mask = generator.random(batch['rgb_mask'].shape) < 0.7
+        yield 'pictures of noise', batch | dict(rgb=noise, rgb_mask=mask)
     if 'hand_mask' in batch:
         one = batch['hand_mask'].copy()
         one[:, ::2] = False

@@ -47,8 +47,8 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
         for step in (*_regions(dataset), *dataset.pipeline)
     ]
     model = plain(cfg.model)
-    if 'experts' in model:  # where the weights came from; they are in the checkpoint now
-        model |= {'experts': None, 'freeze_experts': False}
+    if 'experts_checkpoint' in model:  # where the weights came from; they are in the checkpoint now
+        model |= {'experts_checkpoint': None, 'freeze_experts': False}
     channels = said.get('channels') or {'body': ('x', 'y', 'z'), 'hand': ('x', 'y', 'z')}
     return ModelCard(
         name=name or Path(cfg.filename).stem,

@@ -128,7 +128,7 @@ class Result(Prediction):
             'last_frame': int(self.frame_index[-1]),
             'person': self.person,
             **super().to_dict(),
-            'seen': {
+            'visible': {
                 'body': round(float((self.body_score > 0).mean()), 3),
                 'left_hand': round(float(hands[0]), 3),
                 'right_hand': round(float(hands[1]), 3),

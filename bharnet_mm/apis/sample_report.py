@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _SKELETON = {'body': 'body expert', 'hand': 'hand expert', 'fused': 'both'}
-_PICTURE = {
+_WITH_RGB = {
     'body': 'body expert',
     'hand': 'hand expert',
     'skeleton': 'body + hands',
-    'rgb': 'picture expert',
+    'rgb': 'rgb expert',
     'fused': 'all three',
 }
 _COLORS = {
@@ -50,8 +50,8 @@ class Group(NamedTuple):
 
 
 def experts(scores: Scores) -> dict[str, str]:
-    """What there is to show, by name: with a picture expert also what body and hands reach without it."""
-    return _PICTURE if 'rgb' in scores.logits else _SKELETON
+    """What there is to show, by name: with a rgb expert also what body and hands reach without it."""
+    return _WITH_RGB if 'rgb' in scores.logits else _SKELETON
 
 
 def correct(scores: Scores, expert: str) -> np.ndarray:
@@ -63,13 +63,13 @@ def correct(scores: Scores, expert: str) -> np.ndarray:
 
 def ceilings(scores: Scores) -> dict[str, float]:
     """Known best top-1 of each expert on the sample."""
-    classes, picture = scores.classes, 'rgb' in scores.logits
+    classes, rgb = scores.classes, 'rgb' in scores.logits
     known = {
         'body': body_ceiling(classes),
         'hand': hand_ceiling(classes),
         'skeleton': fused_ceiling(classes),
         'rgb': 1.0,
-        'fused': fused_ceiling(classes, picture=picture),
+        'fused': fused_ceiling(classes, rgb=rgb),
     }
     return {expert: known[expert] for expert in experts(scores)}
 

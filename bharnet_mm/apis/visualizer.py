@@ -131,10 +131,10 @@ def draw_clip(
             for side, name in enumerate(_SIDES):
                 ax = figure.add_subplot(grid[1 + person, 2 * column + side])
                 points = hand[person, side, t]
-                seen = clip.hand_score[person, side, t] > 0
-                x, y = _middle(points) if seen else (0.0, 0.0)
+                visible = clip.hand_score[person, side, t] > 0
+                x, y = _middle(points) if visible else (0.0, 0.0)
                 _frame(ax, (x - half, x + half, y + half, y - half))
-                if seen:
+                if visible:
                     draw_skeleton(
                         ax,
                         points,

@@ -136,8 +136,8 @@ class Clip:
         for part in ('body', 'hand'):
             score = getattr(self, f'{part}_joint_score')
             if score is not None:
-                seen = getattr(self, f'{part}_score') > 0
-                count += int(np.count_nonzero(seen[..., None] & (score <= 0)))
+                visible = getattr(self, f'{part}_score') > 0
+                count += int(np.count_nonzero(visible[..., None] & (score <= 0)))
         return count
 
     def squared(self) -> Clip:

@@ -105,8 +105,8 @@ def _hands_are_fractions(
         at = points[:, :, wrists].transpose(0, 2, 1, 3)  # (M, 2, T, 2)
         tips = clip.hand[:, :, :, hand.index(hand.root), :2] * size
         unit = np.linalg.norm(points[:, :, a] - points[:, :, b], axis=-1)[:, None]
-        seen = (clip.hand_score > 0) & (clip.body_score > 0)[:, None] & (unit > 1e-6)
+        both = (clip.hand_score > 0) & (clip.body_score > 0)[:, None] & (unit > 1e-6)
         ratio = np.linalg.norm(tips - at, axis=-1) / np.maximum(unit, 1e-6)
-        ratios.append(ratio[seen & np.isfinite(ratio)])
+        ratios.append(ratio[both & np.isfinite(ratio)])
     ratios = np.concatenate(ratios) if ratios else np.empty(0)
     return bool(len(ratios)) and float(np.median(ratios)) < 0.5

@@ -111,8 +111,8 @@ class RegionGrid:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Columns ``(R cell, cell, 3)`` with masks ``(R,)`` to a grid ``(3, H, W)`` and its mask ``(R, F)``."""
         pictures, masks = zip(*columns, strict=True)
-        picture = np.concatenate(pictures, axis=1).transpose(2, 0, 1)
-        return np.ascontiguousarray(picture), np.stack(masks, axis=1)
+        rgb = np.concatenate(pictures, axis=1).transpose(2, 0, 1)
+        return np.ascontiguousarray(rgb), np.stack(masks, axis=1)
 
     def mirror(self, rgb: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The grid of the flipped video: each cell flipped, rows of left and right parts exchanged.
@@ -188,11 +188,11 @@ class ClipRegions:
 
     def frames(self, offset: int) -> np.ndarray:
         """The clip's frames of one offset, one per column, ``(F,)``; not for an empty clip."""
-        seen = np.flatnonzero(self.visible.any(axis=0))
+        frames = np.flatnonzero(self.visible.any(axis=0))
         grid = self.grid
         # In whole numbers, so that no rounding decides.
         odd = 2 * (np.arange(grid.num_frames) * grid.num_offsets + offset) + 1
-        return seen[odd * len(seen) // (2 * grid.num_offsets * grid.num_frames)]
+        return frames[odd * len(frames) // (2 * grid.num_offsets * grid.num_frames)]
 
     def column(self, t: int, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The cells of frame t of the clip.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..apis.region_picture import save_regions
+from ..apis.region_figure import save_regions
 from ..apis.visualizer import save_clip
 from ..datasets import ClipStore
 from ..errors import ClipError, SourceError

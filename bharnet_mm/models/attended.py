@@ -67,12 +67,12 @@ class AttendedBackbone(BaseModule):
                 "use FormatKeypoint(part='unified'), or correct body_joints and hand_joints",
             )
         features = self.backbone(x).permute(0, 1, 3, 4, 2)  # (N, M, T', V, D)
-        seen = [(part != 0).flatten(3).any(3) for part in x.split(sizes, 3)]  # (N, M, T) each
+        visible = [(part != 0).flatten(3).any(3) for part in x.split(sizes, 3)]  # (N, M, T) each
         stride = -(-x.size(2) // features.size(2))
-        seen = [F.max_pool1d(s.float(), stride, stride, ceil_mode=True) > 0 for s in seen]
+        visible = [F.max_pool1d(s.float(), stride, stride, ceil_mode=True) > 0 for s in visible]
         body, *hands = features.split(sizes, 3)
         streams = (
-            pack(body, seen[0]),
-            pack(torch.cat(hands, 1), torch.cat(seen[1:], 1)),
+            pack(body, visible[0]),
+            pack(torch.cat(hands, 1), torch.cat(visible[1:], 1)),
         )
         return torch.cat(self.attention(*streams), 1)[:, None, :, None, None]

@@ -272,16 +272,16 @@ def _together(
     )
     query = query.view(depth * size, length, heads, -1).transpose(1, 2)
     key, value = key_value.view(depth * size, length, 2, heads, -1).permute(2, 0, 3, 1, 4)
-    seen = other_weight.clamp(max=1)
+    other_present = other_weight.clamp(max=1)
     # Where the other stream sees nothing all tokens are attended to alike, and the result is dropped.
-    bias = ((seen - 1) * 1e30).to(query.dtype).view(depth * size, 1, 1, length)
+    bias = ((other_present - 1) * 1e30).to(query.dtype).view(depth * size, 1, 1, length)
     dropout = layers[0].dropout if layers[0].training else 0.0
     y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
     y = y.transpose(1, 2).reshape(depth, size, length, -1)
     share = (weight / weight.sum(-1, keepdim=True).clamp(min=1))[..., None]
     out = torch.stack([layer.out.weight for layer in layers])
     change = torch.bmm((share * y).sum(2).to(out.dtype), out.transpose(1, 2))
-    pooled = torch.addcmul((share * x).sum(2), change, seen.amax(-1, keepdim=True))
+    pooled = torch.addcmul((share * x).sum(2), change, other_present.amax(-1, keepdim=True))
     return pooled.view(-1, axes, size, channels).mean(1)
 
 

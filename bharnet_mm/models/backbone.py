@@ -114,14 +114,14 @@ class BodyHandBackbone(BaseModule):
         """
         features = {}
         for name, network in self.experts.items():
-            x, seen = inputs[name], None
+            x, known = inputs[name], None
             if self.visibility:
-                x, seen = x[..., :-1], x[..., -1:]
+                x, known = x[..., :-1], x[..., -1:]
             x, mask = make_feature(
                 x, inputs[f'{name}_mask'], getattr(self, f'{name}_parents'), self.feature
             )
-            if seen is not None:
-                x = torch.cat([x, seen], dim=-1)
+            if known is not None:
+                x = torch.cat([x, known], dim=-1)
             features[name] = _run(network, x, mask, inputs.get(f'{name}_rows'))
         return features
 

@@ -231,12 +231,12 @@ class BHaRNetHead(BaseModule):
             some = torch.stack([present[name] for name in self.coupled]).any(0)
             terms.append(('loss_cpl', sum(experts[name] for name in self.coupled), some))
             if self.loss_nor:
-                members, seen = self._members(logits, present, self.coupled)
-                losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, seen, target)
+                members, masks = self._members(logits, present, self.coupled)
+                losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, masks, target)
         # All cross entropies at once.
         values = expert_loss(
             torch.stack([z for _, z, _ in terms]),
-            torch.stack([seen for _, _, seen in terms]),
+            torch.stack([mask for _, _, mask in terms]),
             target,
             self.label_smoothing,
         )
@@ -331,12 +331,12 @@ class BHaRNetHead(BaseModule):
         """Who votes in the Noisy-OR: each modality's own branches together, and each expertized
         branch (so four in E).
         """
-        members, seen = [], []
+        members, masks = [], []
         for name in modalities:
             own, expertized = self._by_kind(name, logits[name])
             members += [sum(own), *expertized]
-            seen += [present[name]] * (1 + len(expertized))
-        return members, seen
+            masks += [present[name]] * (1 + len(expertized))
+        return members, masks
 
     def _targets(self, data_samples: SampleList, features: Features) -> Tensor:
         device = features[self.modalities[0]][0].x.device

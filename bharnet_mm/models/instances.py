@@ -90,9 +90,9 @@ class AllSlots(Instances):
     """
 
     def unpack(self, values: Tensor) -> Tensor:
-        seen = self.mask.any(-1).view(-1, *[1] * (values.dim() - 1))
+        present = self.mask.any(-1).view(-1, *[1] * (values.dim() - 1))
         # onnxruntime has no Where for bool.
-        values = values & seen if values.dtype == torch.bool else values.masked_fill(~seen, 0)
+        values = values & present if values.dtype == torch.bool else values.masked_fill(~present, 0)
         return values.unflatten(0, (-1, self.num_slots))
 
     def present(self) -> Tensor:
@@ -131,11 +131,11 @@ def present_rows(present: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """Places of the present entries in ascending order, without a wait for the device.
 
     Args:
-        present (Tensor): ``(S,)`` bool.
+        present (Tensor): ``(N,)`` bool.
         rows (int): ``P``, at least the number of present entries.
 
     Returns:
-        tuple[Tensor, Tensor]: ``(P,)`` long, padded with ``S``, and how many are present, a number
+        tuple[Tensor, Tensor]: ``(P,)`` long, padded with ``N``, and how many are present, a number
         on the device.
 
     Raises:

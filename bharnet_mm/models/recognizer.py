@@ -8,7 +8,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .rgb import RegionFeatures, picture_width
+from .rgb import RegionFeatures, rgb_width
 from .sizes import fill_head
 
 
@@ -91,7 +91,7 @@ class BHaRNetM(BHaRNet):
         rgb (dict): Config of the picture stream; ``type`` defaults to :class:`BodyGuidedRGB` and
             ``layout`` to the body expert's.
         cls_head (dict): Config of the head, with ``'rgb'`` among its modalities.
-        experts (str, optional): Checkpoint of the skeleton experts, read before training, not
+        experts_checkpoint (str, optional): Checkpoint of the skeleton experts, read before training, not
             for a test.
         freeze_experts (bool): Defaults to False.
         **kwargs: Further arguments of :class:`BHaRNet`.
@@ -110,12 +110,12 @@ class BHaRNetM(BHaRNet):
         backbone: dict,
         rgb: dict,
         cls_head: dict,
-        experts: str | None = None,
+        experts_checkpoint: str | None = None,
         freeze_experts: bool = False,
         **kwargs,
     ) -> None:
         rgb = dict(type='BodyGuidedRGB') | rgb
-        widths = dict(rgb=picture_width(rgb))
+        widths = dict(rgb=rgb_width(rgb))
         super().__init__(backbone, cls_head, more_widths=widths, **kwargs)
         if 'rgb' not in self.cls_head.modalities:
             raise ConfigError(
@@ -127,7 +127,7 @@ class BHaRNetM(BHaRNet):
         body = getattr(self.backbone.experts, 'body', None)
         layout = dict(layout=getattr(body, 'layout', None))
         self.rgb = MODELS.build(layout | rgb)
-        self.experts_checkpoint, self.freeze_experts = experts, freeze_experts
+        self.experts_checkpoint, self.freeze_experts = experts_checkpoint, freeze_experts
         if freeze_experts:
             for module in self.skeleton_modules().values():
                 module.requires_grad_(False)
@@ -150,7 +150,7 @@ class BHaRNetM(BHaRNet):
                     'BHaRNetM',
                     'freeze_experts without experts',
                     'trained experts',
-                    'set model.experts to the checkpoint of a B, P or E',
+                    'set model.experts_checkpoint to the checkpoint of a B, P or E',
                 )
             return
         checkpoint = CheckpointLoader.load_checkpoint(self.experts_checkpoint, map_location='cpu')
@@ -190,7 +190,7 @@ class BHaRNetM(BHaRNet):
             )
             features['rgb'] = [RegionFeatures(x, inputs['rgb_mask'].flatten(1).any(1))]
         else:
-            features['rgb'] = [self._no_pictures(len(inputs['body']))]
+            features['rgb'] = [self._no_grids(len(inputs['body']))]
         return (self.cls_head(features) if stage == 'head' else features), {}
 
     def loss(self, inputs: dict[str, Tensor], data_samples: SampleList, **kwargs) -> dict:
@@ -200,7 +200,7 @@ class BHaRNetM(BHaRNet):
             losses = {k: v for k, v in losses.items() if k not in ('loss_body', 'loss_hand')}
         return losses
 
-    def _no_pictures(self, size: int) -> RegionFeatures:
+    def _no_grids(self, size: int) -> RegionFeatures:
         if self.training:
             raise ConfigError(
                 'BHaRNetM',
@@ -209,5 +209,5 @@ class BHaRNetM(BHaRNet):
                 'put CutRegions into the training pipeline, or train BHaRNet',
             )
         weight = self.cls_head.classifiers['rgb'][0].fc.weight
-        seen = weight.new_zeros(size, dtype=bool)
-        return RegionFeatures(weight.new_zeros(size, weight.size(1), 1, 1), seen)
+        present = weight.new_zeros(size, dtype=bool)
+        return RegionFeatures(weight.new_zeros(size, weight.size(1), 1, 1), present)

@@ -19,15 +19,15 @@ class RegionFeatures:
 
     Attributes:
         x (Tensor): ``(N, D, h, w)``, zero for a clip without a region.
-        seen (Tensor): ``(N,)`` bool, clips with at least one region.
+        is_present (Tensor): ``(N,)`` bool, clips with at least one region.
     """
 
     x: Tensor
-    seen: Tensor
+    is_present: Tensor
 
     def present(self) -> Tensor:
         """``(N,)`` bool: clips with at least one region."""
-        return self.seen
+        return self.is_present
 
     def pool(self) -> Tensor:
         """Average over the feature map: ``(N, D)``."""
@@ -100,9 +100,9 @@ class BodyGuidedRGB(BaseModule):
         rgb: Tensor,
         rgb_mask: Tensor | None = None,
         body: list[Instances] | None = None,
-        pictures: int | None = None,
+        num_present: int | None = None,
     ) -> Tensor:
-        """Features ``(N, D, h, w)`` of the pictures; ``pictures`` is how many clips have
+        """Features ``(N, D, h, w)`` of the pictures; ``num_present`` is how many clips have
         one, where the host knows it.
         """
         if rgb_mask is None:
@@ -116,7 +116,7 @@ class BodyGuidedRGB(BaseModule):
         # What a masked cell holds, NaN included, is replaced, not multiplied.
         cells = cells.masked_fill(~rgb_mask[:, None, :, None, :, None], 0)
         grids = (cells * factor[:, None, :, None, :, None]).reshape(rgb.shape)
-        return on_present(self.backbone, grids, rgb_mask.flatten(1).any(1), pictures)
+        return on_present(self.backbone, grids, rgb_mask.flatten(1).any(1), num_present)
 
     def region_weights(self, body: list[Instances]) -> Tensor:
         """Weight of each part's regions, from 0 to 2: ``(N, R)``, float32 or better.
@@ -169,7 +169,7 @@ class BodyGuidedRGB(BaseModule):
             )
 
 
-def picture_width(config: dict) -> int:
+def rgb_width(config: dict) -> int:
     """Channels of the features of a picture stream, without spending memory or random numbers.
 
     Args:

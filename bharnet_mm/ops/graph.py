@@ -1,8 +1,8 @@
 r"""Graph convolution with one learned adjacency per subset ("ST-GC"):
 
-.. math:: y_{o,u,t} = \sum_{k,v} A_{k,u,v} \Big(\sum_c W_{o,k,c} x_{c,v,t} + b_{o,k}\Big)
+.. math:: y_{o,u,t} = \sum_{s,v} A_{s,u,v} \Big(\sum_c W_{o,s,c} x_{c,v,t} + b_{o,s}\Big)
 
-Shapes: x ``(P, C, V, T)``, weight ``(1, O·K, C)`` with rows ordered (channel, subset), bias ``(O·K,)``, adjacency ``(K,
+Shapes: x ``(P, C, V, T)``, weight ``(1, O·S, C)`` with rows ordered (channel, subset), bias ``(O·S,)``, adjacency ``(S,
 V, V)`` as [subset, receiver, sender].
 """
 
@@ -32,7 +32,7 @@ def reference(x: Tensor, weight: Tensor, bias: Tensor, adjacency: Tensor) -> Ten
 def mix(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The sum, aggregated first and projected after, which is a tenth of the work where ``C`` is small.
 
-    Shapes: adjacency ``(K·V, V)``, weight ``(1, O, C·K)`` and bias ``(O, V)`` of :func:`operands`.
+    Shapes: adjacency ``(S·V, V)``, weight ``(1, O, C·S)`` and bias ``(O, V)`` of :func:`operands`.
     """
     return pointwise.product(_gathered(x, adjacency), weight).add_(bias.to(x.dtype)[..., None])
 
@@ -45,7 +45,7 @@ def operands(weight: Tensor, bias: Tensor, adjacency: Tensor) -> tuple[Tensor, T
 
 
 def _gathered(x: Tensor, adjacency: Tensor) -> Tensor:
-    """``(P, C·K, V, T)``: for each subset, what a joint receives."""
+    """``(P, C·S, V, T)``: for each subset, what a joint receives."""
     size, channels, joints, frames = x.shape
     rows = channels * (len(adjacency) // joints)
     adjacency = adjacency.to(x.dtype).expand(size * channels, -1, -1)
@@ -69,7 +69,7 @@ def _graph_conv_backward(
     flat_adjacency, mixing, _ = operands(weight, bias, adjacency)
     gathered = _gathered(x, flat_adjacency)
     flat_grad = grad.flatten(2)
-    grad_mixing = sum_of_products(flat_grad, gathered.flatten(2), 1)[0]  # (O, C·K)
+    grad_mixing = sum_of_products(flat_grad, gathered.flatten(2), 1)[0]  # (O, C·S)
     transposed = mixing.to(x.dtype).transpose(1, 2).expand(size, -1, -1)
     grad_gathered = torch.bmm(transposed, flat_grad).view(size * channels, subsets * joints, frames)
     transposed = flat_adjacency.to(x.dtype).t().expand(size * channels, -1, -1)

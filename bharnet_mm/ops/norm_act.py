@@ -89,9 +89,9 @@ def track_statistics(norms: Iterable[nn.Module]) -> None:
     """Updates the running statistics of all norms that have seen a batch since the last call, by few
     operators for all of them.
     """
-    seen = [(norm, *norm.batch_stats) for norm in norms if getattr(norm, 'batch_stats', None)]
+    updated = [(norm, *norm.batch_stats) for norm in norms if getattr(norm, 'batch_stats', None)]
     groups: dict[tuple, list] = {}
-    for norm, stats, rows in seen:
+    for norm, stats, rows in updated:
         norm.batch_stats = None
         groups.setdefault((norm.momentum, id(rows)), []).append((norm, stats, rows))
     for (momentum, _), group in groups.items():

@@ -58,16 +58,17 @@ def reference(
     x = x.to(wide(x.dtype))
     place = clip * slots + slot
     dense = x.new_zeros((clips + 1) * slots, *x.shape[1:]).index_copy(0, place, x)
-    seen = x.new_zeros((clips + 1) * slots, mask.size(1)).index_copy(0, place, mask.to(x.dtype))
+    visible = x.new_zeros((clips + 1) * slots, mask.size(1)).index_copy(0, place, mask.to(x.dtype))
     dense = (
-        dense.unflatten(0, (-1, slots))[:clips] * seen.view(-1, slots, 1, 1, mask.size(1))[:clips]
+        dense.unflatten(0, (-1, slots))[:clips]
+        * visible.view(-1, slots, 1, 1, mask.size(1))[:clips]
     )
-    seen = seen.unflatten(0, (-1, slots))[:clips]
-    total = seen.sum((1, 2))[:, None].expand(-1, x.size(2))
+    visible = visible.unflatten(0, (-1, slots))[:clips]
+    total = visible.sum((1, 2))[:, None].expand(-1, x.size(2))
     pairs = (
-        (dense.mean(3).sum(1), seen.sum(1)),
+        (dense.mean(3).sum(1), visible.sum(1)),
         (dense.sum((1, 4)), total),
-        (dense.mean(3).sum(3).transpose(1, 2), seen.sum(2)),
+        (dense.mean(3).sum(3).transpose(1, 2), visible.sum(2)),
     )
     return _stacked([t for t, _ in pairs], [w for _, w in pairs], length)
 
@@ -83,21 +84,21 @@ def _axis_tokens(
     x: Tensor, mask: Tensor, clip: Tensor, slot: Tensor, clips: int, slots: int, length: int
 ) -> tuple[Tensor, Tensor]:
     kind = wide(x.dtype)
-    seen = mask.to(x.dtype)
-    frames = x.mean(2, dtype=kind) * seen[:, None]  # (P, C, T)
+    visible = mask.to(x.dtype)
+    frames = x.mean(2, dtype=kind) * visible[:, None]  # (P, C, T)
     # A product per instance: the weighted sum over time without a masked copy of x.
-    joints = torch.matmul(x, seen[:, None, :, None]).squeeze(-1).to(kind)  # (P, C, V)
+    joints = torch.matmul(x, visible[:, None, :, None]).squeeze(-1).to(kind)  # (P, C, V)
 
     def unpacked(values: Tensor) -> Tensor:
         # Padding goes to a clip behind the last one.
         dense = values.new_zeros(clips + 1, slots, *values.shape[1:])
         return dense.index_put_((clip, slot), values)[:clips]
 
-    frames, joints, seen = unpacked(frames), unpacked(joints), unpacked(seen.to(kind))
-    weight = seen.sum(2)
+    frames, joints, visible = unpacked(frames), unpacked(joints), unpacked(visible.to(kind))
+    weight = visible.sum(2)
     totals = frames.sum(1), joints.sum(1), frames.sum(3).transpose(1, 2)
     joint_weight = weight.sum(1)[:, None].expand(-1, x.size(2))
-    return _stacked(list(totals), [seen.sum(1), joint_weight, weight], length)
+    return _stacked(list(totals), [visible.sum(1), joint_weight, weight], length)
 
 
 def _fake(x, mask, clip, slot, clips, slots, length):

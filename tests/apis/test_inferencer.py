@@ -155,7 +155,7 @@ def test_save_and_plot(infer, tmp_path):
     results[0].save(video=tmp_path / 'out.mp4', json=tmp_path / 'out.json')
     content = json.loads((tmp_path / 'out.json').read_text())['results'][0]
     assert content['label'] == 'right' and content['last_frame'] == 11
-    assert content['experts']['hand'] == [] and content['seen']['body'] == 1.0
+    assert content['experts']['hand'] == [] and content['visible']['body'] == 1.0
     from bharnet_mm.datasets.video import open_video
 
     info, frames = open_video(tmp_path / 'out.mp4', 'pyav')

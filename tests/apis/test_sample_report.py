@@ -56,9 +56,9 @@ def test_oracles_reach_the_ceilings_and_the_table_says_so(scores):
     assert rows['both'][:2] == ['0.750', '0.735']
 
 
-def test_with_a_picture_expert_there_are_five_rows(oracles):
+def test_with_an_rgb_expert_there_are_five_rows(oracles):
     rows = shown(oracles(picture=True))
-    names = ['body expert', 'hand expert', 'body + hands', 'picture expert', 'all three']
+    names = ['body expert', 'hand expert', 'body + hands', 'rgb expert', 'all three']
     assert [name for name in rows if name in names] == names
     assert [rows[name][:2] for name in names[2:]] == [
         ['0.750', '0.735'],

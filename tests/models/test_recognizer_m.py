@@ -252,7 +252,7 @@ def checkpoint(tmp_path):
 
 def test_frozen_experts_stay_as_they_were_trained(checkpoint):
     path, trained = checkpoint
-    model = build('P', experts=str(path), freeze_experts=True)
+    model = build('P', experts_checkpoint=str(path), freeze_experts=True)
     model.init_weights()
     wrapper = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-2)
     inputs, samples = batch()
@@ -272,7 +272,7 @@ def test_frozen_experts_stay_as_they_were_trained(checkpoint):
 
 def test_experts_may_start_from_a_checkpoint_and_go_on_learning(checkpoint):
     path, trained = checkpoint
-    model = build('P', experts=str(path))
+    model = build('P', experts_checkpoint=str(path))
     model.init_weights()
     state = model.state_dict()
     assert all(torch.equal(state[name], value) for name, value in trained.state_dict().items())
@@ -284,14 +284,14 @@ def test_experts_may_start_from_a_checkpoint_and_go_on_learning(checkpoint):
 def test_experts_that_do_not_fit_are_named(checkpoint, tmp_path):
     path, _ = checkpoint
     with pytest.raises(ConfigError, match=r'experts.pth.*cls_head.*missing or of another shape'):
-        build('P', experts=str(path), head=dict(num_classes=7)).init_weights()
+        build('P', experts_checkpoint=str(path), head=dict(num_classes=7)).init_weights()
     with pytest.raises(ConfigError, match='without experts'):
         build('P', freeze_experts=True).init_weights()
     # Whatever runs code when it is unpickled is not read.
     evil = tmp_path / 'evil.pth'
     torch.save(dict(state_dict={}, other=print), evil)
     with pytest.raises(Exception, match='(?i)weights_only|unsupported'):
-        build('P', experts=str(evil)).init_weights()
+        build('P', experts_checkpoint=str(evil)).init_weights()
 
 
 def test_head_without_pictures_is_refused():

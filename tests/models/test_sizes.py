@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.models import BodyGuidedRGB
 from bharnet_mm.models.backbone import ExpertNetwork
-from bharnet_mm.models.rgb import picture_width
+from bharnet_mm.models.rgb import rgb_width
 
 
 def build(head=None, rgb=False, body=None, **options):
@@ -47,7 +47,7 @@ def test_the_picture_stream_is_measured():
     assert model.cls_head.modalities == ('body', 'hand', 'rgb')
     assert model.cls_head.classifiers['rgb'][0].fc.in_features == 128
     config = dict(type='BodyGuidedRGB', backbone=dict(type='ResNet', depth=18))
-    assert picture_width(config) == 512
+    assert rgb_width(config) == 512
     assert isinstance(MODELS.build(config), BodyGuidedRGB)
 
 
@@ -56,7 +56,7 @@ def test_measuring_draws_no_random_number():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    picture_width(dict(type='BodyGuidedRGB', backbone=dict(type='ResNet', depth=18)))
+    rgb_width(dict(type='BodyGuidedRGB', backbone=dict(type='ResNet', depth=18)))
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 

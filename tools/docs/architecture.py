@@ -25,15 +25,15 @@ COLORS = {
 BOXES = [
     (20, 60, 150, 70, 'body', 'body skeletons', '(N, M, T, V, C)', 'one to two people'),
     (20, 180, 150, 70, 'hand', 'hand skeletons', '(N, 2M, T, 21, C)', 'left and right hands'),
-    (20, 320, 150, 70, 'rgb', 'picture regions', '(N, 3, H, W)', 'head, wrists, ankles'),
+    (20, 320, 150, 70, 'rgb', 'region grid', '(N, 3, H, W)', 'head, wrists, ankles'),
     (215, 60, 165, 70, 'body', 'body expert', 'DeGCN: graph and', 'temporal convolutions'),
     (215, 180, 165, 70, 'hand', 'hand expert', 'DeGCN: graph and', 'temporal convolutions'),
-    (215, 320, 165, 70, 'rgb', 'picture expert', '2-D network; regions are', 'weighted by the body'),
+    (215, 320, 165, 70, 'rgb', 'rgb expert', '2-D network; regions are', 'weighted by the body'),
     (440, 95, 175, 120, 'both', 'pooling attention',
      'the experts attend to each', 'other over frames, joints', 'and instances (P, E)'),
     (665, 60, 140, 70, 'body', 'classifier', 'body logits (N, K)', 'loss'),
     (665, 180, 140, 70, 'hand', 'classifier', 'hand logits (N, K)', 'loss'),
-    (665, 320, 140, 70, 'rgb', 'classifier', 'picture logits (N, K)', 'loss'),
+    (665, 320, 140, 70, 'rgb', 'classifier', 'rgb logits (N, K)', 'loss'),
     (855, 150, 125, 110, 'out', 'fusion', 'sum of logits', 'or Noisy-OR', 'loss of the sum'),
 ]  # fmt: skip
 
@@ -67,7 +67,7 @@ NOTES = [
         'attended and an independent branch.',
         400,
     ),
-    (20, 450, 'M: B or P with the picture expert; the dashed arrow is the body expert’s guidance.', 400),
+    (20, 450, 'M: B or P with the rgb expert; the dashed arrow is the body expert’s guidance.', 400),
 ]  # fmt: skip
 
 

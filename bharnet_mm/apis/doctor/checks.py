@@ -197,23 +197,23 @@ def check_length(survey: Survey) -> Iterator[Finding]:
 def check_missing(survey: Survey) -> Iterator[Finding]:
     """Frames, clips and classes without a person."""
     facts, read = survey.facts, survey.read
-    seen = facts['seen'] + facts['hands']
-    nothing = read & (seen == 0)
+    shown = facts['visible'] + facts['hands']
+    nothing = read & (shown == 0)
     if nothing.any():
         fix = 'remove them: there is nothing to learn from, but they have a label'
         message = 'clips in which neither a body nor a hand is ever visible'
         yield survey.finding('missing', 'error', message, fix, nothing)
-    bodiless = read & ~nothing & (facts['seen'] == 0)
+    bodiless = read & ~nothing & (facts['visible'] == 0)
     if bodiless.any():
         message = 'clips in which hands are visible but never a body'
         fix = 'check the pose estimation of these clips'
         yield survey.finding('missing', 'warning', message, fix, bodiless)
-    rate = survey.missing('seen')
+    rate = survey.missing('visible')
     if rate:
         message = f'frames with nobody visible: {share_text(rate)}'
         severity = 'warning' if rate > 0.2 else 'note'
         fix = 'usual for a few; many point to a failed extraction'
-        some = read & (facts['seen'] < facts['frames'])
+        some = read & (facts['visible'] < facts['frames'])
         yield survey.finding('missing', severity, message, fix, some)
 
 

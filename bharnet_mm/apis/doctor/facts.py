@@ -28,7 +28,7 @@ RELEASE_EVERY = 200
 WRISTS_APART = 0.5
 
 # Counts of frames are summed over persons and hands where the name of the part comes first.
-PART = ('nonfinite', 'far', 'absurd', 'outside', 'blank', 'origin', 'pairs', 'frozen')
+COUNTS = ('nonfinite', 'far', 'absurd', 'outside', 'blank', 'origin', 'pairs', 'frozen')
 FACTS = np.dtype(
     [
         ('damaged', '?'),  # the checksum fails
@@ -41,11 +41,11 @@ FACTS = np.dtype(
         ('frames', '<i4'),
         ('first', '<i4'),  # frame numbers in the source
         ('last', '<i4'),
-        ('seen', '<i4'),  # frames in which somebody is seen
+        ('visible', '<i4'),  # frames in which somebody is seen
         ('left', '<i4'),  # frames in which somebody's left hand is seen
         ('right', '<i4'),
         ('hands', '<i4'),  # either
-        *((f'{part}_{name}', '<i4') for part in ('body', 'hand') for name in PART),
+        *((f'{part}_{name}', '<i4') for part in ('body', 'hand') for name in COUNTS),
         ('wrists', '<i4'),  # hands that can be compared with the body's wrists
         ('crossed', '<i4'),  # those nearer to the other wrist
         ('placed', '<i4'),  # frames in which a hand can be compared with a wrist in the picture
@@ -158,26 +158,26 @@ def measure(
     hand_layout: SkeletonLayout | None,
 ) -> dict[str, float]:
     """The facts of one clip."""
-    body_seen, hand_seen = clip.body_score > 0, clip.hand_score > 0
+    body_visible, hand_visible = clip.body_score > 0, clip.hand_score > 0
     index = clip.frame_index
     values = {
         'persons': clip.num_persons,
         'frames': clip.num_frames,
         'first': index[0] if len(index) else 0,
         'last': index[-1] if len(index) else 0,
-        'seen': np.count_nonzero(body_seen.any(axis=0)),
+        'visible': np.count_nonzero(body_visible.any(axis=0)),
         'bad_order': bool(len(index) and index[0] < 0) or bool((index[1:] <= index[:-1]).any()),
         'joints': clip.num_missing_joints,
         'unsized': not all(clip.image_size),
         'bad_score': _bad_scores(clip.body_score) or _bad_scores(clip.hand_score),
     }
-    _measure_part(values, 'body', clip.body, body_seen, reference.body)
+    _measure_part(values, 'body', clip.body, body_visible, reference.body)
     if hand_layout is None:
         return values
-    either = hand_seen.any(axis=0)
+    either = hand_visible.any(axis=0)
     values['left'], values['right'] = np.count_nonzero(either, axis=1)
     values['hands'] = np.count_nonzero(either.any(axis=0))
-    _measure_part(values, 'hand', clip.hand, hand_seen, reference.hand)
+    _measure_part(values, 'hand', clip.hand, hand_visible, reference.hand)
     compared, elsewhere = wrists_elsewhere(clip, body_layout)
     values['placed'] = np.count_nonzero(compared.any(axis=(0, 1)))
     values['elsewhere'] = np.count_nonzero(elsewhere.any(axis=(0, 1)))
@@ -192,9 +192,9 @@ def measure(
 
 
 def _measure_part(
-    facts: dict[str, float], part: str, values: np.ndarray, seen: np.ndarray, usual: Usual
+    facts: dict[str, float], part: str, values: np.ndarray, visible: np.ndarray, usual: Usual
 ) -> None:
-    """Facts of bodies (M, T, V, C) or hands (M, 2, T, V, C); seen without V and C.
+    """Facts of bodies (M, T, V, C) or hands (M, 2, T, V, C); visible without V and C.
 
     Whole arrays are looked at by their extremes first; only the rare ones that these do not clear
     are taken apart.
@@ -206,25 +206,25 @@ def _measure_part(
         # Missing frames count too: stores hold zeros there, and other software may not look.
         bad = ~np.isfinite(values).all(axis=(-2, -1))
         facts[f'{part}_nonfinite'] = np.count_nonzero(bad)
-        seen, values = seen & ~bad, np.where(bad[..., None, None], np.float32(0), values)
+        visible, values = visible & ~bad, np.where(bad[..., None, None], np.float32(0), values)
         low, high = float(values.min()), float(values.max())
-    if not seen.any():
+    if not visible.any():
         return
     facts[f'{part}_key'] = values.sum()
     if max(-low, high) > FAR * usual.scale - np.abs(usual.center).max():
-        reach = np.abs(values[seen] - usual.center).max(axis=(-2, -1)) / usual.scale
+        reach = np.abs(values[visible] - usual.center).max(axis=(-2, -1)) / usual.scale
         facts[f'{part}_absurd'] = np.count_nonzero(reach > ABSURD)
         facts[f'{part}_far'] = np.count_nonzero(reach > FAR) - facts[f'{part}_absurd']
     if usual.outside and (low < usual.outside[0] or high > usual.outside[1]):
-        plane = values[seen][..., :2]
+        plane = values[visible][..., :2]
         beyond = (plane < usual.outside[0]) | (plane > usual.outside[1])
         facts[f'{part}_outside'] = np.count_nonzero(beyond.any(axis=(-2, -1)))
-    if ((values[..., 0] == 0) & seen[..., None]).any():
-        zeros = (values[seen] == 0).all(axis=-1).sum(axis=-1)
+    if ((values[..., 0] == 0) & visible[..., None]).any():
+        zeros = (values[visible] == 0).all(axis=-1).sum(axis=-1)
         facts[f'{part}_blank'] = np.count_nonzero(zeros == values.shape[-2])
         # One joint at the origin may be the centre of the coordinates.
         facts[f'{part}_origin'] = np.count_nonzero(zeros > 1) - facts[f'{part}_blank']
-    both = seen[..., 1:] & seen[..., :-1]
+    both = visible[..., 1:] & visible[..., :-1]
     facts[f'{part}_pairs'] = np.count_nonzero(both)
     last = values[..., -1, 0]
     same = both & (last[..., 1:] == last[..., :-1])

@@ -104,8 +104,8 @@ def check_duplicates(survey: Survey) -> Iterator[Finding]:
     """The same coordinates under two ids."""
     facts, collection = survey.facts, survey.collection
     keys = ['persons', 'frames', 'body_key', 'hand_key']
-    seen = survey.read & (facts['seen'] + facts['hands'] > 0)
-    numbers = np.flatnonzero(seen & np.isfinite(facts['body_key'] + facts['hand_key']))
+    shown = survey.read & (facts['visible'] + facts['hands'] > 0)
+    numbers = np.flatnonzero(shown & np.isfinite(facts['body_key'] + facts['hand_key']))
     columns = [np.ascontiguousarray(facts[key][numbers]) for key in keys]
     order = np.lexsort(columns)
     numbers, columns = numbers[order], [column[order] for column in columns]

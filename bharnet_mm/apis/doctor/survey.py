@@ -60,7 +60,7 @@ class Survey:
         return np.bincount(labels, weights, minlength=len(self.collection.classes))
 
     def missing(self, field: str, mask: np.ndarray | None = None) -> float | None:
-        """Share of frames without what a fact counts (``seen``, ``left``, ``right``, ``hands``)."""
+        """Share of frames without what a fact counts (``visible``, ``left``, ``right``, ``hands``)."""
         facts = self.facts if mask is None else self.facts[mask]
         frames = int(facts['frames'].sum())
         return 1 - int(facts[field].sum()) / frames if frames else None
@@ -108,10 +108,10 @@ def class_table(survey: Survey) -> list[dict[str, Any]]:
     counts = survey.class_counts()
     splits = {name: survey.class_counts(mask) for name, mask in collection.masks.items()}
     frames = survey.class_sums('frames')
-    sums = {field: survey.class_sums(field) for field in ('seen', 'left', 'right', 'hands')}
+    sums = {field: survey.class_sums(field) for field in ('visible', 'left', 'right', 'hands')}
 
     def missing(field: str, k: int) -> float | None:
-        hand = field != 'seen' and not survey.has_hands
+        hand = field != 'visible' and not survey.has_hands
         return None if hand or not frames[k] else float(1 - sums[field][k] / frames[k])
 
     return [
@@ -120,7 +120,7 @@ def class_table(survey: Survey) -> list[dict[str, Any]]:
             name=name,
             clips=int(counts[k]),
             splits={split: int(of_split[k]) for split, of_split in splits.items()},
-            missing_person=missing('seen', k),
+            missing_person=missing('visible', k),
             missing_left=missing('left', k),
             missing_right=missing('right', k),
             missing_hands=missing('hands', k),
@@ -141,7 +141,7 @@ def split_table(survey: Survey) -> list[dict[str, Any]]:
                 clips=int(mask.sum()),
                 classes=int((survey.class_counts(mask) > 0).sum()),
                 subjects=int((known != b'').sum()),
-                missing_person=survey.missing('seen', mask),
+                missing_person=survey.missing('visible', mask),
                 missing_hands=survey.missing('hands', mask) if survey.has_hands else None,
             )
         )
@@ -159,7 +159,7 @@ def totals(survey: Survey) -> dict[str, Any]:
         subjects=int((np.unique(collection.column('subject')) != b'').sum()),
         body_layout=collection.body_layout.name,
         hand_layout=collection.hand_layout.name if hands else None,
-        missing_person=survey.missing('seen'),
+        missing_person=survey.missing('visible'),
         missing_left=survey.missing('left') if hands else None,
         missing_right=survey.missing('right') if hands else None,
         missing_hands=survey.missing('hands') if hands else None,
@@ -186,7 +186,7 @@ def example_clip(survey: Survey) -> int | None:
     if not survey.read.any():
         return None
     facts = survey.facts
-    shown = survey.share('seen', 'frames') + survey.share('hands', 'frames')
+    shown = survey.share('visible', 'frames') + survey.share('hands', 'frames')
     usual = np.median(facts['frames'][survey.read])
     shown = shown - 0.1 * np.abs(facts['frames'] / max(usual, 1) - 1)
     return int(np.where(survey.read, shown, -np.inf).argmax())

@@ -31,7 +31,7 @@ class BystanderWatch:
         layout = get_layout(estimator.body_layout)
         names = ('nose', 'left_shoulder', 'right_shoulder')
         self._head = [layout.index(name) for name in names if name in layout.joints]
-        self._count = self._looks = self._seen = 0
+        self._count = self._looks = self._hits = 0
 
     def step(self, image: np.ndarray, bodies: Sequence[BodyPose]) -> None:
         """The next frame and the bodies found in it."""
@@ -51,7 +51,7 @@ class BystanderWatch:
         x1, y1 = np.clip(np.ceil(high), 0, (width, height)).astype(int)
         rest[y0:y1, x0:x1] = image.mean(axis=(0, 1))
         size = float(np.ptp(body.points[:, 1]))
-        self._seen += any(
+        self._hits += any(
             other.joint_score[self._head].min() >= _SURE
             and np.ptp(other.points[:, 1]) >= _LEAST * size
             for other in look(rest, (0, 0, width, height))
@@ -60,4 +60,4 @@ class BystanderWatch:
     @property
     def found(self) -> bool:
         """Whether a second person was seen."""
-        return self._looks > 0 and 2 * self._seen >= self._looks
+        return self._looks > 0 and 2 * self._hits >= self._looks

@@ -189,7 +189,7 @@ def fill_hands(
     trackers = [HandTracker(estimator) for _ in clips]
     opinions = [SecondOpinion(estimator, layout) for _ in clips]
     filled = [_no_hands(c.num_persons, c.num_frames, len(estimator.hand_channels)) for c in clips]
-    seen = [0] * len(clips)
+    num_found = [0] * len(clips)
     estimator.start()
     for number, image in _numbered(frames, clips[0].video or clips[0].clip_id):
         size = (image.shape[1], image.shape[0])
@@ -197,7 +197,7 @@ def fill_hands(
             t = index[c].get(number)
             if t is None:
                 continue
-            seen[c] += 1
+            num_found[c] += 1
             hand, hand_score = filled[c]
             people = _known_people(clip, t, size)
             arms = []
@@ -214,7 +214,7 @@ def fill_hands(
         tick()
         if number >= last:
             break
-    for clip, num in zip(clips, seen, strict=True):
+    for clip, num in zip(clips, num_found, strict=True):
         if not num:
             raise SourceError(
                 f'clip {clip.clip_id!r}',

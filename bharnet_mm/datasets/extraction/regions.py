@@ -25,7 +25,7 @@ class ClipGrids:
     """The grids of one clip: JPEG bytes of each offset and masks ``(S, R, F)``."""
 
     clip_id: str
-    pictures: list[bytes]
+    grids: list[bytes]
     masks: np.ndarray
 
 
@@ -81,12 +81,12 @@ class RegionWorker:
         for clip, places, cells in zip(clips, regions, columns, strict=True):
             if places.empty:
                 mask = self.grid.empty()[1]
-                grids, pictures = [(None, mask)] * len(offsets), [b''] * len(offsets)
+                grids, encoded = [(None, mask)] * len(offsets), [b''] * len(offsets)
             else:
                 grids = make_grids(places, offsets, cells)
-                pictures = [encode(rgb, self.quality) for rgb, _ in grids]
+                encoded = [encode(rgb, self.quality) for rgb, _ in grids]
             masks = np.stack([mask for _, mask in grids])
-            out.clips.append(ClipGrids(clip.clip_id, pictures, masks))
+            out.clips.append(ClipGrids(clip.clip_id, encoded, masks))
         return out
 
 
@@ -137,7 +137,7 @@ def extract_regions(
             run_videos(build, todo, workers, timeout, lambda job: job.clip_ids),
             writer,
             report,
-            add=lambda clip: writer.add(clip.clip_id, clip.pictures, clip.masks),
+            add=lambda clip: writer.add(clip.clip_id, clip.grids, clip.masks),
             held=held,
         )
     write_refused(Path(out), report)

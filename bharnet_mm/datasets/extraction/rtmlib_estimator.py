@@ -63,13 +63,13 @@ class RTMLibEstimator:
         whole = get_layout('coco_wholebody')
         self._body = whole.select('coco')
         self._hand = [whole.select('hand', prefix=f'{side}_hand.') for side in ('left', 'right')]
-        self._seen: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def __repr__(self) -> str:
         return f'RTMLibEstimator(min_score={self.min_score})'
 
     def start(self) -> None:
-        self._seen = None
+        self._last = None
 
     def bodies(self, image: np.ndarray) -> list[BodyPose]:
         keypoints, scores = self._whole(image)
@@ -103,15 +103,15 @@ class RTMLibEstimator:
 
     def _whole(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Whole bodies of a frame, ``(M, 133, 2)`` and ``(M, 133)``, kept for the call that follows."""
-        if self._seen is None or self._seen[0] is not image:
+        if self._last is None or self._last[0] is not image:
             bgr = np.ascontiguousarray(image[..., ::-1])
             boxes = self._detector(bgr)
             if len(boxes):  # without boxes the pose model would take the whole picture for a person
                 keypoints, scores = self._pose(bgr, bboxes=boxes)
             else:
                 keypoints, scores = np.zeros((0, 133, 2)), np.zeros((0, 133))
-            self._seen = (image, np.asarray(keypoints), np.clip(scores, 0.0, 1.0))
-        return self._seen[1:]
+            self._last = (image, np.asarray(keypoints), np.clip(scores, 0.0, 1.0))
+        return self._last[1:]
 
 
 def _find_models(folder: Path) -> tuple[Path, Path]:

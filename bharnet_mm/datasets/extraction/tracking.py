@@ -62,7 +62,7 @@ class _Memory:
 
     hand: HandPose | None = None
     arm: Arm | None = None  # as it was when the hand was found
-    seen: int = 0  # frame of that
+    frame: int = 0  # the number of that frame
     behind: bool = False  # whether another hand was painted over for it, in the last frame
     searches: int = 0
     next_search: int = 0  # frame
@@ -100,7 +100,7 @@ class HandTracker:
             taken: Hands in this frame that belong to other arms.
         """
         self._frame += 1
-        arms = [arm for arm in arms if _in_picture(arm, image)]
+        arms = [arm for arm in arms if _in_image(arm, image)]
         if not arms:
             return {}
         memories = [self._memory.setdefault((arm.person, arm.side), _Memory()) for arm in arms]
@@ -127,10 +127,10 @@ class HandTracker:
 
     def _recall(self, arm: Arm, memory: _Memory) -> None:
         """Sets what the arm tells the estimator about its last hand."""
-        if memory.hand is None or self._frame - memory.seen > self.max_gap:
+        if memory.hand is None or self._frame - memory.frame > self.max_gap:
             return
         arm.last, arm.previous = memory.hand, memory.hand.points.copy()
-        arm.lost = self._frame - memory.seen - 1
+        arm.lost = self._frame - memory.frame - 1
         if arm.reliable and memory.arm.reliable:
             arm.previous[:, :2] += arm.wrist - memory.arm.wrist
 
@@ -175,7 +175,7 @@ class HandTracker:
         return {a for a in chosen if near[a]}
 
 
-def _in_picture(arm: Arm, image: np.ndarray) -> bool:
+def _in_image(arm: Arm, image: np.ndarray) -> bool:
     """Whether the arm ends in the picture or not far outside."""
     size = np.array([image.shape[1], image.shape[0]])
     return bool((arm.wrist > -0.5 * arm.size).all() and (arm.wrist < size + 0.5 * arm.size).all())
@@ -200,7 +200,7 @@ class PersonTracker:
 
         self._frame += 1
         known = {
-            p: xy for p, (seen, xy) in self._last.items() if self._frame - seen <= self.max_gap
+            p: xy for p, (last, xy) in self._last.items() if self._frame - last <= self.max_gap
         }
         numbers = [-1] * len(bodies)
         if known and bodies:

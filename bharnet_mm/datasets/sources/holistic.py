@@ -132,8 +132,8 @@ def _order(vectors: np.ndarray, face: int, where: str) -> str:
     for order, pose_at, face_at in places:
         a = vectors[:, pose_at : pose_at + 2]
         b = vectors[:, face_at + 3 : face_at + 5]  # landmark 1 of the face mesh
-        seen = np.isfinite(a + b).all(axis=1) & (a != 0).any(axis=1) & (b != 0).any(axis=1)
-        distance = np.linalg.norm(a[seen] - b[seen], axis=1)
+        known = np.isfinite(a + b).all(axis=1) & (a != 0).any(axis=1) & (b != 0).any(axis=1)
+        distance = np.linalg.norm(a[known] - b[known], axis=1)
         apart[order] = float(np.median(distance)) if len(distance) else np.inf
     near = [order for order, distance in apart.items() if distance < _NOSE]
     if len(near) != 1:

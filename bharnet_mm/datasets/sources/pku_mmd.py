@@ -180,14 +180,14 @@ def read_recording(recording: Recording) -> Converted:
     instances = parse_labels(Path(recording.labels).read_text(errors='replace'), recording.labels)
     if not instances:
         converted.refused.append((converted.name, 'recording without labelled instances', ''))
-    seen: set[str] = set()
+    known: set[str] = set()
     for action, start, end in instances:
         clip_id = f'{converted.name}_A{action:03d}_F{start:05d}'
         if clip_id in recording.done:
             converted.skipped += 1
             continue
         reason = None
-        if clip_id in seen:
+        if clip_id in known:
             reason = 'the same class and start again'
         elif start < 0 or end < start:
             reason = 'instance without frames (end before start)'
@@ -197,7 +197,7 @@ def read_recording(recording: Recording) -> Converted:
             detail = f'frames {start} to {end} of {len(body)}'
             converted.refused.append((clip_id, reason, detail))
             continue
-        seen.add(clip_id)
+        known.add(clip_id)
         if end >= len(body):
             converted.repaired['instance ends beyond the recording: cut there'] += 1
         clip = _instance(converted, body[start : end + 1], clip_id, action, start)

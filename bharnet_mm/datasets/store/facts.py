@@ -82,8 +82,10 @@ class StoreFacts:
             within = ((pixel > 0) & (pixel < np.array(clip.image_size))).all(-1)
             inside += [within[:, layout.part_index(part)].any(1).sum() for part in parts]
             total += len(pixel)
-        seen = [part for part, count in zip(parts, inside, strict=True) if count >= 0.05 * total]
-        return seen or parts
+        inside_often = [
+            part for part, count in zip(parts, inside, strict=True) if count >= 0.05 * total
+        ]
+        return inside_often or parts
 
     @property
     def body_channels(self) -> list[str]:

@@ -126,7 +126,7 @@ class RegionStore:
         row = self._index[number]
         where = f'{self.path}, clip {clip_id!r}'
         with reading(where, 'JPEG pictures of the size of a grid', FIX, StoreError):
-            data = self._pictures(row)
+            data = self._grids(row)
             if self.check and not self._checked[number]:
                 if _checksum(row, data) != row['crc32']:
                     raise ValueError('a damaged picture or index row: its checksum is another')
@@ -139,7 +139,7 @@ class RegionStore:
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
         return np.ascontiguousarray(rgb), row['mask'][offset].copy()
 
-    def _pictures(self, row: np.void) -> np.ndarray:
+    def _grids(self, row: np.void) -> np.ndarray:
         """All JPEG bytes of a clip."""
         begin, size = int(row['offset']), row['size'].astype(np.int64)
         end = begin + int(size.sum())
@@ -152,7 +152,7 @@ class RegionStore:
         damaged = []
         for row in self._index:
             try:
-                good = _checksum(row, self._pictures(row)) == row['crc32']
+                good = _checksum(row, self._grids(row)) == row['crc32']
             except ValueError:
                 good = False
             if not good:
@@ -222,12 +222,12 @@ class RegionWriter:
         finally:
             self.close()
 
-    def add(self, clip_id: str, pictures: list[bytes], masks: np.ndarray) -> None:
+    def add(self, clip_id: str, grids: list[bytes], masks: np.ndarray) -> None:
         """Appends a clip; visible with the next ``commit``.
 
         Args:
             clip_id: Not in the store yet.
-            pictures: JPEG bytes of each offset, as ``encode`` makes them; empty ones for a clip that shows nobody.
+            grids: JPEG bytes of each offset, as ``encode`` makes them; empty ones for a clip that shows nobody.
             masks: ``(S, R, F)``.
         """
         raw = clip_id.encode()
@@ -240,8 +240,8 @@ class RegionWriter:
             )
         row = np.zeros((), row_type(self.grid))
         row['clip_id'], row['offset'] = raw, self.meta['num_bytes']
-        row['size'], row['mask'] = [len(picture) for picture in pictures], masks
-        data = b''.join(pictures)
+        row['size'], row['mask'] = [len(grid) for grid in grids], masks
+        data = b''.join(grids)
         row['crc32'] = _checksum(row, np.frombuffer(data, np.uint8))
         self._folder.append({DATA_FILE: data, INDEX_FILE: row.tobytes()})
         self.clip_ids.add(clip_id)

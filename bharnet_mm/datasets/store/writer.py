@@ -217,17 +217,17 @@ class StoreWriter:
         self._folder.open({f'{name}.bin': 0})
         with open(self.path / f'{part}_score.bin', 'rb') as scores:
             while data := scores.read(1 << 20):
-                seen = all_joints({f'{part}_score': np.frombuffer(data, '<f4')}, part)
-                seen = np.broadcast_to(seen, (len(seen), *item.row)).astype(item.dtype)
-                self._folder.append({f'{name}.bin': seen.tobytes()})
+                visible = all_joints({f'{part}_score': np.frombuffer(data, '<f4')}, part)
+                visible = np.broadcast_to(visible, (len(visible), *item.row)).astype(item.dtype)
+                self._folder.append({f'{name}.bin': visible.tobytes()})
         self.meta['joint_scores'] = parts
 
     def _agree_on_units(self, clip: Clip) -> None:
         """The first clip that says its units says those of the store."""
         units = self.meta.get('units', {})
         for part, unit in zip(('body', 'hand'), clip.units, strict=True):
-            seen = getattr(clip, f'{part}_score')
-            if not unit or not np.any(seen > 0):
+            score = getattr(clip, f'{part}_score')
+            if not unit or not np.any(score > 0):
                 continue
             if units.get(part, unit) == unit:
                 self.meta['units'] = units = {**units, part: unit}
@@ -246,9 +246,9 @@ class StoreWriter:
         for name, item in self._formats.items():
             array = getattr(clip, name)
             if name.endswith('_joint_score'):
-                seen = visible[name.removesuffix('_joint_score')][..., None]
-                array = seen if array is None else np.where(seen, _kept(array), 0)
-                array = np.broadcast_to(array, (*seen.shape[:-1], *item.row))
+                shown = visible[name.removesuffix('_joint_score')][..., None]
+                array = shown if array is None else np.where(shown, _kept(array), 0)
+                array = np.broadcast_to(array, (*shown.shape[:-1], *item.row))
             if array is None or (item.row and array.shape[-len(item.row) :] != item.row):
                 clip._fail(
                     f'{name} of shape {None if array is None else array.shape}',

@@ -37,7 +37,7 @@ def hand_ceiling(
 def fused_ceiling(
     classes: Sequence[str | Gesture] = GESTURES,
     never_seen: float = NEVER_SEEN[0],
-    picture: bool = False,
+    rgb: bool = False,
 ) -> float:
     """Best top-1 of bodies and hands together: `(1 - q) distinct (arm motion, action) / classes`, and the
     body's share of the q in which the acting hand is never seen.
@@ -45,9 +45,9 @@ def fused_ceiling(
     Args:
         classes (Sequence[str | Gesture]): Gestures or their names.
         never_seen (float): q.
-        picture (bool): Whether the picture is seen as well: then 1.
+        rgb (bool): Whether the model sees the video's regions as well; then the ceiling is 1.
     """
-    if picture:
+    if rgb:
         return 1.0
     gestures = find_gestures(classes)
     shown = len({(gesture.arm, gesture.hand) for gesture in gestures})

@@ -56,7 +56,7 @@ def draw_scene(scene: Scene) -> Iterator[np.ndarray]:
     tilt = np.deg2rad(scene.rng.uniform(-25, 25))
     wrists = scene.body[:, :, [_BODY.index('left_wrist'), _BODY.index('right_wrist')]]
     hand = scene.hand + wrists.transpose(0, 2, 1, 3)[:, :, :, None]
-    body, hand = _seen(_with_head(scene.body)), _seen(_with_grip(hand, scene.held, tilt))
+    body, hand = _to_video(_with_head(scene.body)), _to_video(_with_grip(hand, scene.held, tilt))
     order = np.argsort(-scene.body[:, :, 0, 2].mean(axis=1))  # the farthest first
     for t in range(scene.body.shape[1]):
         image = room.copy()
@@ -66,7 +66,7 @@ def draw_scene(scene: Scene) -> Iterator[np.ndarray]:
         yield image
 
 
-def _seen(points: np.ndarray) -> np.ndarray:
+def _to_video(points: np.ndarray) -> np.ndarray:
     """Camera metres (..., 3) to x and y in OpenCV's fixed-point pixels, and pixels a metre, (..., 3)."""
     # Pixel centres: the middle of the first pixel is (0, 0) in either picture.
     place = (project(points) + 0.5) * _SCALE - 0.5

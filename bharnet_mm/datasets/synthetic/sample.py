@@ -267,8 +267,8 @@ class SyntheticSample:
             if rng.random() < 0.1:  # the tracker loses a person for a moment
                 start, length = rng.integers(0, body.shape[1] - 8), rng.integers(2, 8)
                 score[person, start : start + length] = 0
-        seen = (score > 0)[..., None, None]
-        return body * seen, pixel * seen, score
+        visible = (score > 0)[..., None, None]
+        return body * visible, pixel * visible, score
 
     def _stream(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, number, purpose])

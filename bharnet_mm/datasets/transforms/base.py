@@ -14,7 +14,7 @@ from bharnet_mm.log import warn
 
 from ..joints import neighbours  # noqa: F401  of instances, and so used by the transforms
 
-PARTS = ('body', 'hand')
+SKELETONS = ('body', 'hand')
 
 
 class BodyHandTransform:
@@ -116,7 +116,7 @@ def are_parts(value: Any) -> bool:
     """A sequence of one or both of 'body' and 'hand', each once."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         return False
-    return bool(value) and all(v in PARTS for v in value) and len(set(value)) == len(value)
+    return bool(value) and all(v in SKELETONS for v in value) and len(set(value)) == len(value)
 
 
 def get_part(results: dict, part: str) -> tuple[np.ndarray, np.ndarray, SkeletonLayout]:
@@ -176,8 +176,8 @@ def prefer(visible: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Visible frames (I, T) in which all joints of ``known`` (I, T, K) are there themselves; all
     visible frames of an instance that has no such frame.
     """
-    seen = visible & known.all(axis=-1)
-    return np.where(seen.any(axis=1, keepdims=True), seen, visible)
+    complete = visible & known.all(axis=-1)
+    return np.where(complete.any(axis=1, keepdims=True), complete, visible)
 
 
 def clip_scale(lengths: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,7 +198,7 @@ def apply_linear(transform: BodyHandTransform, results: dict, matrix: np.ndarray
     A part with two channels takes the upper left 2 x 2 of A. Left hands in canonical space are
     mirror images, ``x = K x'`` with K = diag(-1, 1, 1), so that there the same map reads K A K.
     """
-    for part in PARTS:
+    for part in SKELETONS:
         x = results[part]
         channels = x.shape[-1]
         if not results[f'{part}_visible'].any():

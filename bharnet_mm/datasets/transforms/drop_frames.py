@@ -42,11 +42,11 @@ class DropFrames(BodyHandTransform):
 
     def transform(self, results: dict) -> dict:
         ratio = self.ratio if is_number(self.ratio) else np.random.uniform(*self.ratio)
-        seen = False
+        anyone = False
         for part in self.parts:
             visible = results[f'{part}_visible']
-            seen = seen | visible.reshape(-1, visible.shape[-1]).any(axis=0)
-        frames = seen.nonzero()[0]
+            anyone = anyone | visible.reshape(-1, visible.shape[-1]).any(axis=0)
+        frames = anyone.nonzero()[0]
         lost = np.random.permutation(frames)[: int(ratio * len(frames))]
         if not len(lost):
             return results

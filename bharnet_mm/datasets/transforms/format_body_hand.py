@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import PARTS, BodyHandTransform, get_known, get_part, is_count
+from .base import SKELETONS, BodyHandTransform, get_known, get_part, is_count
 
 
 class FormatBodyHand(BodyHandTransform):
@@ -50,7 +50,7 @@ class FormatBodyHand(BodyHandTransform):
         if results.get('body_pixel') is not None:
             pixel = results | {'body': results['body_pixel']}
             results['body_pixel'], _ = pad_part(self, pixel, 'body', self.num_persons)
-        padded = {part: pad_part(self, results, part, self.num_persons) for part in PARTS}
+        padded = {part: pad_part(self, results, part, self.num_persons) for part in SKELETONS}
         if self.visibility:
             for part, (x, mask) in padded.items():
                 padded[part] = self._with_visibility(results, part, x, mask), mask
@@ -63,11 +63,11 @@ class FormatBodyHand(BodyHandTransform):
     @staticmethod
     def _with_visibility(results: dict, part: str, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """(I, T, V, C) with a further channel, given the mask (I, T)."""
-        seen = np.broadcast_to(mask[..., None], x.shape[:-1]).astype(np.float32)
+        channel = np.broadcast_to(mask[..., None], x.shape[:-1]).astype(np.float32)
         known = get_known(results, part)
         if known is not None:
-            seen[: len(known)] *= known
-        return np.concatenate([x, seen[..., None]], axis=-1)
+            channel[: len(known)] *= known
+        return np.concatenate([x, channel[..., None]], axis=-1)
 
 
 def pad_part(

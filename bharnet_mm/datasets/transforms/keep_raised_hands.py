@@ -40,15 +40,15 @@ class KeepRaisedHands(BodyHandTransform):
 
     def transform(self, results: dict) -> dict:
         body, visible, layout = get_part(results, 'body')
-        hand, seen = results['hand'], results['hand_visible']
-        if not seen.any() or not visible.any():
+        hand, hand_visible = results['hand'], results['hand_visible']
+        if not hand_visible.any() or not visible.any():
             return results
         size = clip_scale(*scale_lengths(body, visible, layout))[0]
         center = body[:, :, layout.center_index, 1].mean(axis=2)  # (M, T)
         root = results['hand_layout'].index(results['hand_layout'].root)
         drop = (hand[..., root, 1] - center[:, None]) / size[:, None, None]  # (M, 2, T)
         # Where there is no body to compare with, nothing speaks against the hand.
-        raised = seen & ((drop <= self.reach) | ~visible[:, None])
+        raised = hand_visible & ((drop <= self.reach) | ~visible[:, None])
         results['hand_visible'] = raised
         when = raised.any(axis=(0, 1)).nonzero()[0]
         if len(when):

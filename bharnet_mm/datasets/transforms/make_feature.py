@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bharnet_mm.features import FEATURES, make_feature
 
-from .base import PARTS, BodyHandTransform, get_part, set_part
+from .base import SKELETONS, BodyHandTransform, get_part, set_part
 
 
 class MakeFeature(BodyHandTransform):
@@ -48,7 +48,7 @@ class MakeFeature(BodyHandTransform):
                 'use MakeFeature once in a pipeline',
             )
         results['feature'] = self.feature
-        for part in PARTS:
+        for part in SKELETONS:
             x, visible, layout = get_part(results, part)
             if visible.any():
                 feature = make_feature(x, visible, layout.parent_index, self.feature)

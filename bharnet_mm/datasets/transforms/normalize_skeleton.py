@@ -10,7 +10,7 @@ from bharnet_mm.anatomy import body_axes
 from bharnet_mm.layouts import SkeletonLayout
 
 from .base import (
-    PARTS,
+    SKELETONS,
     BodyHandTransform,
     clip_scale,
     get_known,
@@ -88,7 +88,7 @@ class NormalizeSkeleton(BodyHandTransform):
         self.center = center
         self.scale = scale
         self.axis = axis
-        self._check(part in PARTS, 'part', "'body' or 'hand'")
+        self._check(part in SKELETONS, 'part', "'body' or 'hand'")
         choices = {
             'space': ('native', 'canonical'),
             'center': ('none', 'first', 'frame'),
@@ -110,8 +110,8 @@ class NormalizeSkeleton(BodyHandTransform):
         x = source
         known = get_known(results, self.part)
         if self.center != 'none':
-            seen = visible if known is None else prefer(visible, known[:, :, layout.center_index])
-            x = x - self._origin(x, seen, layout)
+            usable = visible if known is None else prefer(visible, known[:, :, layout.center_index])
+            x = x - self._origin(x, usable, layout)
         if mirror:
             x = x.copy() if x is source else x
             np.subtract(self._double, x[::2, ..., 0], out=x[::2, ..., 0])
@@ -133,7 +133,7 @@ class NormalizeSkeleton(BodyHandTransform):
             return x[:, :, index].mean(axis=2, keepdims=True)
         first = visible.argmax(axis=1)
         if self.part == 'body':
-            person = _first_seen(visible)
+            person = _first_visible(visible)
             return x[person, first[person], index].mean(axis=0)
         own = x[np.arange(len(x))[:, None], first[:, None], index]
         return own.mean(axis=1)[:, None, None]
@@ -149,7 +149,7 @@ class NormalizeSkeleton(BodyHandTransform):
         if not (found.any() if shared else (found | ~visible.any(axis=1)).all()):
             self._count(results, f'no length between {layout.scale} to scale a {self.part} by')
         if shared:
-            person = _first_seen(valid)
+            person = _first_visible(valid)
             lengths, valid = lengths[person, None], valid[person, None]
         if self.scale == 'clip':
             return clip_scale(lengths, valid)[0][:, None]
@@ -185,7 +185,7 @@ class NormalizeSkeleton(BodyHandTransform):
                 'left_hip and right_hip',
                 "use space='native', or say in the layout's parts which joints these are",
             )
-        person = _first_seen(visible)
+        person = _first_visible(visible)
         for joints in x[person, visible[person]]:  # most often once
             left, right, low, high = (joints[i].mean(0, dtype=np.float64) for i in axes)
             side, up = right - left, high - low
@@ -205,6 +205,6 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.array((a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0))
 
 
-def _first_seen(mask: np.ndarray) -> int:
+def _first_visible(mask: np.ndarray) -> int:
     """First instance (I, T) with any true frame; 0 where there is none."""
     return int(mask.any(axis=1).argmax())

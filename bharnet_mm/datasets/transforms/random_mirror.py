@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import PARTS, BodyHandTransform, is_number
+from .base import SKELETONS, BodyHandTransform, is_number
 
 
 class RandomMirror(BodyHandTransform):
@@ -52,9 +52,9 @@ class RandomMirror(BodyHandTransform):
         self.prob = prob
         self.axis = axis
         self._check(is_number(prob, 0, 1), 'prob', 'a probability')
-        planes = axis if isinstance(axis, dict) else dict.fromkeys(PARTS, axis)
+        planes = axis if isinstance(axis, dict) else dict.fromkeys(SKELETONS, axis)
         self._check(
-            set(planes) == set(PARTS) and all(is_number(value) for value in planes.values()),
+            set(planes) == set(SKELETONS) and all(is_number(value) for value in planes.values()),
             'axis',
             "a number, or a dict with one for 'body' and one for 'hand'",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base import (
-    PARTS,
+    SKELETONS,
     BodyHandTransform,
     clip_scale,
     get_known,
@@ -40,7 +40,7 @@ class RandomNoise(BodyHandTransform):
         self.sigma = sigma
         self._check(
             isinstance(sigma, dict)
-            and set(sigma) <= set(PARTS)
+            and set(sigma) <= set(SKELETONS)
             and len(sigma) > 0
             and all(is_number(value, 0) for value in sigma.values()),
             'sigma',
@@ -50,7 +50,7 @@ class RandomNoise(BodyHandTransform):
     def transform(self, results: dict) -> dict:
         # The global generator seeds one that draws float32 at a fraction of the cost.
         generator = np.random.Generator(np.random.SFC64(np.random.randint(2**31)))
-        for part in PARTS:
+        for part in SKELETONS:
             x, visible, layout = get_part(results, part)
             if not self.sigma.get(part) or not visible.any():
                 continue

@@ -6,7 +6,7 @@ from math import cos, sin
 
 import numpy as np
 
-from .base import PARTS, BodyHandTransform, apply_linear, is_number
+from .base import SKELETONS, BodyHandTransform, apply_linear, is_number
 
 
 class RandomRotate(BodyHandTransform):
@@ -57,7 +57,7 @@ class RandomRotate(BodyHandTransform):
 
     def transform(self, results: dict) -> dict:
         if self.plane == '3d':
-            for part in PARTS:
+            for part in SKELETONS:
                 if results[part].shape[-1] != 3 and results[f'{part}_visible'].any():
                     raise self._clip_error(
                         results,

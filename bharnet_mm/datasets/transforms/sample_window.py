@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base import (
-    PARTS,
+    SKELETONS,
     BodyHandTransform,
     get_known,
     get_part,
@@ -120,7 +120,7 @@ class SampleWindow(BodyHandTransform):
             high = np.minimum(low + 1, length - 1) + start
             low += start
             nearest = np.where(weight <= 0.5, low, high)
-        for part in PARTS:
+        for part in SKELETONS:
             x, visible, _ = get_part(results, part)
             if part == 'body' and results.get('body_pixel') is not None:
                 pixel = results['body_pixel']
@@ -141,11 +141,11 @@ class SampleWindow(BodyHandTransform):
     def _place(self, results: dict) -> tuple[int, int]:
         """First frame and length of the window."""
         begin, end = 0, results['body'].shape[1]
-        for part in PARTS:
+        for part in SKELETONS:
             visible = results[f'{part}_visible']
-            seen = visible.reshape(-1, end).any(axis=0).nonzero()[0]
-            if len(seen):
-                begin, end = int(seen[0]), int(seen[-1]) + 1
+            shown = visible.reshape(-1, end).any(axis=0).nonzero()[0]
+            if len(shown):
+                begin, end = int(shown[0]), int(shown[-1]) + 1
                 break
         valid = end - begin
         if not self._random:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import PARTS, BodyHandTransform, is_count
+from .base import SKELETONS, BodyHandTransform, is_count
 
 NAMES = ('x', 'y', 'z')
 
@@ -32,7 +32,7 @@ class SelectChannels(BodyHandTransform):
     def __init__(self, part: str, channels: Sequence[str | int] = ('x', 'y')) -> None:
         self.part = part
         self.channels = channels
-        self._check(part in PARTS, 'part', f'one of {PARTS}')
+        self._check(part in SKELETONS, 'part', f'one of {SKELETONS}')
         self._check(
             isinstance(channels, (tuple, list))
             and len(channels) > 0

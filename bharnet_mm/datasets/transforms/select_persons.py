@@ -39,8 +39,8 @@ class SelectPersons(BodyHandTransform):
         persons = results['body'].shape[0]
         if persons == 1:
             return results
-        seen = results['body_visible'].any(axis=1) | results['hand_visible'].any(axis=(1, 2))
-        keep = np.flatnonzero(seen)[: self.max_persons]
+        present = results['body_visible'].any(axis=1) | results['hand_visible'].any(axis=(1, 2))
+        keep = np.flatnonzero(present)[: self.max_persons]
         if len(keep) == persons:
             return results
         if len(keep) == 0:

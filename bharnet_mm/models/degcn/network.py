@@ -116,7 +116,7 @@ class DeGCN(BaseModule):
         init_cfg (dict, optional): MMEngine's initialisation or checkpoint config.
 
     Shapes:
-        As a backbone of a stock ``RecognizerGCN``: ``(N, M, T, V, C)`` → ``(N, M, S·D, T', V)``,
+        As a backbone of a stock ``RecognizerGCN``: ``(N, M, T, V, C)`` → ``(N, M, num_stream·D, T', V)``,
         where ``D`` is the last width and the ``S`` streams are concatenated: one linear classifier
         on top then equals DeGCN's sum of a classifier per stream. Empty slots (all zero) of a clip
         hold the mean of its present ones, so a head that averages over persons sees the present
@@ -233,7 +233,9 @@ class DeGCN(BaseModule):
             mask = (x != 0).flatten(2).any(-1)[..., None].expand(*x.shape[:3])
         instances = pack(x, mask)
         streams = self.forward_instances(instances)
-        features = torch.cat([s.x for s in streams], dim=1).transpose(2, 3)  # (P, S·D, T', V)
+        features = torch.cat([s.x for s in streams], dim=1).transpose(
+            2, 3
+        )  # (P, num_stream·D, T', V)
         dense = instances.unpack(features)
         present = mask.any(-1).to(dense.dtype)[..., None, None, None]
         mean = dense.sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp(min=1)

@@ -47,7 +47,7 @@ def test_ceilings_by_hand():
     # Four classes have arms and fingers of another one and differ from it in what is held.
     assert fused_ceiling(never_seen=0) == 12 / 16
     assert fused_ceiling(never_seen=0.25) == pytest.approx(0.75 * 12 / 16 + 0.25 * 6 / 16)
-    assert fused_ceiling(never_seen=0.25, picture=True) == 1
+    assert fused_ceiling(never_seen=0.25, rgb=True) == 1
     pair = ['raise + fist', 'raise + fist + yellow stick']
     assert body_ceiling(pair) == hand_ceiling(pair) == fused_ceiling(pair) == 0.5
     pair = ['raise + point', 'raise + fist']

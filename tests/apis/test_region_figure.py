@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bharnet_mm.apis.region_picture import save_regions
+from bharnet_mm.apis.region_figure import save_regions
 from bharnet_mm.datasets.synthetic.gestures import GESTURES
 from bharnet_mm.datasets.synthetic.sample import SyntheticSample
 from bharnet_mm.datasets.synthetic.videos import write_videos
