@@ -22,7 +22,7 @@ class LearnedGraphConv(nn.Module):
     Args:
         in_channels (int): ``C``.
         out_channels (int): ``O``.
-        adjacency (np.ndarray): ``(S, V, V)``, see :meth:`SkeletonLayout.adjacency`; ``[k, u, v]``
+        adjacency (np.ndarray): ``(S, V, V)``, see :meth:`SkeletonLayout.adjacency`; ``[s, u, v]``
             is the weight with which joint ``u`` receives from ``v``.
 
     Shapes:
