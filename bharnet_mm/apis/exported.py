@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError
+from ..io.guard import reading
 from ..runtime import ExportedRecognizer, OnnxRecognizer
-from ..runtime.recognizer import INPUTS_KEY
-from .model_card import CARD_KEY
 
 
 class ProgramRecognizer(ExportedRecognizer):
@@ -22,31 +21,22 @@ class ProgramRecognizer(ExportedRecognizer):
         **regions: See :class:`~bharnet_mm.runtime.ExportedRecognizer`.
 
     Raises:
-        ConfigError: torch cannot open the file, or there is no card in it.
+        ConfigError: torch cannot open the file, it could run code, or there is no card in it.
     """
 
     def __init__(self, path: str | os.PathLike, **regions: str | os.PathLike) -> None:
-        import torch
+        from ..io.program import load_program
 
-        meta: dict = {CARD_KEY: '', INPUTS_KEY: ''}
-        try:
-            self._module = torch.export.load(os.fspath(path), extra_files=meta).module()
-        except Exception as error:
-            raise ConfigError(
-                f'{path}',
-                f'what torch cannot open ({error})',
-                'a .pt2 file of `bharnet export`',
-                'export the model again',
-            ) from error
-        meta = {k: v.decode() if isinstance(v, bytes) else v for k, v in meta.items()}
+        self._module, meta = load_program(path)
         super().__init__(path, meta, **regions)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         import torch
 
-        with torch.no_grad():
+        where, fix = 'a program for these inputs', 'export the model again'
+        with torch.no_grad(), reading(self.path, where, fix, ConfigError):
             answers = self._module({n: torch.from_numpy(inputs[n]) for n in self.inputs})
-        return {name: value.numpy() for name, value in answers.items()}
+            return {name: value.numpy() for name, value in answers.items()}
 
 
 def load_exported(

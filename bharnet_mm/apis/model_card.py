@@ -6,15 +6,54 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from ..errors import BHaRNetError, ConfigError
+from ..io.guard import reading
 from ..layouts import SkeletonLayout, get_layout
 from ..version import __version__
 
 #: Key of the card in the metadata of a ``.safetensors`` or ONNX file; its value is JSON.
 CARD_KEY = 'bharnet_mm.card'
+_EXPECTED = 'the card that bharnet publish writes'
+_FIX = 'publish the model again'
+
+
+def _is_number(value: Any) -> bool:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return good and -1e9 < value < 1e9  # and no NaN
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+def _is_steps(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(step, dict) and isinstance(step.get('type'), str) for step in value
+    )
+
+
+def _is_channels(value: Any) -> bool:
+    good = isinstance(value, dict) and {'body', 'hand'} == set(value)
+    return good and all(_is_texts(names) and names for names in value.values())
+
+
+#: What each attribute of a card has to be.
+_FORMS = {
+    'model': lambda value: isinstance(value, dict),
+    'pipeline': _is_steps,
+    'classes': lambda value: _is_texts(value) and len(value) > 0,
+    'none_classes': _is_texts,
+    'channels': _is_channels,
+    'temperature': lambda value: _is_number(value) and value > 0,
+    'unsure_below': lambda value: _is_number(value) and 0 <= value <= 1,
+    'window': lambda value: _is_number(value) and 0 < value <= 86400,
+    'results': lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+} | {
+    name: lambda value: isinstance(value, str)
+    for name in ('name', 'data', 'licence', 'protocol', 'limits', 'version')
+}
 
 
 @dataclass(frozen=True)
@@ -101,41 +140,21 @@ class ModelCard:
         Raises:
             ConfigError: It is none, or one that this version cannot use.
         """
-        try:
+        with reading(where, _EXPECTED, _FIX, ConfigError):
             content = json.loads(text)
+            if not isinstance(content, dict):
+                raise ValueError(f'a {type(content).__name__}')
             known = {item.name for item in fields(cls)}
-            card = cls(**{name: value for name, value in content.items() if name in known})
-            return cls(
-                **{item.name: getattr(card, item.name) for item in fields(cls)}
-                | {
-                    'classes': tuple(card.classes),
-                    'none_classes': tuple(card.none_classes),
-                    'channels': {part: tuple(names) for part, names in card.channels.items()},
-                }
-            )._checked(where)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            if isinstance(error, BHaRNetError):
-                raise
-            raise ConfigError(
-                where,
-                f'a damaged model card ({error})',
-                'the card that bharnet publish writes',
-                'publish the model again',
-            ) from None
-
-    def _checked(self, where: str) -> ModelCard:
-        numbers = (self.temperature, self.unsure_below, self.window)
-        good = all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers)
-        if not good or self.temperature <= 0 or not 0 <= self.unsure_below <= 1 or self.window <= 0:
-            raise ConfigError(
-                where,
-                f'temperature {self.temperature}, unsure_below {self.unsure_below}, '
-                f'window {self.window}',
-                'a temperature and a window above 0 and a threshold from 0 to 1',
-                'publish the model again',
-            )
-        get_layout(self.body_layout)
-        return self
+            content = {name: value for name, value in content.items() if name in known}
+            for name, is_good in _FORMS.items():
+                if name in content and not is_good(content[name]):
+                    raise ValueError(f'{name} {str(content[name])[:80]!r}')
+            for name in ('classes', 'none_classes'):
+                content[name] = tuple(content.get(name, ()))
+            content['channels'] = {k: tuple(v) for k, v in content['channels'].items()}
+            card = cls(**content)
+            get_layout(card.body_layout)
+        return card
 
 
 def read_card(path: str | os.PathLike) -> ModelCard:
@@ -144,17 +163,13 @@ def read_card(path: str | os.PathLike) -> ModelCard:
     Raises:
         BHaRNetError: No such file, a damaged one, or one without a card.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    if not Path(path).is_file():
-        raise ConfigError(f'{path}', 'no such file', 'a published model', 'correct the path')
-    try:
-        with safe_open(path, framework='numpy') as file:
-            meta = file.metadata() or {}
-    except SafetensorError as error:
-        raise ConfigError(
-            f'{path}', f'a damaged file ({error})', 'a published model', 'download it again'
-        ) from None
+    with (
+        reading(path, 'a published model', 'download it again', ConfigError),
+        safe_open(path, framework='numpy') as file,
+    ):
+        meta = file.metadata() or {}
     return ModelCard.from_json(card_text(meta, path), str(path))
 
 

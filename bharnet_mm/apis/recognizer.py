@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
 from ..layouts import SkeletonLayout, get_layout
 from .model_card import ModelCard, card_text
-from .model_zoo import build_model, find_config, find_trained
+from .model_zoo import find_config, find_trained
 from .results import Label, Prediction
 
 _OWN = ('CutRegions',)  # steps that need the videos of the training data
@@ -73,6 +72,13 @@ class Recognizer(abc.ABC):
         if not clips:
             return []
         scores = self.scores(clips)
+        if scores['fused'].shape[-1] != len(card.classes):
+            raise ConfigError(
+                f'model {card.name!r}',
+                f'{scores["fused"].shape[-1]} outputs',
+                f'{len(card.classes)}, one for each class of its card',
+                'publish or export the model again',
+            )
         fused = calibrated(scores.pop('fused'), card.temperature)
         experts = {name: calibrated(value, card.temperature) for name, value in scores.items()}
         return [
@@ -166,26 +172,28 @@ class TorchRecognizer(Recognizer):
         card: Its card.
         state: Its weights, name to tensor.
         device: Where it runs; the GPU if there is one, by default.
+        trusted: Whether the card was made from the user's own config, which may name any object.
 
     Raises:
-        ConfigError: The weights are not those of the card's model.
+        ConfigError: The weights are not those of the card's model; a card from a file that names
+            anything but registered parts.
     """
 
     def __init__(
-        self, card: ModelCard, state: Mapping[str, Any], device: str | None = None
+        self,
+        card: ModelCard,
+        state: Mapping[str, Any],
+        device: str | None = None,
+        trusted: bool = False,
     ) -> None:
         import torch
-        from mmaction.registry import TRANSFORMS
-        from mmengine.dataset import Compose
+
+        from .foreign_model import build_from_card, build_steps
 
         super().__init__(card)
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        self.model = build_model(copy.deepcopy(card.model))
-        _check_weights(card.name, self.model.state_dict(), state)
-        self.model.load_state_dict(dict(state))
-        self.model.to(self.device).eval()
-        steps = [TRANSFORMS.build(dict(step)) for step in card.pipeline if step['type'] not in _OWN]
-        self.pipeline = Compose(steps)
+        self.pipeline = build_steps(card, _OWN, trusted)
+        self.model = build_from_card(card, state, trusted).to(self.device)
 
     def __repr__(self) -> str:
         return f'TorchRecognizer({self.card.name!r}, device={str(self.device)!r})'
@@ -228,21 +236,6 @@ def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return out
 
 
-def _check_weights(name: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Refuses weights of another model, by the names and shapes of the tensors."""
-    missing = [key for key in wanted if key not in found]
-    unknown = [key for key in found if key not in wanted]
-    reshaped = [k for k in wanted if k in found and wanted[k].shape != found[k].shape]
-    if missing or unknown or reshaped:
-        raise ConfigError(
-            f'weights of {name!r}',
-            f'{len(missing)} missing tensors {missing[:2]}, {len(unknown)} unknown ones '
-            f'{unknown[:2]} and {len(reshaped)} of another shape {reshaped[:2]}',
-            'the weights of the model that the config describes',
-            'use the config that the checkpoint was trained with',
-        )
-
-
 def log_softmax(z: np.ndarray) -> np.ndarray:
     """Log softmax over the last axis in float64."""
     z = z.astype(np.float64)
@@ -269,9 +262,9 @@ def load_recognizer(
     # With a checkpoint a name is that of a config, although a trained model may have it too.
     path = find_trained(name) if checkpoint is None else Path(find_config(name))
     if path.suffix == '.py':
-        return TorchRecognizer(*_read_config(path, checkpoint), device)
+        return TorchRecognizer(*_read_config(path, checkpoint), device, trusted=True)
     if path.is_dir():
-        return TorchRecognizer(*_read_work_folder(path), device)
+        return TorchRecognizer(*_read_work_folder(path), device, trusted=True)
     if path.suffix in ('.onnx', '.pt2'):
         from .exported import load_exported
 

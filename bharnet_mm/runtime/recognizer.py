@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..apis.recognizer import Recognizer, log_scores
 from ..datasets import transforms
 from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
+from ..io.guard import reading
 from ..layouts import get_layout
 
 #: Key beside the card's: name of each input of the graph to its shape without the batch, ``'frames'``
@@ -22,6 +24,7 @@ from ..layouts import get_layout
 INPUTS_KEY = 'bharnet_mm.inputs'
 
 _TYPES = {'body': np.float32, 'hand': np.float32, 'rgb': np.uint8}
+_MOST_NUMBERS = 2**28  # in an input of one clip
 _FIX = 'export the model with `bharnet export`'
 
 
@@ -45,7 +48,7 @@ class ExportedRecognizer(Recognizer):
             raise ConfigError(f'{path}', 'no model card in it', f'the key {CARD_KEY!r}', _FIX)
         super().__init__(ModelCard.from_json(meta[CARD_KEY], str(path)))
         self.path = Path(path)
-        self.inputs: dict[str, list[int | str]] = json.loads(meta[INPUTS_KEY])
+        self.inputs = read_inputs(meta[INPUTS_KEY], path)
         self.pipeline = build_pipeline(self.card.pipeline, **regions)
 
     def __repr__(self) -> str:
@@ -135,8 +138,30 @@ class OnnxRecognizer(ExportedRecognizer):
         self._answers = [output.name for output in session.get_outputs()]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        values = self._session.run(self._answers, {name: inputs[name] for name in self.inputs})
+        with reading(self.path, 'a graph for these inputs', _FIX, ConfigError):
+            values = self._session.run(self._answers, {name: inputs[name] for name in self.inputs})
         return dict(zip(self._answers, values, strict=True))
+
+
+def read_inputs(text: str, path: str | os.PathLike) -> dict[str, list[int | str]]:
+    """Name of each input of an exported graph to its shape.
+
+    Args:
+        text: JSON, as the exporter wrote it.
+        path: The file, for the message.
+
+    Raises:
+        ConfigError: Not of this form, or of more than a gigabyte.
+    """
+    with reading(path, 'a description of the inputs', _FIX, ConfigError):
+        inputs = json.loads(text)
+        for name, shape in inputs.items():
+            sizes = [1 if n == 'frames' else n for n in shape]
+            if name.removesuffix('_mask') not in _TYPES or any(type(n) is not int for n in sizes):
+                raise ValueError(f'the input {name[:40]!r} of shape {str(shape)[:60]}')
+            if min(sizes, default=1) < 1 or math.prod(sizes) > _MOST_NUMBERS:
+                raise ValueError(f'the input {name!r} of shape {str(shape)[:60]}')
+    return inputs
 
 
 def build_pipeline(
@@ -162,10 +187,7 @@ def build_pipeline(
             )
         if name == 'CutRegions':
             arguments |= dict(random=False, missing='mask') | regions
-        try:
+        where = f'pipeline of an exported model, {name}'
+        with reading(where, 'its arguments', _FIX, ConfigError):
             built.append(getattr(transforms, name)(**arguments))
-        except TypeError as error:
-            raise ConfigError(
-                f'pipeline of an exported model, {name}', str(error), 'its arguments', _FIX
-            ) from error
     return built

@@ -1,0 +1,186 @@
+"""Models that a file describes: its card may come from anywhere, so nothing in it is believed.
+
+MMEngine builds whatever Python object a config names (``type='subprocess.call'``). A config is code
+and its user knows that; a file of weights is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import ConfigError
+from ..io.guard import reading
+from .model_card import ModelCard
+from .model_zoo import build_model
+
+#: Of OpenMMLab's registered parts those that open no file and no connection when they are built.
+_SAFE = tuple(
+    f'mmaction.models.{name}.'
+    for name in 'backbones common data_preprocessors heads losses necks recognizers utils'.split()
+) + ('mmengine.model.', 'mmcv.cnn.', 'mmaction.datasets.transforms.formatting.')
+#: Arguments that name other files or addresses; the weights are in the file itself.
+_SOURCES = ('pretrained', 'init_cfg', 'experts', 'load_from', 'checkpoint', 'store', 'data_root')
+_LARGEST = 1e5  # a count of frames, channels or joints; more could only take memory or time
+_EXPECTED = 'a model of bharnet_mm or MMAction2, and the weights of that model'
+_FIX = 'take the file from somebody you trust, or publish the model again'
+
+
+def build_from_card(card: ModelCard, state: Mapping[str, Any], trusted: bool = False) -> Any:
+    """The model of a card with its weights, in evaluation mode.
+
+    Parts are built by registered names only, arguments that name other files are left out, and
+    nothing is built for real before its tensors are known to be those of the file.
+
+    Args:
+        card: As it was read.
+        state: Weights from the same file, name to tensor.
+        trusted: Whether the card was made from the user's own config.
+
+    Raises:
+        ConfigError: Another kind of object, a part that cannot be built, or other weights.
+    """
+    import torch
+
+    where = f'model {card.name!r}'
+    if trusted:
+        model = build_model(copy.deepcopy(card.model))
+        check_weights(card.name, model.state_dict(), state)
+        model.load_state_dict(dict(state))
+        return model.eval()
+    config = without_sources(card.model)
+    with reading(where, _EXPECTED, _FIX, ConfigError):
+        check_types(config, where)
+        with torch.device('meta'), _at_most(2 * len(state) + 64):
+            shapes = build_model(copy.deepcopy(config)).state_dict()
+        check_weights(card.name, shapes, state)
+        model = build_model(copy.deepcopy(config))
+        model.load_state_dict(dict(state))
+    classes = getattr(getattr(model, 'cls_head', None), 'num_classes', len(card.classes))
+    if classes != len(card.classes):
+        raise ConfigError(where, f'{classes} outputs', f'{len(card.classes)}, one a class', _FIX)
+    return model.eval()
+
+
+def build_steps(card: ModelCard, skipped: tuple[str, ...], trusted: bool = False) -> Any:
+    """The transforms of a card's pipeline, by registered names only.
+
+    Args:
+        card: As it was read.
+        skipped: Types that are left out.
+        trusted: Whether the card was made from the user's own config.
+
+    Raises:
+        ConfigError: Another kind of object, or wrong arguments.
+    """
+    from mmaction.registry import TRANSFORMS
+    from mmengine.dataset import Compose
+
+    where = f'pipeline of model {card.name!r}'
+    steps = [step for step in card.pipeline if step['type'] not in skipped]
+    if trusted:
+        return Compose([TRANSFORMS.build(dict(step)) for step in steps])
+    steps = without_sources(steps)
+    with reading(where, 'transforms of bharnet_mm or MMAction2', _FIX, ConfigError):
+        check_types(steps, where, TRANSFORMS)
+        return Compose([TRANSFORMS.build(step) for step in steps])
+
+
+def without_sources(config: Any) -> Any:
+    """A copy of a config without the arguments that name files or addresses."""
+    if isinstance(config, Mapping):
+        return {k: without_sources(v) for k, v in config.items() if k not in _SOURCES}
+    if isinstance(config, (list, tuple)):
+        return [without_sources(item) for item in config]
+    return config
+
+
+def check_types(config: Any, where: str, registry: Any = None) -> None:
+    """Refuses a config whose ``type``s are anything but registered parts, and huge numbers.
+
+    What the user's own code has registered is admitted, and of OpenMMLab's packages what opens no
+    file when it is built.
+
+    Args:
+        config: Plain dicts and lists.
+        where: For the message.
+        registry: Of MMEngine. Defaults to MMAction2's models.
+
+    Raises:
+        ConfigError: Names the type or the number.
+    """
+    from mmaction.registry import MODELS
+
+    huge = next((n for n in _numbers(config) if not abs(n) <= _LARGEST), None)
+    if huge is not None:
+        raise ConfigError(where, f'the number {huge:g}', f'at most {_LARGEST:g}', _FIX)
+    registry = MODELS if registry is None else registry
+    registry.import_from_location()
+    for kind in _types(config):
+        found, place = None, registry
+        name = kind.removeprefix('mmaction.') if isinstance(kind, str) else ''
+        while found is None and place is not None:
+            found, place = place.module_dict.get(name), place.parent
+        module = f'{getattr(found, "__module__", "")}.'
+        if found is None or (module.startswith('mm') and not module.startswith(_SAFE)):
+            raise ConfigError(
+                where,
+                f'the type {str(kind)[:60]!r}',
+                'registered parts of bharnet_mm or MMAction2',
+                'such a file could run any code: take it from somebody you trust',
+            )
+
+
+def _types(config: Any) -> Iterator[Any]:
+    if isinstance(config, Mapping):
+        if 'type' in config:
+            yield config['type']
+        for value in config.values():
+            yield from _types(value)
+    elif isinstance(config, (list, tuple)):
+        for item in config:
+            yield from _types(item)
+
+
+def _numbers(config: Any) -> Iterator[float]:
+    if isinstance(config, (int, float)):
+        yield config
+    elif isinstance(config, (Mapping, list, tuple)):
+        for value in config.values() if isinstance(config, Mapping) else config:
+            yield from _numbers(value)
+
+
+@contextlib.contextmanager
+def _at_most(number: int) -> Iterator[None]:
+    """Ends a model that registers more parameters than the file can have."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    left = [number]
+
+    def count(*_: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ValueError(f'a model of more tensors than its file (about {number // 2})')
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def check_weights(name: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuses weights of another model, by the names and shapes of the tensors."""
+    missing = [key for key in wanted if key not in found]
+    unknown = [key for key in found if key not in wanted]
+    reshaped = [k for k in wanted if k in found and wanted[k].shape != found[k].shape]
+    if missing or unknown or reshaped:
+        raise ConfigError(
+            f'weights of {name!r}',
+            f'{len(missing)} missing tensors {missing[:2]}, {len(unknown)} unknown ones '
+            f'{unknown[:2]} and {len(reshaped)} of another shape {reshaped[:2]}',
+            'the weights of the model that the config describes',
+            'use the config that the checkpoint was trained with',
+        )
