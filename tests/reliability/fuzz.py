@@ -59,7 +59,7 @@ class Reader(NamedTuple):
     read: Callable[[Path], object]
 
 
-def _tool(name: str) -> Callable[[Path], object]:
+def tool(name: str) -> Callable[[Path], object]:
     spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/data/{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -71,7 +71,7 @@ def _tool(name: str) -> Callable[[Path], object]:
     return read
 
 
-def _read_store(folder: Path) -> None:
+def read_store(folder: Path) -> None:
     store = ClipStore(folder)
     list(store.clip_ids)
     for split in [None, *store.splits]:
@@ -83,7 +83,7 @@ def _read_store(folder: Path) -> None:
     store.verify()
 
 
-def _read_regions(folder: Path) -> None:
+def read_region_store(folder: Path) -> None:
     store = RegionStore(folder)
     for clip_id in store.clip_ids:
         with contextlib.suppress(BHaRNetError):
@@ -136,7 +136,7 @@ def _make_pickle(path: Path) -> Path:
 
 def readers() -> dict[str, Reader]:
     """All readers by name."""
-    tools = {name: _tool(name) for name in _TOOLS}
+    tools = {name: tool(name) for name in _TOOLS}
 
     def nucla(form: str, suffix: str) -> Reader:
         make = lambda folder: formats.write_nucla(folder / f'nucla{suffix}', form)  # noqa: E731
@@ -159,8 +159,8 @@ def readers() -> dict[str, Reader]:
         ),
         'holistic npy': Reader(lambda f: formats.write_holistic(f / 'tree'), tools['holistic']),
         'openpose': Reader(lambda f: formats.write_openpose(f / 'op'), tools['keypoints']),
-        'clip store': Reader(lambda f: formats.write_store(f / 'store'), _read_store),
-        'region store': Reader(lambda f: formats.write_regions(f / 'regions'), _read_regions),
+        'clip store': Reader(lambda f: formats.write_store(f / 'store'), read_store),
+        'region store': Reader(lambda f: formats.write_regions(f / 'regions'), read_region_store),
     }
 
 
