@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
+from ..io.guard import reading
 from ..layouts import SkeletonLayout, get_layout
 from .model_card import ModelCard, card_text
 from .model_zoo import find_config, find_trained
@@ -191,6 +193,7 @@ class TorchRecognizer(Recognizer):
         from .foreign_model import build_from_card, build_steps
 
         super().__init__(card)
+        self.trusted = trusted
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         self.pipeline = build_steps(card, _OWN, trusted)
         self.model = build_from_card(card, state, trusted).to(self.device)
@@ -203,12 +206,16 @@ class TorchRecognizer(Recognizer):
         import torch
         from mmengine.dataset import pseudo_collate
 
+        guard: Any = contextlib.nullcontext()
+        if not self.trusted:
+            where, expected = f'model {self.card.name!r}', 'a card whose model and pipeline fit'
+            guard = reading(where, expected, 'publish the model again', ConfigError)
         layouts = self.card.layout, get_layout('hand')
-        packed = []
-        for clip in clips:
-            masked, _ = clip.with_nonfinite_masked()
-            packed.append(self.pipeline(pipeline_input(masked, *layouts)))
-        with torch.inference_mode():
+        with guard, torch.inference_mode():
+            packed = []
+            for clip in clips:
+                masked, _ = clip.with_nonfinite_masked()
+                packed.append(self.pipeline(pipeline_input(masked, *layouts)))
             data = self.model.data_preprocessor(pseudo_collate(packed), training=False)
             samples = self.model(**data, mode='predict')
         names = [f'{name}_logits' for name in getattr(self.model.cls_head, 'modalities', ())]
