@@ -1,4 +1,4 @@
-"""Package metadata; the version stands in bharnet_mm/version.py, the requirements in requirements/."""
+"""Package metadata. The version is in bharnet_mm/version.py, the requirements in requirements/."""
 
 import re
 import shutil
@@ -23,6 +23,7 @@ class BuildWithConfigs(build_py):
     """
 
     def run(self) -> None:
+        """Builds the package, then copies the configs into it."""
         super().run()
         if not self.editable_mode:
             folder = Path(self.build_lib) / 'bharnet_mm' / '.mim'

@@ -2,9 +2,9 @@
 
 ``custom_imports = dict(imports=['bharnet_mm'])`` in a config mends the platform
 (:mod:`bharnet_mm.compat`), sends its files through
-:mod:`bharnet_mm.io` (:mod:`bharnet_mm.safety`) and makes every data set, transform, model, metric, hook and optimizer
-wrapper of the package known to MMAction2's registries (:mod:`bharnet_mm.registration`). Neither
-torch nor MMAction2 is imported before something needs it.
+:mod:`bharnet_mm.io` (:mod:`bharnet_mm.safety`) and makes every data set, transform, model, metric,
+hook and optimizer wrapper of the package known to MMAction2's registries
+(:mod:`bharnet_mm.registration`). Neither torch nor MMAction2 is imported before something needs it.
 """
 
 from . import compat, registration, safety

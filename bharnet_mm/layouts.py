@@ -86,6 +86,7 @@ class SkeletonLayout:
 
     @property
     def num_joints(self) -> int:
+        """Number of joints, V."""
         return len(self.joints)
 
     @property

@@ -1,4 +1,6 @@
-"""Importing late: package attributes at their first use, and work that follows another module's import."""
+"""Importing late: package attributes at their first use, and work that follows another module's
+import.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from typing import Any
 def attributes(
     package: str, places: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """``__getattr__``, ``__dir__`` and ``__all__`` of a package that imports its names at their first use.
+    """``__getattr__``, ``__dir__`` and ``__all__`` of a package that imports its names at their
+    first use.
 
     Args:
         package: ``__name__`` of the package.

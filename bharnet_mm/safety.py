@@ -14,10 +14,11 @@ from .lazy import after_import
 
 
 def load_weights_safely() -> None:
-    """Send every checkpoint that MMEngine and MMAction2 load through :func:`io.weights.load_weights`.
+    """Send every checkpoint that MMEngine and MMAction2 load through
+    :func:`io.weights.load_weights`.
 
-    MMEngine downloads URLs through torch hub, which unpickles them whole, runs what they ask for and
-    keeps them under the last part of the address alone. Can go when MMEngine loads them with
+    MMEngine downloads URLs through torch hub, which unpickles them whole, runs what they ask for
+    and keeps them under the last part of the address alone. Can go when MMEngine loads them with
     ``weights_only=True``; the errors and the checksum stay ours.
     """
     from mmengine.logging import print_log

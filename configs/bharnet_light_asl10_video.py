@@ -1,5 +1,5 @@
-# The shipped model `bharnet_light_asl10`: light, trained on all three signers for use on free videos,
-# in which people stand still before and after a sign. How it is made: docs/models.md.
+# The shipped model `bharnet_light_asl10`: light, trained on all three signers for use on free
+# videos, in which people stand still before and after a sign. How it is made: docs/models.md.
 #   python tools/data/holistic.py asl10.npz data/asl10 --image-size 1280x720
 _base_ = 'bharnet_light_asl10.py'
 

@@ -1,5 +1,6 @@
 # DeGCN (two streams, as its authors train it) in MMAction2's stock recognizer, head and packing, on
-# NTU bodies. Data set and transforms are ours; anything of MMAction2 may take the place of the rest.
+# NTU bodies. Data set and transforms are ours; anything of MMAction2 may take the place of the
+# rest.
 _base_ = ['_base_/datasets/ntu60.py', '_base_/schedules/degcn_80e.py']
 
 model = dict(

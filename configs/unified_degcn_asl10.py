@@ -1,6 +1,7 @@
-# One unified graph instead of two experts: DeGCN on body and both hands joined at the wrists, 55 joints. It gets what
-# our experts get, joined: each hand about its own wrist in units of its palm, where the hands are as the body's
-# wrists. Same clips, augmentation, schedule, width and depth as bharnet_p_asl10.py. What is missing is 0.
+# One unified graph instead of two experts: DeGCN on body and both hands joined at the wrists, 55
+# joints. It gets what our experts get, joined: each hand about its own wrist in units of its palm,
+# where the hands are as the body's wrists. Same clips, augmentation, schedule, width and depth as
+# bharnet_p_asl10.py. What is missing is 0.
 _base_ = ['_base_/datasets/asl10.py', '_base_/schedules/cosine_12e.py']
 
 model = dict(

@@ -3,7 +3,8 @@ import subprocess
 
 # Before numpy and torch start their threads: on a busy machine these cost far more than they give.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
-# Before torch.compile imports triton, which reads it then: the kernels for CUDA run in its interpreter.
+# Before torch.compile imports triton, which reads it then: the kernels for CUDA run in its
+# interpreter.
 os.environ.setdefault('TRITON_INTERPRET', '1')
 
 import numpy as np  # noqa: E402
@@ -125,8 +126,8 @@ def small_disk(tmp_path):
 
 @pytest.fixture(scope='session')
 def exported(tmp_path_factory):
-    """A small untrained P, exported: folder with tiny.py, untrained.pth, store, m.onnx and m.pt2, and
-    what the command printed.
+    """A small untrained P, exported: folder with tiny.py, untrained.pth, store, m.onnx and m.pt2,
+    and what the command printed.
     """
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')

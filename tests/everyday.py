@@ -22,7 +22,9 @@ def encode(path, frames, times=None):
 
 
 def trim(source, target, start, stop=10**9):
-    """As ``ffmpeg -ss START -i SOURCE -c copy TARGET``: an edit list hides what comes before the start."""
+    """As ``ffmpeg -ss START -i SOURCE -c copy TARGET``: an edit list hides what comes before the
+    start.
+    """
     import av
 
     with av.open(str(source)) as have, av.open(str(target), 'w') as out:

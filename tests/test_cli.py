@@ -9,7 +9,7 @@ from bharnet_mm.cli import COMMANDS
 
 
 def bharnet(*words, seconds=None):
-    """Exit status, standard output and error of the command; fails if it takes more processor time."""
+    """Exit status, output and error of the command; fails if it takes more CPU time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, '-m', 'bharnet_mm.cli', *words],
@@ -40,7 +40,8 @@ def test_help_imports_nothing_heavy(command):
         f'    run_module({command!r}, ["--help"])\n'
         'except SystemExit as end:\n'
         '    assert not end.code, end.code\n'
-        'heavy = {"torch", "mmengine", "mmaction", "mediapipe", "av", "decord"} & set(sys.modules)\n'
+        'heavy = {"torch", "mmengine", "mmaction", "mediapipe", "av", "decord"}\n'
+        'heavy &= set(sys.modules)\n'
         'assert not heavy, heavy'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

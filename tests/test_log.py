@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 from bharnet_mm.log import warn
 
@@ -19,7 +20,7 @@ def test_without_mmengine_it_is_a_warning_of_pythons_logging():
     code = (
         'import importlib.util, sys; '
         'spec = importlib.util.find_spec("bharnet_mm"); '
-        f'sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parents[1] / "bharnet_mm")!r}); '
+        f'sys.path.insert(0, {str(Path(__file__).parents[1] / "bharnet_mm")!r}); '
         'import log; log.warn("two clips without hands"); assert "mmengine" not in sys.modules'
     )
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

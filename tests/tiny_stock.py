@@ -1,4 +1,4 @@
-"""A stock MMAction2 STGCN on random skeletons: seconds to train, for tests of tools and platform."""
+"""A stock MMAction2 STGCN on random skeletons, which trains in seconds, for tests."""
 
 import pickle
 from pathlib import Path
@@ -60,7 +60,7 @@ randomness = dict(seed=1)
 
 
 def write_tiny_stock(folder: Path, nan_clip: str | None = None) -> Path:
-    """Writes 12 training and 6 test clips, (M=1, T=10, V=17, 2), and the config; returns its path."""
+    """Writes 12 training and 6 test clips (1, 10, 17, 2) and a config; returns its path."""
     rng = np.random.default_rng(0)
     clips, names = [], [f'clip{i:02d}' for i in range(18)]
     for i, name in enumerate(names):

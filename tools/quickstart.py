@@ -1,7 +1,8 @@
-"""Makes the synthetic sample and its videos, trains BHaRNet-M on it, tests the checkpoint and shows the result.
+"""Makes the synthetic sample and its videos, trains BHaRNet-M on it, tests the checkpoint and shows
+the result.
 
-What `make quickstart` runs after installing. It writes `data/sample`, `data/sample_videos`, `data/sample_regions` and
-`work_dirs/quickstart`.
+What `make quickstart` runs after installing. It writes `data/sample`, `data/sample_videos`,
+`data/sample_regions` and `work_dirs/quickstart`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A trained model as one graph, written as ONNX or a ``torch.export`` program with its card inside."""
+"""Writes a trained model with its card as ONNX or as a ``torch.export`` program."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class ExportForm(nn.Module):
             parameter.requires_grad_(False)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Answers of the model by name for one batch of the graph's inputs.
+
+        Shapes: ``body (N, M, T, V, C)``, ``hand (N, 2M, T, 21, C)`` with masks ``(N, M, T)`` and
+        ``(N, 2M, T)``, ``rgb (N, 3, H, W)`` with ``rgb_mask (N, R, F)`` → ``(N, K)`` each.
+        """
         inputs = dict(inputs)
         if 'rgb' in inputs:
             process = self.model.data_preprocessor
@@ -64,8 +69,8 @@ class ExportForm(nn.Module):
 
 
 def graph_inputs(model: BHaRNet, card: ModelCard, clip: Clip) -> dict[str, list[int | str]]:
-    """Name of each input of the graph to its shape without the batch, ``'frames'`` where any number of
-    frames will do.
+    """Name of each input of the graph to its shape without the batch, ``'frames'`` where any number
+    of frames will do.
 
     Args:
         model: The model.
@@ -105,8 +110,8 @@ def graph_inputs(model: BHaRNet, card: ModelCard, clip: Clip) -> dict[str, list[
 def example_inputs(
     inputs: Mapping[str, Sequence[int | str]], clips: int, frames: int, seed: int = 0
 ) -> dict[str, Tensor]:
-    """Random values for the graph's inputs, with every kind of absence: missing frames, hands, bodies
-    and pictures, and a last clip without anything.
+    """Random values for the graph's inputs, with every kind of absence: missing frames, hands,
+    bodies and pictures, and a last clip without anything.
 
     Args:
         inputs: As :func:`graph_inputs` gives them.

@@ -14,7 +14,8 @@ from ..runtime import ExportedRecognizer, OnnxRecognizer
 
 
 class ProgramRecognizer(ExportedRecognizer):
-    """A model in a ``.pt2`` file of ``bharnet export``, which torch runs without this package's models.
+    """A model in a ``.pt2`` file of ``bharnet export``, which torch runs without this package's
+    models.
 
     Args:
         path: The file.
@@ -31,6 +32,7 @@ class ProgramRecognizer(ExportedRecognizer):
         super().__init__(path, meta, **regions)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answers of the exported program by name, ``(N, K)`` each, on the CPU."""
         import torch
 
         where, fix = 'a program for these inputs', 'export the model again'

@@ -18,8 +18,8 @@ DESCRIPTION = """Finds hands (and bodies) in videos and writes them to a clip st
   bharnet extract nturgb+d_rgb data/ntu120 --store data/ntu120_body
       a copy of STORE with hands, looked for at the wrists of its bodies
 
-Run it again to continue where it stopped. On a cluster: --shard I/N in each job (the same OUT), then once
---merge. See docs/extraction.md."""
+Run it again to continue where it stopped. On a cluster: --shard I/N in each job (the same OUT),
+then once --merge. See docs/extraction.md."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,10 +27,10 @@ class BodyHandInferencer:
         for result in infer('video.mp4'):
             print(result.start, result.end, result.person, result.label)
 
-    A video is judged in windows of ``window`` seconds that begin every ``stride`` seconds; one that is
-    at most one and a half windows long is judged whole, as the trimmed clips of the training were.
-    Each person found gets an answer of its own. Frames are read once and forgotten, and results come
-    as soon as their window is over, so that a stream never piles up.
+    A video is judged in windows of ``window`` seconds that begin every ``stride`` seconds; one that
+    is at most one and a half windows long is judged whole, as the trimmed clips of the training
+    were. Each person found gets an answer of its own. Frames are read once and forgotten, and
+    results come as soon as their window is over, so that a stream never piles up.
 
     Args:
         model: See :func:`load_recognizer`.
@@ -41,9 +41,10 @@ class BodyHandInferencer:
         top_k: Most labels of a result.
         batch_size: Windows that are judged at once; those of a stream one by one.
         max_persons: Most persons of a window; those who move most are taken.
-        per_person: Whether each person is judged alone. Defaults to True for videos; the persons of a
-            clip are always judged together, as in a test.
-        backend: Finds bodies and hands in videos: a name of docs/extraction.md, or an ``Estimator``.
+        per_person: Whether each person is judged alone. Defaults to True for videos; the persons of
+            a clip are always judged together, as in a test.
+        backend: Finds bodies and hands in videos: a name of docs/extraction.md, or an
+            ``Estimator``.
         min_score: A hand of lower confidence is left out.
         models: Folder of the backend's model files, where it needs one.
 
@@ -111,8 +112,9 @@ class BodyHandInferencer:
         """Results of a source, in the order of time.
 
         Args:
-            source: A video, a folder or pattern of videos, a clip store or ``Clip``, a camera number,
-                the address of a stream, frames, or a list of these; see :func:`read_source`.
+            source: A video, a folder or pattern of videos, a clip store or ``Clip``, a camera
+                number, the address of a stream, frames, or a list of these; see
+                :func:`read_source`.
             fps: Of frames given as arrays. Defaults to 30.
             tick: Called after each frame with the source's name, the frames done and the frames in
                 all, 0 where that is unknown.

@@ -280,7 +280,8 @@ def _gain(scores: Scores, without: Scores | None, experts: list[str]) -> list[st
     return [
         '<h2>Where the hands help, and where they hurt</h2>',
         f'<p>Against {name} the fused prediction is right on <b>{helped}</b> clips more and wrong '
-        f'on <b>{hurt}</b> that were right. Worse in: {escape(", ".join(worse[:8]) or "no class")}. '
+        f'on <b>{hurt}</b> that were right. '
+        f'Worse in: {escape(", ".join(worse[:8]) or "no class")}. '
         'Classes by gain; the number behind a name is the gain.</p>',
         picture(draw_classes(accuracy, scores.classes), 'accuracy by class and expert'),
     ]

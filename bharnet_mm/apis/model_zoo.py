@@ -271,7 +271,8 @@ def _load(model: nn.Module, name: str, pretrained: str | os.PathLike | bool) -> 
     if lacking:
         raise ConfigError(
             f'{source}',
-            f'weights without {len(lacking)} of {len(own)} tensors of {name!r}, such as {lacking[0]}',
+            f'weights without {len(lacking)} of {len(own)} tensors of {name!r}, '
+            f'such as {lacking[0]}',
             'weights of the same model; only the classifiers may differ',
             'create the model with the layout, channels and sizes that it was trained with',
         )

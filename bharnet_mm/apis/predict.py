@@ -145,6 +145,7 @@ class Progress:
             self._bar.stop()
 
     def __call__(self, name: str, done: int, total: int) -> None:
+        """Shows that ``done`` of ``total`` frames of video ``name`` are read (0: unknown)."""
         if self._bar is not None:
             self._bar.update(
                 self._task, description=Path(name).name, completed=done, total=total or None

@@ -143,7 +143,7 @@ def fit_clip(
                 f'bodies in the layout {layout.name!r}, without {missing[:4]}'
                 + (f' and {len(missing) - 4} more joints' if len(missing) > 4 else ''),
                 f'the joints of {wanted.name!r}, which the model was trained on',
-                f'use a model that was trained on {layout.name!r}, or give clips in {wanted.name!r}',
+                f'use a model trained on {layout.name!r}, or give clips in {wanted.name!r}',
             )
         index = layout.select(wanted)
         changed['body'] = clip.body[:, :, index]
@@ -231,8 +231,8 @@ def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What :meth:`Recognizer.scores` gives, from a model's answers.
 
     Args:
-        answers: ``pred_score``, the fused probabilities, and ``body_logits`` and so on, (N, K) each.
-            An expert that sees nothing gives zeros.
+        answers: ``pred_score``, the fused probabilities, and ``body_logits`` and so on, (N, K)
+            each. An expert that sees nothing gives zeros.
     """
     tiny = np.finfo(np.float32).tiny
     out = {'fused': np.log(np.maximum(answers['pred_score'], tiny))}

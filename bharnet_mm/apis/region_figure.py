@@ -25,7 +25,8 @@ def save_regions(
     grid: RegionGrid | None = None,
     title: str = '',
 ) -> None:
-    """Writes a picture: above, each frame of the middle offset with skeleton and regions; beneath, the grid.
+    """Writes a picture: above, each frame of the middle offset with skeleton and regions; beneath,
+    the grid.
 
     Args:
         path: Its ending says the form.

@@ -50,7 +50,7 @@ class Group(NamedTuple):
 
 
 def experts(scores: Scores) -> dict[str, str]:
-    """What there is to show, by name: with a rgb expert also what body and hands reach without it."""
+    """Names of the rows to show; with an rgb expert also body and hands without it."""
     return _WITH_RGB if 'rgb' in scores.logits else _SKELETON
 
 
@@ -75,7 +75,9 @@ def ceilings(scores: Scores) -> dict[str, float]:
 
 
 def groups(classes: Sequence[str]) -> tuple[list[Group], list[Group], list[Group]]:
-    """Classes that look alike: same arm motion; same hand action and persons; same motion and action."""
+    """Classes that look alike: same arm motion; same hand action and persons; same motion and
+    action.
+    """
     arms: dict[str, list[int]] = {}
     hands: dict[str, list[int]] = {}
     both: dict[str, list[int]] = {}
@@ -107,7 +109,7 @@ def make_table(scores: Scores) -> Table:
         reached = correct(scores, expert).mean()
         table.add_row(names[expert], f'{reached:.3f}', f'{ceiling:.3f}', f'± {chance:.3f}')
     table.caption = (
-        'Classes are made of arm motions, hand actions and objects held that several classes share, '
+        'Classes are made of arm motions, hand actions and objects that several classes share, '
         'so no expert can pass its ceiling. Synthetic data: no claim about real actions.'
     )
     return table

@@ -90,7 +90,8 @@ def _wrong(found: str) -> ConfigError:
     return ConfigError(
         'source',
         found,
-        'a video, a folder or pattern of videos, a clip store or Clip, a camera number, the address '
+        'a video, a folder or pattern of videos, a clip store or Clip, a camera number, the '
+        'address '
         'of a stream, frames (T, H, W, 3) uint8, or a list of these',
         'give one of these',
     )

@@ -1,4 +1,5 @@
-"""Test a checkpoint: ``bharnet test CONFIG CHECKPOINT``, ``python tools/test.py CONFIG CHECKPOINT``.
+"""Test a checkpoint: ``bharnet test CONFIG CHECKPOINT``, ``python tools/test.py CONFIG
+CHECKPOINT``.
 
 The arguments are MMAction2's.
 """

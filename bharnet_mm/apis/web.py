@@ -61,7 +61,8 @@ def build_page(infer: BodyHandInferencer) -> Any:
 
     with gr.Blocks(title='BHaRNet', analytics_enabled=False) as page:
         gr.Markdown(
-            f'## {infer.card.name}\nKnows {len(infer.classes)} classes: {", ".join(infer.classes)}. '
+            f'## {infer.card.name}\nKnows {len(infer.classes)} classes: '
+            f'{", ".join(infer.classes)}. '
             'Drop a video, or record one with the camera; what the model saw appears beside it.'
         )
         with gr.Row():

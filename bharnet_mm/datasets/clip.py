@@ -12,7 +12,8 @@ from ..layouts import SkeletonLayout, get_layout
 from .coordinates import UNITS, square
 from .joints import with_joints_filled
 
-#: Of visible joints; no skeleton in pixels, millimetres or metres comes near it, and its square is finite.
+#: Of visible joints; no skeleton in pixels, millimetres or metres comes near it, and its square is
+#: finite.
 MAX_COORDINATE = 1e6
 
 
@@ -71,10 +72,12 @@ class Clip:
 
     @property
     def num_persons(self) -> int:
+        """Number of persons, M."""
         return self.body.shape[0]
 
     @property
     def num_frames(self) -> int:
+        """Number of frames, T."""
         return self.body.shape[1]
 
     def validate(
@@ -285,7 +288,8 @@ class Clip:
                 place = ', '.join(str(i) for i in np.argwhere(bad)[0])
                 axes = 'person, frame' if name == 'body' else 'person, side, frame'
                 self._fail(
-                    f'NaN or infinity in {name} (or a value beyond {MAX_COORDINATE:g}) at ({axes}) = ({place}), '
+                    f'NaN or infinity in {name} (or a value beyond {MAX_COORDINATE:g}) '
+                    f'at ({axes}) = ({place}), '
                     f'{int(bad.sum())} frames in all',
                     'finite coordinates in every visible frame',
                     'set the score of such frames to 0, as Clip.with_nonfinite_masked() does and '

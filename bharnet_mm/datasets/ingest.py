@@ -71,6 +71,7 @@ class Report:
         self.started = time.monotonic()
 
     def refuse(self, name: str, reason: str, detail: str = '') -> None:
+        """Notes that an item is left out, by reason."""
         self.refused.setdefault(reason, []).append((name, detail))
 
     def repair(self, name: str, repaired: Mapping[str, int]) -> None:
@@ -82,9 +83,11 @@ class Report:
 
     @property
     def num_refused(self) -> int:
+        """Number of items left out."""
         return sum(map(len, self.refused.values()))
 
     def lines(self) -> Iterator[str]:
+        """The report as lines of text."""
         seconds = time.monotonic() - self.started
         yield f'found     {self.found} {self.what}'
         yield f'read      {self.read} in {seconds:.1f} s'
@@ -144,16 +147,16 @@ def gather(
 ) -> None:
     """Adds what was read to a store, in order, and counts everything.
 
-    The one loop of converters, extraction and regions. Everything is committed at the end, and every
-    few seconds or some thousand clips before.
+    The one loop of converters, extraction and regions. Everything is committed at the end, and
+    every few seconds or some thousand clips before.
 
     Args:
         results (Iterable): What became of each item.
         writer (StoreWriter | RegionWriter): An open store.
         report (Report): Counts everything. ``found`` and ``skipped`` are the caller's.
         add (Callable, optional): Adds one of ``Converted.clips``. Defaults to ``writer.add``.
-        held (Collection[str], optional): Clip ids that are left out without a word, as they were counted
-            as skipped before.
+        held (Collection[str], optional): Clip ids that are left out without a word, as they were
+            counted as skipped before.
         strict (bool): Whether the first clip that does not fit is an error. Defaults to False.
 
     Raises:

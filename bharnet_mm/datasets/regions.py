@@ -1,7 +1,8 @@
 """Region grids: squares around some joints at some moments of a clip, side by side in one picture.
 
-A grid has one row of cells per part of the body and one column per moment. Where two people are seen at a
-moment, each cell of its column holds both, in half a cell each, in the order in which they stand in the picture.
+A grid has one row of cells per part of the body and one column per moment. Where two people are
+seen at a moment, each cell of its column holds both, in half a cell each, in the order in which
+they stand in the picture.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from ..layouts import REGION_PARTS, SkeletonLayout
 def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
     """Length of a forearm seen from the side: the size of a person in the picture.
 
-    The longest of forearm, upper arm, trunk and shoulder width, each turned into a forearm's length by an
-    adult's proportions, since any of them may be foreshortened but none looks longer than it is.
+    The longest of forearm, upper arm, trunk and shoulder width, each turned into a forearm's length
+    by an adult's proportions, since any of them may be foreshortened but none looks longer than it
+    is.
 
     Args:
         points: Joints in the picture, ``(..., V, 2)``.
         known: Which of them count, ``(..., V)`` bool.
-        layout: Names the joints; those it lacks do not count. Without any of them, its ``scale`` pair is taken
-            for a trunk.
+        layout: Names the joints; those it lacks do not count. Without any of them, its ``scale``
+            pair is taken for a trunk.
 
     Returns:
         ``(...)``, 0 where nothing is known.
@@ -50,9 +52,9 @@ class RegionGrid:
         size: Side of the square around a joint, in forearm lengths of the person (see
             ``forearm_length``; the median over the clip). Two people get half its width each.
         max_persons: 1 or 2; of more persons the first ones are taken.
-        num_offsets: The frames in which somebody is visible are cut into ``num_frames`` equal pieces, and
-            one frame is taken of each. Offset s of S lies ``(s + 1/2) / S`` into its piece. An odd
-            number has a middle one.
+        num_offsets: The frames in which somebody is visible are cut into ``num_frames`` equal
+            pieces, and one frame is taken of each. Offset s of S lies ``(s + 1/2) / S`` into its
+            piece. An odd number has a middle one.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -109,7 +111,9 @@ class RegionGrid:
     def assemble(
         self, columns: Iterable[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Columns ``(R cell, cell, 3)`` with masks ``(R,)`` to a grid ``(3, H, W)`` and its mask ``(R, F)``."""
+        """Columns ``(R cell, cell, 3)`` with masks ``(R,)`` to a grid ``(3, H, W)`` and its mask
+        ``(R, F)``.
+        """
         pictures, masks = zip(*columns, strict=True)
         rgb = np.concatenate(pictures, axis=1).transpose(2, 0, 1)
         return np.ascontiguousarray(rgb), np.stack(masks, axis=1)
@@ -202,8 +206,8 @@ class ClipRegions:
             image: That frame, RGB ``(H, W, 3)`` uint8, of any size.
 
         Returns:
-            ``(R cell, cell, 3)`` uint8, and ``(R,)`` whether anybody's region is in the picture. What lies
-            beyond the picture's edge is black.
+            ``(R cell, cell, 3)`` uint8, and ``(R,)`` whether anybody's region is in the picture.
+            What lies beyond the picture's edge is black.
         """
         cell = self.grid.cell
         out = np.zeros((len(self.grid.parts) * cell, cell, 3), np.uint8)
@@ -220,7 +224,7 @@ class ClipRegions:
         return out, mask
 
     def boxes(self, t: int, size: tuple[int, int]) -> list[RegionBox]:
-        """What frame t of the clip shows of the regions, in a picture of ``size`` (width, height)."""
+        """Boxes of the regions in frame ``t`` of an image of ``size`` (width, height)."""
         scale = np.ones(2)
         if all(self.image_size) and self.image_size != tuple(size):
             scale = np.array(size) / self.image_size
@@ -244,7 +248,8 @@ class RegionBox:
     Args:
         row: Of the grid.
         place, of: Which of how many people in the cell.
-        center, size: In pixels, (x, y) and (width, height); the middle of the first pixel is (0.5, 0.5).
+        center, size: In pixels, (x, y) and (width, height); the middle of the first pixel is (0.5,
+        0.5).
     """
 
     row: int
@@ -265,7 +270,9 @@ def make_grids(
 def _cut(
     image: np.ndarray, center: tuple[float, float], size: tuple[float, float], out: tuple[int, int]
 ) -> np.ndarray:
-    """A rectangle (width, height) about a place, in whole pixels, brought to ``out``; black beyond the edge."""
+    """A rectangle (width, height) about a place, in whole pixels, brought to ``out``; black beyond
+    the edge.
+    """
     spans = []
     for middle, length, limit in zip(center, size, image.shape[1::-1], strict=True):
         length = max(round(length), 1)

@@ -1,4 +1,6 @@
-"""Finding videos and reading each once, in order: the readers that are installed take over from each other."""
+"""Finding videos and reading each once, in order: the readers that are installed take over from
+each other.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from ..io.names import is_shown, same_form
 from .video_readers import OPEN, PICK, VideoInfo, available_readers
 
 SUFFIXES = tuple(
-    '.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m4v .mjpeg .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .qt '
+    '.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m4v .mjpeg .mkv .mov .mp4 .mpeg .mpg .mts '
+    '.mxf .ogv .qt '
     '.rm .rmvb .ts .vob .webm .wmv .y4m'.split()
 )
 
@@ -47,9 +50,10 @@ def list_videos(folder: Path, others: list[str] | None = None) -> list[str]:
 class VideoFolder:
     """Finds the videos of clips below a folder.
 
-    A clip's video is looked for at its place below the folder, then by its name anywhere below it, then by
-    its name with another ending (videos that were compressed again). The folder is listed at the first one
-    that is not at its place. Names count as the same in both unicode forms of their accents.
+    A clip's video is looked for at its place below the folder, then by its name anywhere below it,
+    then by its name with another ending (videos that were compressed again). The folder is listed
+    at the first one that is not at its place. Names count as the same in both unicode forms of
+    their accents.
 
     Args:
         folder: The folder.
@@ -89,8 +93,8 @@ class VideoFrames(Iterator[np.ndarray]):
     Where a reader breaks off, the next one goes on with the frame that follows.
 
     Attributes:
-        number: Of the frame given last, counted from 0 in the order of time. Frames that cannot be decoded
-            keep their numbers and do not come.
+        number: Of the frame given last, counted from 0 in the order of time. Frames that cannot be
+            decoded keep their numbers and do not come.
         lost: Frames so far that the container announces and that cannot be decoded.
         reader: Which is reading.
     """
@@ -145,7 +149,8 @@ def open_video(
         What the container says, and the frames that can be decoded.
 
     Raises:
-        SourceError: The file is no video that a reader can open; also while iterating, where it breaks off.
+        SourceError: The file is no video that a reader can open; also while iterating, where it
+            breaks off.
         ConfigError: Unknown reader, or none is installed.
     """
     readers = _check_readers(readers)
@@ -167,7 +172,8 @@ def read_frames(
         Frame number and RGB picture ``(H, W, 3)`` uint8.
 
     Raises:
-        SourceError: No such file, no reader can open it, it breaks off, or it lacks one of the frames.
+        SourceError: No such file, no reader can open it, it breaks off, or it lacks one of the
+            frames.
         ConfigError: No reader is installed.
     """
     todo = sorted({int(number) for number in numbers})

@@ -1,7 +1,8 @@
 """Frames of one video by decord or by PyAV, so that both give the same ones.
 
-decord repeats the last picture for every frame that it cannot decode. So its count is compared with the
-container's packets and, where two pictures in a row are the same, with the number of frames that PyAV decodes.
+decord repeats the last picture for every frame that it cannot decode. So its count is compared with
+the container's packets and, where two pictures in a row are the same, with the number of frames
+that PyAV decodes.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def _open_decord(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
     video, count = _decord(path)
 
     def frames() -> Iterator[tuple[int, np.ndarray]]:
-        # `next`, not an index: an index seeks, and seeking is slow and goes wrong where the container lies.
+        # `next`, not an index: an index seeks, and seeking is slow and goes wrong where the
+        # container lies.
         last, held = None, []
         still = 'pyav' not in available_readers()  # whether the same picture again may be no frame
         checked = still
@@ -117,8 +119,8 @@ class _Packets:
     """What the container says of the frames, without decoding any.
 
     Attributes:
-        times: Time stamps of the frames that belong to the video, sorted; those that an edit list of a
-            trimmed video cuts off are not among them.
+        times: Time stamps of the frames that belong to the video, sorted; those that an edit list
+            of a trimmed video cuts off are not among them.
         cut: How many it cuts off.
     """
 
@@ -151,7 +153,7 @@ def _shown(path: str, size: int, changed: int) -> int:
 
 
 def _decode(path: str, failed: list) -> Iterator:
-    """The decoded frames of PyAV in the order of time; errors of single packets go to ``failed``."""
+    """PyAV's decoded frames in order of time; errors of packets are added to ``failed``."""
     import av
 
     try:
@@ -246,8 +248,9 @@ def _check_count(path: str, count: int, numbers: list[int]) -> None:
         )
 
 
-#: Reader to what opens a video: (path, object whose ``lost`` is set at the end) to ``VideoInfo`` and an iterator
-#: of (frame number, picture).
+#: Reader to what opens a video: (path, object whose ``lost`` is set at the end) to ``VideoInfo``
+#: and an iterator of (frame number, picture).
 OPEN = {'decord': _open_decord, 'pyav': _open_pyav}
-#: Reader to what picks frames: (path, rising frame numbers) to an iterator of (frame number, picture).
+#: Reader to what picks frames: (path, rising frame numbers) to an iterator of (frame number,
+#: picture).
 PICK = {'decord': _pick_decord, 'pyav': _pick_pyav}

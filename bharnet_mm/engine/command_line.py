@@ -44,10 +44,11 @@ def read_config(args: argparse.Namespace) -> Config:
 def use_mixed_precision(cfg: Config) -> None:
     """Switches the optimizer wrapper to the mixed precision that the hardware has.
 
-    This is bfloat16 without a loss scale (:class:`BFloat16OptimWrapper`) on a GPU or a CPU with units for it. On an
-    older GPU, or with ``optim_wrapper.dtype='float16'``, it is MMEngine's ``AmpOptimWrapper`` in float16 with a
-    dynamic loss scale. On a CPU without such units bfloat16 would be slower, so training stays in float32 and the
-    log says so; ``optim_wrapper.type='BFloat16OptimWrapper'`` in the config forces bfloat16.
+    This is bfloat16 without a loss scale (:class:`BFloat16OptimWrapper`) on a GPU or a CPU with
+    units for it. On an older GPU, or with ``optim_wrapper.dtype='float16'``, it is MMEngine's
+    ``AmpOptimWrapper`` in float16 with a dynamic loss scale. On a CPU without such units bfloat16
+    would be slower, so training stays in float32 and the log says so;
+    ``optim_wrapper.type='BFloat16OptimWrapper'`` in the config forces bfloat16.
 
     Raises:
         ConfigError: If the config has an optimizer wrapper of another kind.
@@ -68,7 +69,8 @@ def use_mixed_precision(cfg: Config) -> None:
             wrapper.pop(key, None)
         wrapper.type = 'OptimWrapper'
         print_log(
-            'This processor has no units for bfloat16, so --amp would be slower: training stays in float32. '
+            'This processor has no units for bfloat16, so --amp would be slower: training stays in '
+            'float32. '
             "optim_wrapper.type='BFloat16OptimWrapper' in the config forces bfloat16.",
             logger='current',
             level=logging.WARNING,
@@ -100,8 +102,8 @@ def add_hook(cfg: Config, hook: dict) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Builds the runner of the config in MMAction2's scope, with the precision of float32 products that
-    ``env_cfg.float32_matmul_precision`` names.
+    """Builds the runner of the config in MMAction2's scope, with the precision of float32 products
+    that ``env_cfg.float32_matmul_precision`` names.
     """
     init_default_scope(cfg.get('default_scope') or 'mmaction')
     precision = cfg.get('env_cfg', {}).get('float32_matmul_precision')

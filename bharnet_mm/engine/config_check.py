@@ -13,7 +13,8 @@ from mmengine.registry import Registry
 
 from ..errors import ConfigError
 
-#: Keys of the dicts without a ``type`` that MMEngine and :func:`.build_runner` read, and nothing else checks.
+#: Keys of the dicts without a ``type`` that MMEngine and :func:`.build_runner` read, and nothing
+#: else checks.
 _KNOWN = {
     'env_cfg': {
         'cudnn_benchmark',

@@ -1,8 +1,8 @@
 """Reading a config file with overrides that also reach what is derived from the changed values.
 
 A config is Python: ``protocol = 'xsub'`` is followed by ``split=f'{protocol}_train'``. Changing
-``protocol`` after the file was read would change nothing else. :func:`load_config` therefore changes
-the value where the file, or one of the files that it builds on, assigns it.
+``protocol`` after the file was read would change nothing else. :func:`load_config` therefore
+changes the value where the file, or one of the files that it builds on, assigns it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mmengine.runner import Runner
 from ..errors import ConfigError
 from .config_check import check_key, check_kind, check_names
 
-#: Top-level values that MMEngine's runner reads. All others of a config are variables, which have an
-#: effect only through the values that are derived from them.
+#: Top-level values that MMEngine's runner reads. All others of a config are variables, which have
+#: an effect only through the values that are derived from them.
 RUNNER_VALUES = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'custom_imports',
     'runner_type',

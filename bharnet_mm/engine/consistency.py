@@ -74,8 +74,8 @@ class ConsistencyHook(Hook):
       set.
     - Test and ``--resume``: what the checkpoint says it is (feature, layouts, channels, classes) is
       what the config describes. Data of some of its classes, or without labels, can be tested: the
-      classes are those of the checkpoint. Checkpoints of earlier versions say less, and only that is
-      compared. Weights that training starts from (``load_from``) may be of another model.
+      classes are those of the checkpoint. Checkpoints of earlier versions say less, and only that
+      is compared. Weights that training starts from (``load_from``) may be of another model.
 
     What a model is goes into the ``meta`` of every checkpoint (:func:`model_facts`).
 
@@ -92,7 +92,7 @@ class ConsistencyHook(Hook):
         self._check_classes(runner, runner.val_dataloader)
 
     def before_test(self, runner: Runner) -> None:
-        """Compares the head with the classes of the checkpoint, else with those of the test data."""
+        """Compares the head's classes with the checkpoint's, or else with the test data's."""
         for metric in runner.test_evaluator.metrics:
             if getattr(metric, 'model_classes', None):
                 return  # compared with the head by its weights

@@ -1,4 +1,6 @@
-"""What stands on the screen while a model is trained or tested; everything else goes to the log file."""
+"""What stands on the screen while a model is trained or tested; everything else goes to the log
+file.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ class ConsoleRunner(Runner):
 
 
 def _for_the_screen(record: logging.LogRecord) -> bool:
-    """Errors, and warnings that this package gives; MMEngine's and other packages' go to the file."""
+    """Lets errors and this package's warnings pass; other warnings go to the file."""
     if record.levelno != logging.WARNING:
         return record.levelno > logging.WARNING
     frame = sys._getframe()
@@ -49,7 +51,8 @@ def _for_the_screen(record: logging.LogRecord) -> bool:
 
 @HOOKS.register_module()
 class ConsoleHook(Hook):
-    """Says what is trained, one line an epoch with each expert's accuracy, and the results of a test.
+    """Says what is trained, one line an epoch with each expert's accuracy, and the results of a
+    test.
 
     On a terminal the line of the running epoch shows the iterations and the time left.
     """

@@ -14,13 +14,14 @@ from .cuda_graphs import GraphedStep
 class CUDAGraphHook(Hook):
     """Replays the forward and backward pass of a training step as one CUDA graph.
 
-    ``custom_hooks=[..., dict(type='CUDAGraphHook')]``. Works with bfloat16, gradient clipping, accumulation and several
-    processes. Without a GPU it does nothing but say so.
+    ``custom_hooks=[..., dict(type='CUDAGraphHook')]``. Works with bfloat16, gradient clipping,
+    accumulation and several processes. Without a GPU it does nothing but say so.
 
     Args:
         bucket_steps (int): Present instances are padded to one of so many numbers an octave, see
-            :class:`BodyHandPreprocessor`; each combination of body and hands met is recorded once. Defaults to 8: about
-            twenty recordings for batches of 64, a sixteenth of the rows padding.
+            :class:`BodyHandPreprocessor`; each combination of body and hands met is recorded once.
+            Defaults to 8: about twenty recordings for batches of 64, a sixteenth of the rows
+            padding.
         max_graphs (int): Batches of further shapes run without a graph. Defaults to 32.
 
     Raises:

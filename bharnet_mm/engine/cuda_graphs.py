@@ -1,11 +1,12 @@
 """CUDA graphs: a step is recorded once for each shape of a batch, and replayed as one launch.
 
-A training step of a skeleton network launches a thousand small kernels, one clip's inference hundreds; the
-host takes longer to launch them than the card to compute them. A graph needs static shapes, so instances are
-packed to one of few numbers of rows (:func:`.models.instances.bucket`), and nothing in a step waits for the host.
+A training step of a skeleton network launches a thousand small kernels, one clip's inference
+hundreds; the host takes longer to launch them than the card to compute them. A graph needs static
+shapes, so instances are packed to one of few numbers of rows (:func:`.models.instances.bucket`),
+and nothing in a step waits for the host.
 
-On a CPU a replay calls the function again: slower than without, but with the same shapes, copies and order, so
-that all but the recording itself can be tested there.
+On a CPU a replay calls the function again: slower than without, but with the same shapes, copies
+and order, so that all but the recording itself can be tested there.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ class Recording:
     """A function of tensors, recorded for one set of shapes.
 
     Args:
-        function (Callable): Takes a dict of tensors and gives tensors in any nesting; may not wait for
-            the device.
+        function (Callable): Takes a dict of tensors and gives tensors in any nesting; may not wait
+            for the device.
         inputs (dict[str, Tensor]): An example; values are copied.
         buffers (list[Tensor]): What the function changes, as running statistics; they are restored
             after the calls that warm up.
         pool (optional): Memory pool that several recordings share, of
-            :func:`torch.cuda.graph_pool_handle`. Results are in it: they are overwritten by the next
-            call of the same recording.
+            :func:`torch.cuda.graph_pool_handle`. Results are in it: they are overwritten by the
+            next call of the same recording.
         warmup (int): Calls before the recording, in which libraries choose and compile kernels.
             Defaults to 3.
     """
@@ -77,7 +78,7 @@ class Recording:
 
 
 def shape_key(inputs: dict[str, Tensor | int]) -> tuple:
-    """What a recording depends on: shapes and types of tensors, and integers such as ``body_rows``."""
+    """What a recording depends on: shapes and dtypes, integers such as ``body_rows``."""
     return tuple(
         (name, tuple(value.shape), value.dtype) if isinstance(value, Tensor) else (name, value)
         for name, value in sorted(inputs.items())
@@ -112,8 +113,8 @@ class GraphedForward:
 
     Args:
         model (nn.Module): A recognizer in evaluation mode.
-        function (Callable, optional): Of the model and its inputs (a dict), gives tensors in any nesting. By default
-            the logits of every branch, ``model(inputs, None, mode='tensor')``.
+        function (Callable, optional): Of the model and its inputs (a dict), gives tensors in any
+            nesting. By default the logits of every branch, ``model(inputs, None, mode='tensor')``.
         dtype (torch.dtype, optional): Of autocast; by default none.
         max_graphs (int): More shapes than that run without a graph. Defaults to 32.
     """
@@ -146,7 +147,8 @@ class GraphedForward:
     def __call__(self, inputs: dict[str, Tensor | int]) -> Any:
         """Results for inputs on the model's device, in tensors of their own.
 
-        ``inputs`` are those of the model, as :class:`BodyHandPreprocessor` gives them with ``bucket_steps``.
+        ``inputs`` are those of the model, as :class:`BodyHandPreprocessor` gives them with
+        ``bucket_steps``.
         """
         if sum(t._version for t in self.tensors) != self.version:
             self._forget()  # folded weights are part of a recording
@@ -175,16 +177,16 @@ class _Replayed(torch.autograd.Function):
 class GraphedStep:
     """A training step, ``model.train_step``, whose forward and backward pass are replayed.
 
-    The optimizer wrapper does what it always does: scales the loss, accumulates, clips, steps. With several
-    processes the gradients are averaged after the replay, as DistributedDataParallel would.
+    The optimizer wrapper does what it always does: scales the loss, accumulates, clips, steps. With
+    several processes the gradients are averaged after the replay, as DistributedDataParallel would.
 
     Args:
         model (nn.Module): A recognizer, or its distributed wrapper.
         max_graphs (int): Batches of more shapes than that run without a graph. Defaults to 32.
 
     Raises:
-        ConfigError: For synchronised batch norms, which wait for other processes inside the step, and for float16,
-            whose gradients need a scaled loss inside the graph.
+        ConfigError: For synchronised batch norms, which wait for other processes inside the step,
+            and for float16, whose gradients need a scaled loss inside the graph.
     """
 
     def __init__(self, model: nn.Module, max_graphs: int = 32) -> None:
@@ -266,7 +268,7 @@ class GraphedStep:
         return total.detach(), torch.stack([v.detach().float() for v in logged.values()]), grads
 
     def _give(self, grads: tuple[Tensor | None, ...], scale: Tensor, share: bool) -> None:
-        """Adds scaled gradients to those of the parameters, and averages these over the processes."""
+        """Adds scaled gradients to the parameters', averaged over the processes."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         pairs = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
         scaled = torch._foreach_mul([g for _, g in pairs], scale)

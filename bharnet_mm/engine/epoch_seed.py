@@ -22,8 +22,9 @@ class EpochSeedHook(Hook):
     """Seeds Python, NumPy and torch from (seed, epoch, rank, iteration) throughout training.
 
     Two things follow. A resumed run draws the augmentations and dropout masks that the
-    uninterrupted one would have drawn, in the middle of an epoch too: exactly with ``num_workers=0`` or
-    ``persistent_workers=False``; persistent workers keep streams of their own, which start anew.
+    uninterrupted one would have drawn, in the middle of an epoch too: exactly with
+    ``num_workers=0`` or ``persistent_workers=False``; persistent workers keep streams of their own,
+    which start anew.
     And augmentations differ between epochs: MMEngine gives workers the same seed at every start,
     so that without persistent workers all epochs would repeat one draw.
     """

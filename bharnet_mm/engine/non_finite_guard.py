@@ -14,7 +14,8 @@ from .finite import not_finite
 
 _FIX = (
     'look for non-finite or huge coordinates in these clips; if they are clean, lower the learning '
-    'rate, clip the gradients (optim_wrapper.clip_grad) or use bfloat16 instead of float16. Weights '
+    'rate, clip the gradients (optim_wrapper.clip_grad) or use bfloat16 instead of float16. '
+    'Weights '
     'of this run are lost back to the last checkpoint'
 )
 

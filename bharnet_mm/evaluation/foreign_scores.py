@@ -64,8 +64,8 @@ def read_scores(
 
     - MMAction2: ``--dump`` of its ``tools/test.py``, a list of data samples. They know their clips
       only if ``PackActionInputs`` has ``meta_keys=('frame_dir',)`` or the like.
-    - pyskl: ``--out`` of its ``tools/test.py``, a list of an array (K,) or (clips, K) for each clip in
-      the order of the split, without ids: they come from the annotation pickle.
+    - pyskl: ``--out`` of its ``tools/test.py``, a list of an array (K,) or (clips, K) for each clip
+      in the order of the split, without ids: they come from the annotation pickle.
 
     Probabilities become log probabilities, under the name ``pred``.
 

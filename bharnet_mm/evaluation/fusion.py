@@ -135,8 +135,8 @@ def fuse(
 ) -> np.ndarray:
     """Log probabilities of the fused members, by the rules of :func:`bharnet_mm.fusion.fuse`.
 
-    A member whose logits of a clip are all 0 saw nothing in it: experts give such logits only there.
-    It has no influence on the clip.
+    A member whose logits of a clip are all 0 saw nothing in it: experts give such logits only
+    there. It has no influence on the clip.
 
     Args:
         logits: Members, each (N, K), clips in the same order.

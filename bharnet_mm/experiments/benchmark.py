@@ -7,8 +7,8 @@ time, round after round in turn, so that whatever else the machine does hits all
 medians and the range of the middle half. Compare ratios of one run, not rates of two.
 
 `NAME, plain` is the same network as published code writes it: 1x1 convolutions by conv2d, gathered
-samples, batch norm by itself, and every slot of persons and hands computed, absent or not. `NAME, torch`
-is ours without the kernels in C++ (bharnet_mm/ops/native), which the plain form never uses.
+samples, batch norm by itself, and every slot of persons and hands computed, absent or not. `NAME,
+torch` is ours without the kernels in C++ (bharnet_mm/ops/native), which the plain form never uses.
 """
 
 from __future__ import annotations
@@ -166,7 +166,8 @@ def processor() -> str:
 def to_markdown(rows: list[dict]) -> str:
     """The rows as a table."""
     lines = [
-        '| contender | mode | batch, mix, frames | dtype | clips/s (middle half) | ms, p50 and p99 | GMACs '
+        '| contender | mode | batch, mix, frames | dtype | clips/s (middle half) | ms, p50 and p99 '
+        '| GMACs '
         '| M param. | peak MiB | share of matrix peak |',
         '|---|---|---|---|---|---|---|---|---|---|',
     ]
@@ -176,7 +177,8 @@ def to_markdown(rows: list[dict]) -> str:
         lines.append(
             f'| {row["contender"]} | {row["mode"]} | {row["batch"]}, {row["mix"]}, {row["frames"]} '
             f'| {row["dtype"]} '
-            f'| {row["clips_per_s"]:.1f} ({low:.1f}-{high:.1f}) | {row["ms"]:.0f}, {row["p99_ms"]:.0f} '
+            f'| {row["clips_per_s"]:.1f} ({low:.1f}-{high:.1f}) '
+            f'| {row["ms"]:.0f}, {row["p99_ms"]:.0f} '
             f'| {row["gmacs"]:.2f} '
             f'| {row["parameters"] / 1e6:.2f} | {row["memory_mib"]:.0f} | {share} |'
         )

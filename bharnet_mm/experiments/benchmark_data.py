@@ -2,8 +2,9 @@
 
 python tools/analysis/benchmark_data.py data/sample
 
-All contenders read the same clips in the same random order, in turn, in one process with one thread. `read` brings a
-clip's arrays into memory; `pipeline` goes on to what the model's preprocessor takes.
+All contenders read the same clips in the same random order, in turn, in one process with one
+thread. `read` brings a clip's arrays into memory; `pipeline` goes on to what the model's
+preprocessor takes.
 """
 
 from __future__ import annotations

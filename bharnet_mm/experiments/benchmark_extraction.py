@@ -2,9 +2,9 @@
 
   python tools/analysis/benchmark_extraction.py VIDEOS
 
-Each video is decoded, then its bodies and hands are found as ``extract_hands.py`` does, all in this process. Stages:
-decode; pose; hands (all networks and crops of the hand search); association (the rest). Times are CPU seconds
-of the process, so other work on the machine matters little.
+Each video is decoded, then its bodies and hands are found as ``extract_hands.py`` does, all in this
+process. Stages: decode; pose; hands (all networks and crops of the hand search); association (the
+rest). Times are CPU seconds of the process, so other work on the machine matters little.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Clips per second of CutRegions: regions cut out of the videos on the fly, against those of a region store.
+"""Clips per second of CutRegions: regions cut out of the videos on the fly, against those of a
+region store.
 
 python tools/analysis/benchmark_regions.py data/sample data/sample_videos data/sample_regions
 
-Both read the same clips in the same random order, in turn, through PyTorch's loader with as many workers as said (0:
-in the training process). Only the regions are made: the rest of the pipeline is the same for both.
+Both read the same clips in the same random order, in turn, through PyTorch's loader with as many
+workers as said (0: in the training process). Only the regions are made: the rest of the pipeline is
+the same for both.
 """
 
 from __future__ import annotations

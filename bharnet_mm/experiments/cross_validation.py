@@ -225,7 +225,9 @@ def _tool(
 
 
 def summarise(files: dict[tuple[str, int], Path]) -> dict:
-    """Top-1 by expert, fold and seed; the mean over folds for each seed, its mean and range over the seeds."""
+    """Top-1 by expert, fold and seed; the mean over folds for each seed, its mean and range over
+    the seeds.
+    """
     values, seeds = (sorted({key[i] for key in files}) for i in (0, 1))
     experts = list(load_scores(next(iter(files.values()))).logits)
     table = {}

@@ -123,6 +123,7 @@ class Damage:
         self.damage, self.seed = damage, seed
 
     def __call__(self, results: dict) -> dict:
+        """The damaged ``results``; NumPy's global random state is left as it was."""
         state = np.random.get_state()
         np.random.seed(zlib.crc32(f'{self.seed} {results["clip_id"]}'.encode()))
         try:

@@ -40,7 +40,7 @@ from ..io.atomic import write_json
 def read_members(
     files: list[str], annotations: str | None = None, split: str | None = None
 ) -> dict[str, Scores]:
-    """Name → scores of the same clips in one order, their ``pred`` the expert that was asked for."""
+    """Name → scores of the same clips in one order; ``pred`` is the expert asked for."""
     members, experts = {}, {}
     for name in files:
         paths, _, expert = name.rpartition(':') if _has_expert(name) else (name, '', 'pred')

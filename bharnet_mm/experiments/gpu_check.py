@@ -2,9 +2,10 @@
 
 python tools/analysis/gpu_check.py --out work_dirs/gpu_check
 
-Sections run one after the other, the most important first, in a process of their own; each writes its
-result as soon as it is there. Run the command again to go on: what is there is skipped, what failed is tried
-again. If a section fails or takes too long it is listed as failed, and the others go on.
+Sections run one after the other, the most important first, in a process of their own; each writes
+its result as soon as it is there. Run the command again to go on: what is there is skipped, what
+failed is tried again. If a section fails or takes too long it is listed as failed, and the others
+go on.
 
 `--device cpu --quick` runs everything in small on a machine without a GPU.
 """

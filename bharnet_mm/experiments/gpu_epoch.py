@@ -1,4 +1,6 @@
-"""An epoch of training end to end, from a store of generated clips: loader, step, optimizer and hooks."""
+"""An epoch of training end to end, from a store of generated clips: loader, step, optimizer and
+hooks.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from .gpu_sections import Sizes, spread, synchronize
 
 
 class Clock(Hook):
-    """Seconds of each step, and of waiting for the loader before it; each step ends when the device is done."""
+    """Seconds of each step, and of waiting for the loader before it; each step ends when the device
+    is done.
+    """
 
     def __init__(self, device: str) -> None:
         self.device, self.steps, self.waits = device, [], []
@@ -42,7 +46,7 @@ class Clock(Hook):
 
 
 def write_store(path: Path, clips: int, frames: int = 80) -> None:
-    """Random clips of NTU's sizes: one person in four of five clips, a third of the hands missing."""
+    """Random clips of NTU's sizes: one person in 4 of 5, a third of the hands missing."""
     rng = np.random.default_rng(0)
     scores = np.ones((2, frames), np.float32)
     with StoreWriter(
@@ -73,7 +77,8 @@ def write_store(path: Path, clips: int, frames: int = 80) -> None:
 
 
 def epoch(sizes: Sizes, config: str = 'bharnet_p_ntu120') -> dict:
-    """Clips per second of training by a shipped config in bf16, with CUDA graphs, and the loader's share.
+    """Clips per second of training by a shipped config in bf16, with CUDA graphs, and the loader's
+    share.
 
     The first tenth of the steps, in which graphs are recorded, is not counted.
     """

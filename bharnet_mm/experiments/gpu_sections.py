@@ -270,7 +270,9 @@ def _memory_of(step: Callable[[], None], device: str) -> float | None:
 
 
 def graphs(sizes: Sizes) -> dict:
-    """Training steps with the optimizer, replayed as a CUDA graph and not: speed, memory and losses."""
+    """Training steps with the optimizer, replayed as a CUDA graph and not: speed, memory and
+    losses.
+    """
     from mmengine.optim import build_optim_wrapper
 
     from ..engine import BFloat16OptimWrapper
@@ -325,7 +327,9 @@ def latency(sizes: Sizes) -> dict:
 
 
 def profile(sizes: Sizes) -> dict:
-    """Kernels that a training step launches in bf16, the card's share of the time, and where it goes."""
+    """Kernels that a training step launches in bf16, the card's share of the time, and where it
+    goes.
+    """
     from torch.autograd import DeviceType
 
     results = {}

@@ -2,9 +2,10 @@
 
 python tools/analysis/count_launches.py
 
-Inside an operator of ours, each Triton kernel and each operator of torch counts once; outside, each operator of
-torch. What only makes a view or allocates is not counted. An operator of torch may launch none, or several
-kernels (a sort, a reduction in two steps), so the truth is near the number, not equal to it.
+Inside an operator of ours, each Triton kernel and each operator of torch counts once; outside, each
+operator of torch. What only makes a view or allocates is not counted. An operator of torch may
+launch none, or several kernels (a sort, a reduction in two steps), so the truth is near the number,
+not equal to it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def count(name: str, found: Counter, mode: str = 'train') -> None:
 
 
 def _register(found: Counter) -> None:
-    """Makes every operator count what its kernel for CUDA launches; results are those of the CPU."""
+    """Makes every operator count the launches of its CUDA kernel; results are the CPU's."""
     from triton.runtime.jit import JITFunction
 
     def launch(self, *args, **kwargs):

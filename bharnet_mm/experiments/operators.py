@@ -2,13 +2,14 @@
 
 python tools/analysis/operators.py BHaRNet-P 'STGCN++ unified'
 
-The number of operators stands for the number of kernels that a GPU launches; it needs no GPU. An operator
-that only makes a view or allocates is not counted. An operator of ours counts once, whatever it launches.
+The number of operators stands for the number of kernels that a GPU launches; it needs no GPU. An
+operator that only makes a view or allocates is not counted. An operator of ours counts once,
+whatever it launches.
 Gradients start from None, as in training: nothing is added to gradients of the step before.
 
-The bytes are by calculation. The least that an operator can move is each of its inputs and outputs once. What it
-moves is that and the further passes that its kernels make (:data:`FURTHER`). Sums of gradients that autograd makes
-where features are used more than once count as moved only.
+The bytes are by calculation. The least that an operator can move is each of its inputs and outputs
+once. What it moves is that and the further passes that its kernels make (:data:`FURTHER`). Sums of
+gradients that autograd makes where features are used more than once count as moved only.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ FREE = ('view', 'transpose', 'permute', 'expand', 'unsqueeze', 'squeeze', 'slice
 FREE += ('split', 'detach', '.t.', 'alias', 'as_strided', 'unbind', 'chunk', 'size', 'stride')
 FREE += ('lift', 'empty', 'promote_types', 'is_same_size')
 
-#: Further passes of a kernel over its arguments: operator → position → how often more than once. ``out`` is the first
-#: output. Batch statistics need a pass before features are normalised, and the gradients' sums one before the
-#: gradient; the mean over time is a pass of its own; both products of a 1x1 convolution's gradient read it.
+#: Further passes of a kernel over its arguments: operator → position → how often more than once.
+#: ``out`` is the first output. Batch statistics need a pass before features are normalised, and the
+#: gradients' sums one before the gradient; the mean over time is a pass of its own; both products
+#: of a 1x1 convolution's gradient read it.
 FURTHER: dict[str, dict[int | str, float]] = {
     'pointwise_backward': {0: 1},
     'refined_graph_conv': {0: 1},
@@ -83,7 +85,8 @@ class Ledger(TorchDispatchMode):
 
 
 def measure(name: str, dtype: str = 'bf16', batch: int = 2, mix: str = 'real') -> dict[str, Ledger]:
-    """Ledgers of a training step (``'train'``) and of a prediction (``'inference'``) of a contender.
+    """Ledgers of a training step (``'train'``) and of a prediction (``'inference'``) of a
+    contender.
 
     Args:
         name (str): One of :func:`contenders`.

@@ -40,6 +40,7 @@ class PoseMean:
         self.sums: dict[str, list] = {}
 
     def __call__(self, data: dict) -> None:
+        """Adds the visible poses of one batch, as a data loader gives it."""
         if not isinstance(data['inputs'], dict):
             return
         for part in ('body', 'hand'):

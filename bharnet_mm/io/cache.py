@@ -12,7 +12,8 @@ from .atomic import atomic_write
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder ``bharnet_mm/KIND`` in ``$XDG_CACHE_HOME``, by default ``~/.cache``; made if needed.
+    """The folder ``bharnet_mm/KIND`` in ``$XDG_CACHE_HOME``, by default ``~/.cache``; made if
+    needed.
 
     Where the cache is shared and ``bharnet_mm`` in it belongs to somebody else, ``bharnet_mm-UID``.
 

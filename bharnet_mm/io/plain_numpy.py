@@ -52,6 +52,7 @@ class PlainArray(np.ndarray):
     """
 
     def __new__(cls) -> PlainArray:
+        """An empty array; its content comes with :meth:`__setstate__`."""
         return super().__new__(cls, (0,), np.int8)
 
     def __setstate__(self, state: Any) -> None:

@@ -20,7 +20,7 @@ _SCALARS = (str, bytes, int, float, bool, type(None), np.generic)
 
 
 def _key(value: Any) -> Any:
-    """A key of a dict or a member of a set: plain, so that hashing it takes no time and no stack."""
+    """A dict key or set member, checked to be plain, so that hashing it is cheap and safe."""
     if not isinstance(value, _SCALARS) and not (
         type(value) is tuple and all(isinstance(part, _SCALARS) for part in value)
     ):
@@ -104,11 +104,22 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.where = where
 
     def load(self) -> Any:
+        """Reads the pickle.
+
+        Raises:
+            SourceError: It asks for anything but plain types and numpy arrays.
+            ValueError: It is nested too deeply or would grow too large.
+        """
         value = super().load()
         _check_extent(value, self.size)
         return value
 
     def find_class(self, module: str, name: str) -> Any:
+        """The admitted class or function of this name.
+
+        Raises:
+            SourceError: It is not admitted.
+        """
         if (module, name) in self.admitted:
             return self.admitted[module, name]
         raise SourceError(
@@ -120,6 +131,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> Any:
+        """Always raises SourceError: all content must be inside the pickle."""
         raise SourceError(
             self.where,
             found='a reference to something outside the pickle',
@@ -128,6 +140,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         )
 
     def load_reduce(self) -> None:
+        """Calls an admitted function on the stack."""
         arguments = self.stack.pop()
         function = self.stack[-1]
         if not any(function is admitted for admitted in self.admitted.values()):
@@ -135,6 +148,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.stack[-1] = function(*arguments)
 
     def load_build(self) -> None:
+        """Gives an array or dtype its state."""
         state = self.stack.pop()
         built = self.stack[-1]
         if type(built) not in (PlainArray, PlainDtype):
@@ -151,27 +165,33 @@ class RestrictedUnpickler(pickle._Unpickler):
             target[_key(pairs[i])] = pairs[i + 1]
 
     def load_setitem(self) -> None:
+        """Puts one pair into a dict."""
         value, key = self.stack.pop(), self.stack.pop()
         self._fill([key, value])
 
     def load_setitems(self) -> None:
+        """Puts several pairs into a dict."""
         self._fill(self.pop_mark())
 
     def load_dict(self) -> None:
+        """Makes a dict of pairs."""
         items = self.pop_mark()
         self.append({})
         self._fill(items)
 
     def load_additems(self) -> None:
+        """Adds members to a set."""
         items = self.pop_mark()
         if type(self.stack[-1]) is not set:
             raise ValueError('members for what is no set')
         self.stack[-1].update(map(_key, items))
 
     def load_frozenset(self) -> None:
+        """Makes a frozenset of members."""
         self.append(_frozenset(self.pop_mark()))
 
     def load_bytearray8(self) -> None:
+        """Makes a bytearray."""
         (size,) = struct.unpack('<Q', self.read(8))
         self.append(bytearray(self.read(size)))
 
@@ -206,7 +226,7 @@ class _Bounded:
 
 
 def _check_extent(value: Any, size: int) -> None:
-    """Refuses what is nested deeply, holds itself, or grows without bound by holding parts twice."""
+    """Refuses values that are nested deeply, contain themselves or share parts excessively."""
     left = 10**6 + 8 * size
     level = [value]
     for _ in range(MAX_DEPTH):

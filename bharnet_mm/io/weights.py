@@ -130,7 +130,9 @@ def _read_safetensors(data: bytes, map_location: Any) -> dict[str, Any]:
 
 
 def _check_archive(stream: Any, size: int) -> None:
-    """torch stores without compression: an archive that promises more than it holds is no file of its."""
+    """torch stores without compression: an archive that promises more than it holds is no file of
+    its.
+    """
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
     stream.seek(0)

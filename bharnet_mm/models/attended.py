@@ -57,7 +57,7 @@ class AttendedBackbone(BaseModule):
         self.body_joints, self.hand_joints = body_joints, hand_joints
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, M, T, V, C)`` → ``(N, 1, 2D, 1, 1)``, the body's and the hands' attended features."""
+        """``(N, M, T, V, C)`` → ``(N, 1, 2D, 1, 1)``: attended features of body and hands."""
         sizes = [self.body_joints, self.hand_joints, self.hand_joints]
         if x.size(3) != sum(sizes):
             raise ConfigError(

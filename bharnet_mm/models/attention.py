@@ -228,7 +228,9 @@ def _by_layer(
     own: tuple[Tensor, Tensor],
     other: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """The equation, axis by axis: the reference of :func:`_together` for one direction, ``(1, N, C)``."""
+    """The equation, axis by axis: the reference of :func:`_together` for one direction, ``(1, N,
+    C)``.
+    """
     pooled = 0.0
     for i, layer in enumerate(layers):
         x, weight = (t[i, :, : lengths[i]] for t in own)
@@ -246,11 +248,11 @@ def _together(
     own: tuple[Tensor, Tensor],
     other: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """All layers of equal widths in few products: tokens ``(D, N, L, C)`` and weights ``(D, N, L)``, padded to one
-    length, → the mean over the axes of each direction, ``(D / axes, N, C)``.
+    """All layers of equal widths in few products: tokens ``(D, N, L, C)`` and weights ``(D, N,
+    L)``, padded to one length, → the mean over the axes of each direction, ``(D / axes, N, C)``.
 
-    Padding is a token without weight, so nothing attends to it and no average reads it. Averaging is linear, hence
-    done before the output projection.
+    Padding is a token without weight, so nothing attends to it and no average reads it. Averaging
+    is linear, hence done before the output projection.
     """
     (x, weight), (other_x, other_weight) = own, other
     depth, size, length, channels = x.shape
@@ -273,7 +275,8 @@ def _together(
     query = query.view(depth * size, length, heads, -1).transpose(1, 2)
     key, value = key_value.view(depth * size, length, 2, heads, -1).permute(2, 0, 3, 1, 4)
     other_present = other_weight.clamp(max=1)
-    # Where the other stream sees nothing all tokens are attended to alike, and the result is dropped.
+    # Where the other stream sees nothing all tokens are attended to alike, and the result is
+    # dropped.
     bias = ((other_present - 1) * 1e30).to(query.dtype).view(depth * size, 1, 1, length)
     dropout = layers[0].dropout if layers[0].training else 0.0
     y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
@@ -291,7 +294,7 @@ def _projected(
     positions: list[Tensor | None],
     linears: list[nn.Linear],
 ) -> Tensor:
-    """``linear(norm(x) + position)`` of tokens ``(D, N, L, C)`` by ``D`` layers → ``(D, N·L, E)``."""
+    """``linear(norm(x) + position)`` by ``D`` layers: ``(D, N, L, C)`` → ``(D, N·L, E)``."""
     depth, size, length, channels = x.shape
     weight = torch.stack([linear.weight for linear in linears])
     scale, shift = (

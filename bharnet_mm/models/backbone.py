@@ -106,8 +106,8 @@ class BodyHandBackbone(BaseModule):
         """Features of both experts.
 
         Args:
-            inputs: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)`` and
-                ``hand_mask (N, 2M, T)``, as far as there are networks for them.
+            inputs: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``
+                and ``hand_mask (N, 2M, T)``, as far as there are networks for them.
 
         Returns:
             ``'body'`` and ``'hand'`` → one :class:`Instances` a stream, ``x (P, D, V, T')``.

@@ -348,8 +348,8 @@ class BHaRNetHead(BaseModule):
         return target.to(device, non_blocking=True)
 
     def check_labels(self, labels: Tensor, data_samples: SampleList) -> None:
-        """Refuses a label outside of the classes, on the host: on a GPU it would be a device-side assertion
-        without a name.
+        """Refuses a label outside of the classes, on the host: on a GPU it would be a device-side
+        assertion without a name.
 
         Raises:
             ConfigError: Names the first clip with such a label.

@@ -90,12 +90,14 @@ class AllSlots(Instances):
     """
 
     def unpack(self, values: Tensor) -> Tensor:
+        """``(P, *)`` values of all slots → ``(N, I, *)``, zero in the empty slots."""
         present = self.mask.any(-1).view(-1, *[1] * (values.dim() - 1))
         # onnxruntime has no Where for bool.
         values = values & present if values.dtype == torch.bool else values.masked_fill(~present, 0)
         return values.unflatten(0, (-1, self.num_slots))
 
     def present(self) -> Tensor:
+        """``(N,)`` bool: clips with at least one visible frame."""
         return self.mask.any(-1).unflatten(0, (-1, self.num_slots)).any(-1)
 
 

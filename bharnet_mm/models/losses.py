@@ -28,7 +28,8 @@ def expert_loss(
     the whole.
 
     Shapes:
-        logits ``(*, N, K)``, present ``(*, N)`` bool, target ``(N,)`` → ``(*)``: of several experts at once.
+        logits ``(*, N, K)``, present ``(*, N)`` bool, target ``(N,)`` → ``(*)``: of several experts
+        at once.
     """
     loss = F.cross_entropy(
         logits.float().flatten(0, -2),

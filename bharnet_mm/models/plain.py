@@ -8,8 +8,8 @@ from ..ops import plain_form
 
 
 def use_plain_form(model: nn.Module) -> nn.Module:
-    """Makes every module of ours compute by the operators' references, which read as the equations and use
-    the framework's operators alone: for parity tests and benchmarks. Changes ``model``.
+    """Makes every module of ours compute by the operators' references, which read as the equations
+    and use the framework's operators alone: for parity tests and benchmarks. Changes ``model``.
     """
     for module in model.modules():
         if type(module).__module__.startswith(__package__):

@@ -91,8 +91,8 @@ class BHaRNetM(BHaRNet):
         rgb (dict): Config of the picture stream; ``type`` defaults to :class:`BodyGuidedRGB` and
             ``layout`` to the body expert's.
         cls_head (dict): Config of the head, with ``'rgb'`` among its modalities.
-        experts_checkpoint (str, optional): Checkpoint of the skeleton experts, read before training, not
-            for a test.
+        experts_checkpoint (str, optional): Checkpoint of the skeleton experts, read before
+            training, not for a test.
         freeze_experts (bool): Defaults to False.
         **kwargs: Further arguments of :class:`BHaRNet`.
 
@@ -168,7 +168,7 @@ class BHaRNetM(BHaRNet):
                     f'{len(wrong)} of {len(found)} tensors of {prefix} missing or of another '
                     f'shape, {wrong[0]} for one',
                     'the experts that backbone and cls_head describe',
-                    'use a checkpoint that was trained with the same backbone, branches and classes',
+                    'use a checkpoint trained with the same backbone, branches and classes',
                 )
             module.load_state_dict(found)
 
@@ -181,6 +181,11 @@ class BHaRNetM(BHaRNet):
         return self
 
     def extract_feat(self, inputs: dict[str, Tensor], stage: str = 'backbone', **kwargs) -> tuple:
+        """Features of all experts, or the head's logits.
+
+        Shapes: as :meth:`BHaRNet.extract_feat`; ``rgb (N, 3, H, W)`` with ``rgb_mask (N, R, F)``
+        give ``features['rgb']``, one :class:`RegionFeatures` with ``x (N, D, h, w)``.
+        """
         # Frozen experts run as at inference, with their batch norms folded.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_experts):
             features = self.backbone(inputs)

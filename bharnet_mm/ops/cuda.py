@@ -1,4 +1,6 @@
-"""Registers the Triton kernels for CUDA; Triton is imported at the first call of one, and only there."""
+"""Registers the Triton kernels for CUDA; Triton is imported at the first call of one, and only
+there.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def _module(name: str) -> ModuleType | None:
 @cache
 def _warn() -> None:
     warnings.warn(
-        'Triton is not installed: operators on the GPU are computed by torch, several times slower. '
+        'Triton is not installed: torch computes the operators on the GPU, several times slower. '
         'Fix: pip install triton',
         stacklevel=2,
     )

@@ -2,8 +2,8 @@ r"""Graph convolution with one learned adjacency per subset ("ST-GC"):
 
 .. math:: y_{o,u,t} = \sum_{s,v} A_{s,u,v} \Big(\sum_c W_{o,s,c} x_{c,v,t} + b_{o,s}\Big)
 
-Shapes: x ``(P, C, V, T)``, weight ``(1, O·S, C)`` with rows ordered (channel, subset), bias ``(O·S,)``, adjacency ``(S,
-V, V)`` as [subset, receiver, sender].
+Shapes: x ``(P, C, V, T)``, weight ``(1, O·S, C)`` with rows ordered (channel, subset), bias
+``(O·S,)``, adjacency ``(S, V, V)`` as [subset, receiver, sender].
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def reference(x: Tensor, weight: Tensor, bias: Tensor, adjacency: Tensor) -> Ten
 
 
 def mix(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The sum, aggregated first and projected after, which is a tenth of the work where ``C`` is small.
+    """The sum, aggregated first and projected after, which is a tenth of the work where ``C`` is
+    small.
 
     Shapes: adjacency ``(S·V, V)``, weight ``(1, O, C·S)`` and bias ``(O, V)`` of :func:`operands`.
     """

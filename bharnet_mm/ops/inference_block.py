@@ -1,7 +1,8 @@
-"""A DeGCN block at inference, as one operator: everything that depends on parameters alone is computed once.
+"""A DeGCN block at inference, as one operator: everything that depends on parameters alone is
+computed once.
 
-The block is ``y = act(norm(graph(x)) + shortcut_1(x))``, ``out = act(norm(branches(y)) + shortcut_2(x))`` with the
-running statistics. Every batch norm is folded into the product before it.
+The block is ``y = act(norm(graph(x)) + shortcut_1(x))``, ``out = act(norm(branches(y)) +
+shortcut_2(x))`` with the running statistics. Every batch norm is folded into the product before it.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ def inference_block(
 
     Args:
         x (Tensor): Features.
-        graph (list[Tensor]): Parameters of :func:`.graph.graph_conv` (3, a network's first block, which has no
-            shortcuts) or of :func:`.refined_graph.refined_graph_conv` (10).
+        graph (list[Tensor]): Parameters of :func:`.graph.graph_conv` (3, a network's first block,
+            which has no shortcuts) or of :func:`.refined_graph.refined_graph_conv` (10).
         graph_norm (list[Tensor]): The norm behind it.
         first_shortcut (list[Tensor]): Weight and norm of its shortcut; none for an identity.
-        temporal (list[Tensor]): Weight of the 1x1 convolution, norm of three quarters of its output, weight
-            and offset of the near and of the far branch, norm of all.
+        temporal (list[Tensor]): Weight of the 1x1 convolution, norm of three quarters of its
+            output, weight and offset of the near and of the far branch, norm of all.
         shortcut (list[Tensor]): Weight and norm of the second shortcut; none for an identity.
         stride (int): Along time.
         eps (float): Of the norms.
@@ -67,12 +68,13 @@ class Folded:
     """A block's operands with all norms folded in, in the type of the features.
 
     Attributes:
-        graph (list[Tensor]): In a first block adjacency, weight and bias as :func:`.graph.mix` takes them; else the
-            ten parameters of :func:`.refined_graph.refined_graph_conv`.
-        first_shortcut (list[Tensor]): Weight ``(G, O/G, C/G)`` and bias ``(O,)``; of an identity the shift
-            ``(O,)``; in a first block none.
+        graph (list[Tensor]): In a first block adjacency, weight and bias as :func:`.graph.mix`
+            takes them; else the ten parameters of :func:`.refined_graph.refined_graph_conv`.
+        first_shortcut (list[Tensor]): Weight ``(G, O/G, C/G)`` and bias ``(O,)``; of an identity
+            the shift ``(O,)``; in a first block none.
         shortcut (list[Tensor]): Weight and bias; of an identity, and in a first block, none.
-        hidden (list[Tensor]): Weight ``(1, 3Q, O)`` and bias ``(3Q,)`` before the first three branches.
+        hidden (list[Tensor]): Weight ``(1, 3Q, O)`` and bias ``(3Q,)`` before the first three
+            branches.
         near (list[Tensor]): Weight ``(Q, Q, eta)`` and offset ``(eta,)`` (not cast), bias ``(Q,)``.
         far (list[Tensor]): Likewise.
         pool (list[Tensor]): Scale and shift ``(Q,)`` after the maximum.
@@ -96,8 +98,8 @@ class Folded:
         return len(self.graph) == 3
 
     def packed(self) -> tuple[Tensor, ...]:
-        """Value, bias and matrix of :func:`.refined_graph.joined`, the adjacency, and the weight ``(G,
-        2·S·R, C/G)`` and bias of query and key together.
+        """Value, bias and matrix of :func:`.refined_graph.joined`, the adjacency, and the weight
+        ``(G, 2·S·R, C/G)`` and bias of query and key together.
         """
         query, query_bias, key, key_bias, *values = self.graph
         groups = len(query)
@@ -183,8 +185,8 @@ def folded(dtype: torch.dtype, *lists: list[Tensor], eps: float) -> Folded:
 
 
 def forget(graph: list[Tensor]) -> None:
-    """Folds a block anew at its next call. Writing through ``.data``, as EMA does, leaves no trace that
-    :func:`folded` could see.
+    """Folds a block anew at its next call. Writing through ``.data``, as EMA does, leaves no trace
+    that :func:`folded` could see.
     """
     _kept.pop(graph[0], None)
 
@@ -247,7 +249,9 @@ def _fake(x, graph, graph_norm, first_shortcut, temporal, shortcut, stride, eps,
 
 
 def _autocast(x: Tensor, device: str) -> Tensor:
-    """Features in autocast's type, but for the native kernel, which is faster in float32, and exact."""
+    """Features in autocast's type, but for the native kernel, which is faster in float32, and
+    exact.
+    """
     if device == 'cpu' and native.kernels('folded_block', x) is not None:
         return x
     return narrowed(x, torch.get_autocast_dtype(device))

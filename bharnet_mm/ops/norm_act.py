@@ -25,17 +25,17 @@ def norm_act(
 ) -> Tensor:
     """``leaky_relu(norm(x) + residual)``; without ``act`` no LeakyReLU.
 
-    Keeps the running statistics up to date in training: at once, or where ``norm.deferred`` is set, when
-    :func:`track_statistics` is called for all norms of a network together.
+    Keeps the running statistics up to date in training: at once, or where ``norm.deferred`` is set,
+    when :func:`track_statistics` is called for all norms of a network together.
 
     Args:
-        norm (nn.Module): A batch norm, or what has taken its place (``SyncBatchNorm``), which then computes by
-            itself.
+        norm (nn.Module): A batch norm, or what has taken its place (``SyncBatchNorm``), which then
+            computes by itself.
         x (Tensor): ``(P, C, *)``.
         residual (Tensor, optional): Like ``x``.
         act (bool): Defaults to True.
-        rows (Tensor, optional): ``()`` int64, how many of the ``P`` instances are real. The others are padding:
-            they enter no statistic, and their outputs and gradients are zero.
+        rows (Tensor, optional): ``()`` int64, how many of the ``P`` instances are real. The others
+            are padding: they enter no statistic, and their outputs and gradients are zero.
 
     Returns:
         Tensor: Like ``x``.
@@ -72,7 +72,7 @@ def is_batch_norm(norm: nn.Module) -> bool:
 
 
 def given(norm: nn.Module) -> tuple[Tensor | None, Tensor | None]:
-    """The statistics that a batch norm uses: None in training, where those of the batch are taken."""
+    """The statistics that a batch norm uses; None in training, which takes the batch's."""
     return (None, None) if norm.training else (norm.running_mean, norm.running_var)
 
 
@@ -86,8 +86,8 @@ def keep(norm: nn.Module, stats: Tensor, rows: Tensor | None = None) -> None:
 
 @torch.no_grad()
 def track_statistics(norms: Iterable[nn.Module]) -> None:
-    """Updates the running statistics of all norms that have seen a batch since the last call, by few
-    operators for all of them.
+    """Updates the running statistics of all norms that have seen a batch since the last call, by
+    few operators for all of them.
     """
     updated = [(norm, *norm.batch_stats) for norm in norms if getattr(norm, 'batch_stats', None)]
     groups: dict[tuple, list] = {}
@@ -103,8 +103,8 @@ def track_statistics(norms: Iterable[nn.Module]) -> None:
             torch._foreach_add_(counts, 1)
             torch._foreach_lerp_(running, new, momentum)
             continue
-        # A batch of padding alone changes nothing. One number for all, as a list of tensors: torch asks
-        # the device for the value of a single one.
+        # A batch of padding alone changes nothing. One number for all, as a list of tensors: torch
+        # asks the device for the value of a single one.
         some = torch.ones_like(counts[0]) if rows is None else (rows > 0).to(counts[0].dtype)
         torch._foreach_add_(counts, [some] * len(counts))
         # Without momentum the average is over all batches.
@@ -114,8 +114,8 @@ def track_statistics(norms: Iterable[nn.Module]) -> None:
 
 
 def folded(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale and shift ``(C,)`` of a batch norm that uses its running statistics: ``norm(x) = scale·x +
-    shift``.
+    """Scale and shift ``(C,)`` of a batch norm that uses its running statistics: ``norm(x) =
+    scale·x + shift``.
     """
     scale = torch.rsqrt(norm.running_var + norm.eps)
     if norm.weight is not None:
@@ -144,8 +144,8 @@ def padded(x: Tensor, size: int) -> Tensor:
 
 
 def batch_statistics(x: Tensor, eps: float) -> Tensor:
-    """Mean, ``1 / sqrt(variance + eps)`` and unbiased variance ``(3, C)`` of ``(P, C, *)``; zeros without
-    instance. The variance is taken of centred values, so a large mean costs no precision.
+    """Mean, ``1 / sqrt(variance + eps)`` and unbiased variance ``(3, C)`` of ``(P, C, *)``; zeros
+    without instance. The variance is taken of centred values, so a large mean costs no precision.
     """
     axes, count = (0, *range(2, x.dim())), x.numel() // x.size(1)
     if count == 0:

@@ -2,16 +2,17 @@
 
 Each operator of this package is a name ``bharnet::NAME`` with
 
-- a *reference* of a few lines that reads as the equation, made of torch's operators and differentiated by
-  autograd. Inside :func:`plain_form` the operator is its reference;
-- a forward and a backward kernel for every device by torch's operators, in the module of the operator;
+- a *reference* of a few lines that reads as the equation, made of torch's operators and
+  differentiated by autograd. Inside :func:`plain_form` the operator is its reference;
+- a forward and a backward kernel for every device by torch's operators, in the module of the
+  operator;
 - C++ kernels for CPUs (:mod:`.native`), called by these where they apply;
 - kernels for CUDA, which are registered by ``OPERATOR.register_kernel('cuda')``;
-- a fake kernel (shapes and types), a gradient, and a rule for autocast, so that ``torch.compile``, export and mixed
-  precision need no branch in a model.
+- a fake kernel (shapes and types), a gradient, and a rule for autocast, so that ``torch.compile``,
+  export and mixed precision need no branch in a model.
 
-Parameters stay in their own type (float32 in mixed precision); kernels convert them as they read them, and
-return gradients in that type. Only the features follow autocast.
+Parameters stay in their own type (float32 in mixed precision); kernels convert them as they read
+them, and return gradients in that type. Only the features follow autocast.
 """
 
 from __future__ import annotations
@@ -54,9 +55,11 @@ def define(
     """Registers an operator ``bharnet::KERNEL``, named as the kernel is.
 
     Args:
-        kernel (Callable): Forward for any device, by torch's operators. Its signature is the schema.
+        kernel (Callable): Forward for any device, by torch's operators. Its signature is the
+            schema.
         fake (Callable): Gives empty results of the right shapes and types.
-        setup_context (Callable, optional): Of the gradient, see :func:`torch.library.register_autograd`.
+        setup_context (Callable, optional): Of the gradient, see
+            :func:`torch.library.register_autograd`.
         backward (Callable, optional): The gradient, which calls one further operator.
         features (Sequence[str]): Arguments that autocast casts to its type where they are float32.
         autocast (Callable, optional): Casts them instead, given one and the type of the device.

@@ -42,8 +42,8 @@ def flat(x: Tensor, groups: int, stride: int = 1) -> Tensor:
 
 
 def per_instance(weight: Tensor, size: int) -> Tensor:
-    """``(G, ...)`` → ``(size·G, ...)``: torch's batched product takes no broadcast batch, but for one that
-    is expanded whole.
+    """``(G, ...)`` → ``(size·G, ...)``: torch's batched product takes no broadcast batch, but for
+    one that is expanded whole.
     """
     return weight.repeat(size, 1, 1) if weight.size(0) > 1 else weight.expand(size, -1, -1)
 

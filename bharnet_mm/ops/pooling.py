@@ -1,15 +1,16 @@
 r"""Averages of packed features along frames, joints and instances of a clip, over what is visible.
 
-For the instances ``p`` of clip ``n`` with features ``x (P, C, V, T)`` and visible frames ``m (P, T)``, the tokens
-along the three axes are
+For the instances ``p`` of clip ``n`` with features ``x (P, C, V, T)`` and visible frames ``m (P,
+T)``, the tokens along the three axes are
 
 .. math::
     f_{n,t} = \frac{\sum_p m_{p,t} \bar x_{p,t}}{\sum_p m_{p,t}}, \quad
     j_{n,v} = \frac{\sum_{p,t} m_{p,t} x_{p,v,t}}{\sum_{p,t} m_{p,t}}, \quad
     i_{n,s} = \frac{\sum_t m_{p(n,s),t} \bar x_{p(n,s),t}}{\sum_t m_{p(n,s),t}}
 
-with the mean :math:`\bar x` over joints. The weights are the denominators, 0 where nothing is visible; the token is
-zero there. The weighted mean of the tokens is the same on every axis: the average over all that is visible.
+with the mean :math:`\bar x` over joints. The weights are the denominators, 0 where nothing is
+visible; the token is zero there. The weighted mean of the tokens is the same on every axis: the
+average over all that is visible.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def axis_tokens(
         length (int): ``L``, at least the largest of ``T``, ``V`` and ``I``.
 
     Returns:
-        tuple[Tensor, Tensor]: Tokens ``(3, N, L, C)`` and weights ``(3, N, L)``, in float32 at least.
+        tuple[Tensor, Tensor]: Tokens ``(3, N, L, C)`` and weights ``(3, N, L)``, in float32 at
+        least.
     """
     function = reference if is_plain() else OPERATOR
     return function(x, mask, clip, slot, clips, slots, length)

@@ -3,17 +3,18 @@ r"""Channel-wise topology refinement graph convolution (CTR-GC, Chen et al., ICC
 With query and key of the mean over time, :math:`q = W_q \bar x + b_q,\ k = W_k \bar x + b_k`,
 
 .. math::
-    y_{o,u,t} = \sum_{s,v} \Big(A_{s,u,v} + \alpha \big(\sum_r W_{o,s,r} \tanh(q_{s,r,u} - k_{s,r,v}) +
-    b_{o,s}\big)\Big) \sum_c U_{o,s,c}\, x_{c,v,t}
+    y_{o,u,t} = \sum_{s,v} \Big(A_{s,u,v} + \alpha \big(\sum_r W_{o,s,r} \tanh(q_{s,r,u} -
+    k_{s,r,v}) + b_{o,s}\big)\Big) \sum_c U_{o,s,c}\, x_{c,v,t}
 
-The kernels use three identities: the mean over time is taken *before* the (linear) projection; ``alpha``, ``b``
-and ``A`` enter as extra rows of the product that builds the topology; and the subsets are summed inside one
-product of depth ``S·V``.
+The kernels use three identities: the mean over time is taken *before* the (linear) projection;
+``alpha``, ``b`` and ``A`` enter as extra rows of the product that builds the topology; and the
+subsets are summed inside one product of depth ``S·V``.
 
-Shapes, for ``G`` groups, ``S`` subsets and ``R`` relation channels of a group and subset: x ``(P, C, V, T)``, query
-and key ``(G, S·R, C/G)`` and ``(G·S·R,)``, value ``(G, O/G·S, C/G)`` and ``(O·S,)``, refine ``(G, O/G, S, R)`` and
-``(G, O/G, S)``, alpha ``()``, adjacency ``(S, V, V)`` as [subset, receiver, sender]. Rows of the value are ordered
-(channel, subset), those of query and key (subset, relation channel).
+Shapes, for ``G`` groups, ``S`` subsets and ``R`` relation channels of a group and subset: x ``(P,
+C, V, T)``, query and key ``(G, S·R, C/G)`` and ``(G·S·R,)``, value ``(G, O/G·S, C/G)`` and
+``(O·S,)``, refine ``(G, O/G, S, R)`` and ``(G, O/G, S)``, alpha ``()``, adjacency ``(S, V, V)`` as
+[subset, receiver, sender]. Rows of the value are ordered (channel, subset), those of query and key
+(subset, relation channel).
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ def joined(
     refine_bias: Tensor,
     alpha: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Value ``U (G, O/G·S, C/G)``, its bias ``(G, O/G·S)`` and the matrix ``W (G, O/G·S, S·R + 1 + S)``
-    that gives the topology from relations, a row of ones and the adjacency: block-diagonal over subsets.
+    """Value ``U (G, O/G·S, C/G)``, its bias ``(G, O/G·S)`` and the matrix ``W (G, O/G·S, S·R + 1 +
+    S)`` that gives the topology from relations, a row of ones and the adjacency: block-diagonal
+    over subsets.
     """
     groups, out, subsets, _ = refine_weight.shape
     eye = torch.eye(subsets, device=alpha.device, dtype=alpha.dtype)
@@ -122,7 +124,8 @@ def _refined_graph_conv(
 
 
 def aggregate_(y: Tensor, x: Tensor, *operands: Tensor, add: bool = True) -> Tensor:
-    """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place; with ``add=False`` writes it there.
+    """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place; with ``add=False`` writes it
+    there.
 
     The operands are those of :func:`joined`, query, key and adjacency.
     """
@@ -206,9 +209,9 @@ def _refined_graph_conv_backward(
 def _aggregate_backward(grad: Tensor, x: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
     """Gradients to x and the operands of :func:`aggregate_`, in float32 at least but for x.
 
-    Topology, relation and projected values together are seven times the size of the features. On a CPU a few
-    instances are worked on at a time, so that they do not leave the cache; and nothing but the operands is kept for
-    the backward pass, which builds them again (a tenth of its work).
+    Topology, relation and projected values together are seven times the size of the features. On a
+    CPU a few instances are worked on at a time, so that they do not leave the cache; and nothing
+    but the operands is kept for the backward pass, which builds them again (a tenth of its work).
     """
     kernels = _kernels(x, *operands)
     kind = wide(x.dtype)
@@ -281,7 +284,8 @@ def _kernels(x: Tensor, *operands: Tensor) -> tuple | None:
     ]
     if [t.shape for t in operands] != shapes or x.size(1) != groups * channels or depth > 3 * 15:
         return None
-    # They compute in float32, which a machine with products in bfloat16 beats where those are large.
+    # They compute in float32, which a machine with products in bfloat16 beats where those are
+    # large.
     if x.dtype == torch.bfloat16 and channels * frames > BF16_SIZE:
         return None
     return native.kernels('refined_graph', x)

@@ -1,16 +1,18 @@
 r"""DeGCN's four temporal branches after their common 1x1 convolution, concatenated.
 
-Of ``u (P, 4Q, V, T)`` the first three quarters are normalised, ``h = leaky_relu(norm(u))``; the branches are
+Of ``u (P, 4Q, V, T)`` the first three quarters are normalised, ``h = leaky_relu(norm(u))``; the
+branches are
 
 .. math::
     z^{near,far}_{o,v,t} = \sum_r \sum_c W_{o,c,r}\, h_{c,v}(\mathrm{stride}\cdot t + \tau_r),\quad
     z^{pool}_{c,v,t} = \max_{i \in \{-1,0,1\}} h_{c,v,\mathrm{stride}\cdot t + i},\quad
     z^{direct}_{c,v,t} = u_{c,v,\mathrm{stride}\cdot t}
 
-The first two are deformable convolutions ("DeTGC", Myung et al., TIP 2024): :math:`h(\cdot)` interpolates linearly
-between frames and repeats the first and last one. The offsets :math:`\tau_r` are learned and shared by channels,
-joints and clips. They are bounded to the clip: an offset of more than its ``T`` frames reads the same as one of
-``T``, and gets no gradient. One that is not a number makes the branch not a number.
+The first two are deformable convolutions ("DeTGC", Myung et al., TIP 2024): :math:`h(\cdot)`
+interpolates linearly between frames and repeats the first and last one. The offsets :math:`\tau_r`
+are learned and shared by channels, joints and clips. They are bounded to the clip: an offset of
+more than its ``T`` frames reads the same as one of ``T``, and gets no gradient. One that is not a
+number makes the branch not a number.
 
 By torch's operators, a deformable convolution is one ordinary convolution whose kernel is composed,
 
@@ -18,7 +20,8 @@ By torch's operators, a deformable convolution is one ordinary convolution whose
     B_{r,j} = (1 - \phi_r)[j = \lfloor\tau_r\rfloor] + \phi_r [j = \lfloor\tau_r\rfloor + 1],
     \quad \phi_r = \tau_r - \lfloor\tau_r\rfloor.
 
-Its length depends on the offsets, which the host has to read; the kernels for CUDA and in C++ sample instead.
+Its length depends on the offsets, which the host has to read; the kernels for CUDA and in C++
+sample instead.
 """
 
 from __future__ import annotations
@@ -64,7 +67,8 @@ def temporal_branches(
         norm (nn.Module): Batch norm of the first three quarters, see :func:`.norm_act.norm_act`.
         x (Tensor): ``(P, C, V, T)``.
         weight (Tensor): ``(1, 4Q, C)`` of the 1x1 convolution, which gives ``u``.
-        near_weight (Tensor): ``(Q, Q, eta)``, and ``near_offset (eta,)`` in frames; the first branch.
+        near_weight (Tensor): ``(Q, Q, eta)``, and ``near_offset (eta,)`` in frames; the first
+            branch.
         near_offset (Tensor): See there.
         far_weight (Tensor): The second branch, likewise.
         far_offset (Tensor): Likewise.
@@ -96,7 +100,9 @@ def branches(
     far_offset: Tensor,
     stride: int,
 ) -> Tensor:
-    """The reference after the norm: branches of ``hidden (P, 3Q, V, T)`` and ``direct (P, Q, V, T')``."""
+    """The reference after the norm: branches of ``hidden (P, 3Q, V, T)`` and ``direct (P, Q, V,
+    T')``.
+    """
     near, far, pool = hidden.chunk(3, dim=1)
     return torch.cat(
         (
@@ -228,8 +234,8 @@ class Composed:
 
 def max_of_three(x: Tensor, stride: int) -> Tensor:
     """Maximum over each frame and its neighbours at every ``stride``-th frame, ``(*, T)`` → ``(*,
-    ceil(T / stride))``: what ``max_pool2d`` gives, in a tenth of its time on a CPU, where pooling along
-    one axis of an image is not vectorised.
+    ceil(T / stride))``: what ``max_pool2d`` gives, in a tenth of its time on a CPU, where pooling
+    along one axis of an image is not vectorised.
     """
     wide_x = torch.cat((x[..., :1], x, x[..., -1:]), dim=-1)
     end = x.size(-1)
@@ -238,8 +244,8 @@ def max_of_three(x: Tensor, stride: int) -> Tensor:
 
 
 def max_of_three_backward(grad: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
-    """Gradient of :func:`max_of_three`: to the frame itself if it is the largest, else to the one before,
-    else to the one after.
+    """Gradient of :func:`max_of_three`: to the frame itself if it is the largest, else to the one
+    before, else to the one after.
     """
     if stride > 1:  # as if the frames between had been left out after stride 1
         full = torch.full_like(x, float('inf'))
@@ -248,14 +254,14 @@ def max_of_three_backward(grad: Tensor, x: Tensor, y: Tensor, stride: int) -> Te
         dense[..., ::stride] = grad
         y, grad = full, dense
 
-    # threshold_backward passes its gradient where a value is above the threshold: one pass, where a mask
-    # takes several.
+    # threshold_backward passes its gradient where a value is above the threshold: one pass, where a
+    # mask takes several.
     never = -torch.finfo(x.dtype).tiny
     x, y, grad = x.contiguous(), y.contiguous(), grad.contiguous()
     grad_x = torch.ops.aten.threshold_backward(grad, x - y, never)
     rest = grad - grad_x
-    # The neighbours, in the flattened tensors, since slices of the last axis are slow; the first frame of a row
-    # has none before.
+    # The neighbours, in the flattened tensors, since slices of the last axis are slow; the first
+    # frame of a row has none before.
     flat_x, flat_rest, flat_grad = x.view(-1), rest.view(-1), grad_x.view(-1)
     below = flat_x[:-1] - y.view(-1)[1:]
     below[x.size(-1) - 1 :: x.size(-1)] = -1

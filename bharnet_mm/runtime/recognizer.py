@@ -19,8 +19,8 @@ from ..errors import ConfigError
 from ..io.guard import reading
 from ..layouts import get_layout
 
-#: Key beside the card's: name of each input of the graph to its shape without the batch, ``'frames'``
-#: where any number will do.
+#: Key beside the card's: name of each input of the graph to its shape without the batch,
+#: ``'frames'`` where any number will do.
 INPUTS_KEY = 'bharnet_mm.inputs'
 
 _TYPES = {'body': np.float32, 'hand': np.float32, 'rgb': np.uint8}
@@ -96,7 +96,8 @@ class ExportedRecognizer(Recognizer):
 
 
 class OnnxRecognizer(ExportedRecognizer):
-    """A model in an ONNX file of ``bharnet export``: the answers of the model in torch, without torch.
+    """A model in an ONNX file of ``bharnet export``: the answers of the model in torch, without
+    torch.
 
     Args:
         path: The file.
@@ -138,6 +139,7 @@ class OnnxRecognizer(ExportedRecognizer):
         self._answers = [output.name for output in session.get_outputs()]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answers of the ONNX graph by name, ``(N, K)`` each."""
         with reading(self.path, 'a graph for these inputs', _FIX, ConfigError):
             values = self._session.run(self._answers, {name: inputs[name] for name in self.inputs})
         return dict(zip(self._answers, values, strict=True))
@@ -167,7 +169,8 @@ def read_inputs(text: str, path: str | os.PathLike) -> dict[str, list[int | str]
 def build_pipeline(
     steps: Sequence[Mapping[str, Any]], **regions: str | os.PathLike
 ) -> list[transforms.BodyHandTransform]:
-    """This package's transforms from config dicts, without MMAction2's registry and up to the packing.
+    """This package's transforms from config dicts, without MMAction2's registry and up to the
+    packing.
 
     Raises:
         ConfigError: A transform of another package, or wrong arguments.

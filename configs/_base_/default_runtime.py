@@ -22,8 +22,8 @@ env_cfg = dict(
     # True tries several convolution kernels at each new shape. Only BHaRNet-M's pictures have
     # convolutions, all of one shape, and the choice may differ from run to run.
     cudnn_benchmark=False,
-    # Products of float32 on a GPU: 'highest' is exact, 'high' uses TF32 (10 bits of mantissa, several
-    # times faster). It does not concern --amp, whose products are in bfloat16.
+    # Products of float32 on a GPU: 'highest' is exact, 'high' uses TF32 (10 bits of mantissa,
+    # several times faster). It does not concern --amp, whose products are in bfloat16.
     float32_matmul_precision='highest',
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),

@@ -23,7 +23,7 @@ CARD = ModelCard(
 
 
 class FakeRecognizer(Recognizer):
-    """Says where the nose is: left or right in the picture, as sure as it is far from the middle."""
+    """Says whether the nose is left or right, as sure as it is far from the middle."""
 
     def __init__(self, card=CARD):
         super().__init__(card)

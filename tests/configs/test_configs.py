@@ -136,7 +136,7 @@ def write_regions(folder, path):
 
 @pytest.fixture(autouse=True)
 def unformatted(monkeypatch):
-    """A run prints its config seven times, and each time the formatter takes longer than the run."""
+    """A run prints its config seven times; the formatter would take longer than the run."""
     monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (text, True))
 
 

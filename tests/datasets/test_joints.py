@@ -247,8 +247,17 @@ def test_transforms_carry_it_along():
     assert mirrored['hand_joint_visible'].sum() == hands.sum()
     sampled = SampleWindow(num_frames=4, window=1.0)(results_of(known))
     assert sampled['body_joint_visible'][0, :, WRIST].tolist() == [True, False, False, True]
-    few = SelectJoints(dict(name='arm', joints=['left_elbow', 'left_wrist'], edges=[('left_elbow', 'left_wrist')],
-        parents={'left_wrist': 'left_elbow'}, center=['left_elbow'], scale=['left_elbow', 'left_wrist']))  # fmt: skip
+    arm = ['left_elbow', 'left_wrist']
+    few = SelectJoints(
+        dict(
+            name='arm',
+            joints=arm,
+            edges=[tuple(arm)],
+            parents={'left_wrist': 'left_elbow'},
+            center=arm[:1],
+            scale=arm,
+        )
+    )
     assert few(results_of(known))['body_joint_visible'].sum(axis=1).tolist() == [[8, 4]]
     gap = results_of(known)
     gap['body_visible'] = np.array([[1, 0, 1, 1, 1, 1, 0, 1]], bool)

@@ -1,4 +1,4 @@
-"""What outsiders' files broke: hidden files, two forms of é, parts of a data set, unclear refusals."""
+"""Files of outsiders: hidden files, two forms of é, parts of a data set, clear refusals."""
 
 import importlib.util
 import json

@@ -14,7 +14,7 @@ def noise(seed=0):
 
 
 def person(wrists, forearm=16.0):
-    """Pixels (1, V, 2) of a person of whom only wrists and elbows are known, a forearm below them."""
+    """Pixels (1, V, 2) of a person with known wrists, and elbows a forearm below them."""
     out = np.full((1, COCO.num_joints, 2), -1, np.float32)
     for side, wrist in zip(('left', 'right'), wrists, strict=True):
         out[:, COCO.index(f'{side}_wrist')] = wrist

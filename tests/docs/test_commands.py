@@ -1,7 +1,8 @@
-"""The commands in README and docs: each is one that its tool takes; `make long` runs those marked ``<!-- run -->``.
+"""The commands in README and docs: each is one that its tool takes; `make long` runs those marked
+``<!-- run -->``.
 
-The mark stands on a line of its own before a ```bash block. The marked blocks of a page run one after
-the other in one copy of the project.
+The mark stands on a line of its own before a ```bash block. The marked blocks of a page run one
+after the other in one copy of the project.
 """
 
 import argparse
@@ -199,7 +200,8 @@ def test_blocks_are_found_and_run(tmp_path):
         'python tools/train.py configs/bharnet_p_sample.py --resmue',
         'python tools/train.py configs/bharnet_p_sample.py --launcher carrier_pigeon',
         'python tools/train.py',
-        'python tools/train.py configs/bharnet_p_sample.py --cfg-options model.backbone.feture=bone',
+        'python tools/train.py configs/bharnet_p_sample.py '
+        '--cfg-options model.backbone.feture=bone',
         'bash tools/dist_train.sh configs/bharnet_p_sample.py 2 --ampp',
         'bash tools/dist_test.sh configs/bharnet_p_sample.py 2',
         'make tset',
@@ -216,7 +218,8 @@ def test_wrong_command_is_noticed(command, monkeypatch):
     [
         'python tools/train.py configs/bharnet_p_sample.py --resume --amp --work-dir out --seed 3',
         'python tools/test.py CONFIG CHECKPOINT --dump scores.npz',
-        'python tools/train.py configs/bharnet_p_sample.py --cfg-options model.backbone.feature=bone',
+        'python tools/train.py configs/bharnet_p_sample.py '
+        '--cfg-options model.backbone.feature=bone',
         'bash tools/dist_train.sh configs/bharnet_e_ntu60.py 8 --amp',
         'tools/slurm_test.sh partition name configs/bharnet_e_ntu60.py checkpoint.pth',
         'make test',

@@ -54,7 +54,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize('before', range(1, 16, 2))
 def test_killed_at_a_replacement(before, straight, tmp_path, monkeypatch):
-    """At each moment a loadable checkpoint is there, and the resumed run ends as the unbroken one."""
+    """A loadable checkpoint is there at any time; the resumed run ends as the unbroken one."""
     count, real = itertools.count(1), os.replace
 
     def replace(source, target):

@@ -1,4 +1,6 @@
-"""A step in the shape of a CUDA graph: the same losses and gradients, and nothing that waits for the device."""
+"""A step in the shape of a CUDA graph: the same losses and gradients, and nothing that waits for
+the device.
+"""
 
 import copy
 

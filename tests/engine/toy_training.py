@@ -1,4 +1,4 @@
-"""A model and data so small that whole trainings are a matter of a second, with everything random."""
+"""A model and random data so small that a whole training takes about a second."""
 
 import numpy as np
 import torch

@@ -1,4 +1,6 @@
-"""Files are read and written through ``bharnet_mm.io``, or through MMEngine, which goes that way too."""
+"""Files are read and written through ``bharnet_mm.io``, or through MMEngine, which goes that way
+too.
+"""
 
 import ast
 from pathlib import Path

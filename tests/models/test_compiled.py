@@ -1,4 +1,6 @@
-"""Blocks compiled one by one: the same results, few graphs, and no compiling in the middle of a training."""
+"""Blocks compiled one by one: the same results, few graphs, and no compiling in the middle of a
+training.
+"""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Every operator against its reference: values, gradients, registration, padding, mixed precision."""
+"""Every operator against its reference: values, gradients, padding, mixed precision."""
 
 from dataclasses import dataclass, field
 
@@ -150,8 +150,8 @@ def test_equals_the_reference(monkeypatch, name, size, dtype, tolerance, native)
     'name', ['norm', 'norm alone', 'norm linear', 'temporal', 'temporal strided']
 )
 def test_padding_changes_nothing(monkeypatch, name, native):
-    """With ``rows``, instances behind them have zero outputs and gradients, and the others those of a batch
-    without them, to the bit.
+    """With ``rows``, instances behind them have zero outputs and gradients, and the others those of
+    a batch without them, to the bit.
     """
     monkeypatch.setenv('BHARNET_NATIVE', native)
     whole, cut = make(name, torch.float32, 5), make(name, torch.float32, 5)

@@ -9,7 +9,7 @@ PAGE = ROOT / 'docs/reliability.md'
 
 
 def named() -> list[tuple[str, str]]:
-    """File and function of all tests in the page; ``::test`` alone is of the file named before it."""
+    """File and function of all tests in the page; ``::test`` is of the file named before."""
     found, file = [], ''
     for path, name in re.findall(r'`(tests/[\w/]+\.py)?::(\w+)`', PAGE.read_text()):
         file = path or file

@@ -1,4 +1,6 @@
-"""Hands (and bodies) out of videos to a clip store: ``python tools/data/extract_hands.py VIDEOS OUT``."""
+"""Hands (and bodies) out of videos to a clip store: ``python tools/data/extract_hands.py VIDEOS
+OUT``.
+"""
 
 from bharnet_mm.cli import run_module
 

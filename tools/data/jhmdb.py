@@ -2,7 +2,8 @@
 
   python tools/data/jhmdb.py ReCompress_Videos splits data/jhmdb
 
-What extract_hands.py does, for VIDEOS/<class>/<clip>.avi. Run it again to continue where it stopped.
+What extract_hands.py does, for VIDEOS/<class>/<clip>.avi. Run it again to continue where it
+stopped.
 """
 
 import argparse

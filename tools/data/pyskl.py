@@ -38,7 +38,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--channels',
         choices=CHANNELS,
-        help='what the channels are, where the values leave it open: c is the confidence of a joint',
+        help='what the channels are, if the values do not tell; c is the confidence of a joint',
     )
     parser.add_argument('--classes', metavar='FILE', type=Path, help='class names, one a line')
     parser.add_argument('--name', help='name of the store (default: that of the file)')

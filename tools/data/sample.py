@@ -1,4 +1,6 @@
-"""Makes the embedded, synthetic sample: a clip store whose experts have known ceilings, and its videos."""
+"""Makes the embedded, synthetic sample: a clip store whose experts have known ceilings, and its
+videos.
+"""
 
 from __future__ import annotations
 

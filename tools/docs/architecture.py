@@ -2,7 +2,8 @@
 
     python tools/docs/architecture.py docs/images/architecture.svg
 
-The picture is made of boxes and arrows on a grid, so that a change of the model is a change of a line here.
+The picture is made of boxes and arrows on a grid, so that a change of the model is a change of a
+line here.
 """
 
 from __future__ import annotations
@@ -67,13 +68,14 @@ NOTES = [
         'attended and an independent branch.',
         400,
     ),
-    (20, 450, 'M: B or P with the rgb expert; the dashed arrow is the body expert’s guidance.', 400),
+    (20, 450, 'M: B or P with an rgb expert; the dashed arrow is the body expert’s guidance.', 400),
 ]  # fmt: skip
 
 
 def text(x: float, y: float, words: str, weight: int = 400, anchor: str = 'start') -> str:
     """One line of text."""
-    return f'<text x="{x}" y="{y}" font-weight="{weight}" text-anchor="{anchor}">{escape(words)}</text>'
+    attributes = f'x="{x}" y="{y}" font-weight="{weight}" text-anchor="{anchor}"'
+    return f'<text {attributes}>{escape(words)}</text>'
 
 
 def box(x: float, y: float, width: float, height: float, color: str, *lines: str) -> str:

@@ -103,8 +103,8 @@ def check_coordinates(survey: Survey) -> Iterator[Finding]:
         absurd, frames = of('absurd')
         if frames:
             message = (
-                f'{frames} frames of a {part} with a joint over {ABSURD * usual.scale:.4g} away from '
-                f'the middle of the data, {ABSURD:.0f} times the usual'
+                f'{frames} frames of a {part} with a joint over {ABSURD * usual.scale:.4g} away '
+                f'from the middle of the data, {ABSURD:.0f} times the usual'
             )
             fix = 'mark these frames missing, or bring all clips to one unit'
             yield survey.finding('coordinates', 'error', message, fix, absurd)
@@ -283,14 +283,16 @@ def check_sides(survey: Survey) -> Iterator[Finding]:
 
 
 def check_wrists(survey: Survey) -> Iterator[Finding]:
-    """Hands that lie away from the skeleton's wrists: a depth sensor lost the arm, or the hand is another's."""
+    """Hands that lie away from the skeleton's wrists: a depth sensor lost the arm, or the hand is
+    another's.
+    """
     facts = survey.facts
     total, elsewhere = int(facts['placed'].sum()), int(facts['elsewhere'].sum())
     if not elsewhere:
         return
     message = (
-        f'in {elsewhere / total:.1%} of the frames with a hand, one lies away from the wrist of its '
-        'skeleton: picture and skeleton disagree'
+        f'in {elsewhere / total:.1%} of the frames with a hand, one lies away from the wrist of '
+        'its skeleton: picture and skeleton disagree'
     )
     fix = 'look at some clips; the hands are those that the picture shows'
     yield survey.finding('wrists', 'note', message, fix, facts['elsewhere'] > 0)

@@ -104,22 +104,27 @@ class StoreCollection(Collection):
             self.findings.append(_repeated_ids(ids[counts > 1]))
 
     def clip(self, i: int) -> Clip:
+        """The clip at position ``i``; its checksum is not compared."""
         return self.store[i]
 
     def intact(self, i: int, clip: Clip) -> bool:
+        """Whether the clip's arrays have the checksum of its index row."""
         arrays = checked({name: getattr(clip, name) for name in self.store._formats})
         return checksum(self.store._index[i], arrays) == self.store.column('crc32')[i]
 
     def release(self) -> None:
+        """Gives back the memory of the pages read so far, by opening the store again."""
         # Pages read through a mapping count as the process's own until it is unmapped.
         units = self.store.units
         self.store = ClipStore(self.path, check=False)
         self.store.units = units  # found once
 
     def column(self, field: str) -> np.ndarray:
+        """One field of the index for all clips, (n,)."""
         return self.store.column(field)
 
     def ids(self, numbers: np.ndarray) -> tuple[str, ...]:
+        """The ids of the clips at these positions."""
         return tuple(_text(value) for value in self.store.column('clip_id')[numbers])
 
 
@@ -181,6 +186,11 @@ class PickleCollection(Collection):
         self.findings.append(Finding('splits', severity, message, fix, count, some))
 
     def clip(self, i: int) -> Clip:
+        """The annotation at position ``i``, converted to a clip.
+
+        Raises:
+            SourceError: Nobody is visible in it, or its arrays are not those of a skeleton.
+        """
         converted = self._reader(self.annotations[i])
         for repair in converted.repaired:
             self.repairs.setdefault(repair, set()).add(i)
@@ -195,9 +205,11 @@ class PickleCollection(Collection):
         return converted.clips[0]
 
     def column(self, field: str) -> np.ndarray:
+        """One field of the file names for all clips, (n,) bytes; empty where a name lacks it."""
         return self._columns[field]
 
     def ids(self, numbers: np.ndarray) -> tuple[str, ...]:
+        """The ids of the clips at these positions."""
         return tuple(self._ids[i] for i in np.asarray(numbers).tolist())
 
 

@@ -1,4 +1,6 @@
-"""``bharnet doctor``: examine a clip store or an annotation pickle before a GPU hour is spent on it."""
+"""``bharnet doctor``: examine a clip store or an annotation pickle before a GPU hour is spent on
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ DESCRIPTION = """Examines a clip store or an annotation pickle before a GPU hour
   bharnet doctor data/ntu120 --html ntu120.html --videos nturgb+d_rgb
   bharnet doctor ntu60_3danno.pkl --json ntu60.json
 
-The exit status is 1 where training or its test result would be wrong (an error was found), else 0."""
+The exit status is 1 if an error was found that would spoil training or its test result, else 0."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -51,7 +51,8 @@ def _findings(diagnosis: Diagnosis) -> list[str]:
             f'<td><span class="chip {item.severity}">{item.severity}</span></td>',
             f'<td>{escape(item.check)}</td>',
             f'<td class="num">{f"{item.count:,}" if item.count else ""}</td>',
-            f'<td class="wrap">{escape(item.message)}<br><span class="dim">{escape(item.fix)}</span></td>',
+            f'<td class="wrap">{escape(item.message)}<br>'
+            f'<span class="dim">{escape(item.fix)}</span></td>',
             f'<td>{"<br>".join(f"<code>{escape(name)}</code>" for name in item.examples)}</td>',
         ]
         for item in diagnosis.findings
@@ -123,7 +124,8 @@ def _lengths(diagnosis: Diagnosis) -> list[str]:
         low, high = edges[k], edges[k + 1] - 1
         name = f'{low} frames' if low == high else f'{low} to {high} frames'
         bars.append(
-            f'<rect x="{x + 1:.1f}" y="{height - bottom - tall:.1f}" width="{max(step - 2, 1):.1f}" '
+            f'<rect x="{x + 1:.1f}" y="{height - bottom - tall:.1f}" '
+            f'width="{max(step - 2, 1):.1f}" '
             f'height="{tall:.1f}" fill="#4c78a8"><title>{name}: {count:,} clips</title></rect>'
         )
         if k % every == 0:

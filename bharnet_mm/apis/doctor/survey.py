@@ -40,6 +40,7 @@ class Survey:
 
     @property
     def has_hands(self) -> bool:
+        """Whether the collection stores hands."""
         return self.collection.hand_layout is not None
 
     @property
@@ -60,7 +61,7 @@ class Survey:
         return np.bincount(labels, weights, minlength=len(self.collection.classes))
 
     def missing(self, field: str, mask: np.ndarray | None = None) -> float | None:
-        """Share of frames without what a fact counts (``visible``, ``left``, ``right``, ``hands``)."""
+        """Share of frames in which a fact does not hold: ``visible``, ``left``, ``hands`` ..."""
         facts = self.facts if mask is None else self.facts[mask]
         frames = int(facts['frames'].sum())
         return 1 - int(facts[field].sum()) / frames if frames else None

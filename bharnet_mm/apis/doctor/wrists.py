@@ -8,8 +8,9 @@ from ...datasets.clip import Clip
 from ...datasets.regions import forearm_length
 from ...layouts import SkeletonLayout
 
-#: Distance between a hand's wrist and the skeleton's, in forearm lengths, from which they disagree. Hands at
-#: the skeleton's wrists are nearer, as extraction assigns none beyond; others were found by its second opinion.
+#: Distance between a hand's wrist and the skeleton's, in forearm lengths, from which they disagree.
+#: Hands at the skeleton's wrists are nearer, as extraction assigns none beyond; others were found
+#: by its second opinion.
 ELSEWHERE = 0.6
 
 
@@ -17,7 +18,8 @@ def wrists_elsewhere(clip: Clip, layout: SkeletonLayout) -> tuple[np.ndarray, np
     """Which hands are compared with the skeleton's wrists in the picture, and which lie elsewhere.
 
     Args:
-        clip: With hands in fractions of the picture, ``body_pixel`` and a size; else nothing is compared.
+        clip: With hands in fractions of the picture, ``body_pixel`` and a size; else nothing is
+            compared.
         layout: Of the body.
 
     Returns:

@@ -119,7 +119,8 @@ class LiveSession:
         self.source.close()
 
     def __iter__(self) -> Iterator[LiveUpdate]:
-        # The estimator loads its models with its first picture; no frame of the source waits for that.
+        # The estimator loads its models with its first picture; no frame of the source waits for
+        # that.
         self._tracker.step(np.zeros((480, 640, 3), np.uint8))
         self._tracker.reset()
         self._recognition.wait_until_ready()

@@ -40,7 +40,8 @@ class LiveSource:
     its own pace, so that it can stand in for a camera, and ends.
 
     Args:
-        source: Number of a camera, address of a stream (``rtsp://``, ``http://``) or path of a file.
+        source: Number of a camera, address of a stream (``rtsp://``, ``http://``) or path of a
+            file.
         mirror: Whether to exchange left and right, as front cameras show people.
         retry: Seconds between two attempts to open a source that went away.
 

@@ -13,8 +13,9 @@ from ..regions import forearm_length
 from .estimators import LEFT, RIGHT, Arm, HandPose
 from .geometry import hand_size
 
-# In forearm lengths: how far a hand's wrist may lie from its body's wrist, which the body estimators place to
-# about a palm; how much a hand that looks like the other side costs; how near two finds are one hand (in palms).
+# In forearm lengths: how far a hand's wrist may lie from its body's wrist, which the body
+# estimators place to about a palm; how much a hand that looks like the other side costs; how near
+# two finds are one hand (in palms).
 MAX_DISTANCE = 0.6
 WRONG_SIDE_COST = 0.15
 SAME_HAND = 0.35
@@ -71,12 +72,13 @@ def find_arms(
 def assign_hands(hands: Sequence[HandPose], arms: Sequence[Arm]) -> list[HandPose | None]:
     """For each arm its hand, or None.
 
-    Finds of one physical hand are merged to the best one. The rest goes to the arms (of all persons at once)
-    so that as many as possible have a hand and the sum of costs is smallest (Hungarian). The cost is the
-    distance from the hand's wrist to the body's in forearm lengths, plus ``WRONG_SIDE_COST`` times the
+    Finds of one physical hand are merged to the best one. The rest goes to the arms (of all persons
+    at once) so that as many as possible have a hand and the sum of costs is smallest (Hungarian).
+    The cost is the distance from the hand's wrist to the body's in forearm lengths, plus
+    ``WRONG_SIDE_COST`` times the
     probability that the hand is of the other side: enough to decide between wrists that touch, too
-    little to move a hand to another arm. Nothing further than ``MAX_DISTANCE`` is assigned; a wrist that
-    cannot be relied on is replaced by where its last hand was.
+    little to move a hand to another arm. Nothing further than ``MAX_DISTANCE`` is assigned; a wrist
+    that cannot be relied on is replaced by where its last hand was.
     """
 
     hands = _distinct(hands)
@@ -103,7 +105,9 @@ def nearest_arm(hand: HandPose, arms: Sequence[Arm]) -> Arm | None:
 
 
 def _cost(hand: HandPose, arm: Arm) -> float:
-    """Distance from the hand's wrist to the arm's in forearm lengths, more if it looks like the other side."""
+    """Distance from the hand's wrist to the arm's in forearm lengths, more if it looks like the
+    other side.
+    """
     far = distance(hand, arm)
     other = hand.right if arm.side == LEFT else 1.0 - hand.right
     return far + WRONG_SIDE_COST * other if far <= MAX_DISTANCE else np.inf

@@ -60,7 +60,8 @@ class Arm:
         person, side: Whose arm, and ``LEFT`` or ``RIGHT``.
         last: The hand that was last found here, as it was found, or None.
         lost: Frames since then in which there was none.
-        rivals: All arms in the picture, this one too: a hand that is nearer to another is not this arm's.
+        rivals: All arms in the picture, this one too: a hand that is nearer to another is not this
+            arm's.
         search: Number of this search for a lost hand, from 1; 0 in the call that only follows.
     """
 
@@ -78,11 +79,12 @@ class Arm:
 
 
 class Estimator(Protocol):
-    """Finds bodies and hands in pictures. One instance a process; the three attributes are the class's.
+    """Finds bodies and hands in pictures. One instance a process; the three attributes are the
+    class's.
 
-    It may also have ``bodies_in(image, box) -> list[BodyPose]``: bodies inside ``box`` (x0, y0, x1, y1 in
-    pixels), whatever was in the frames before. It is used to see whether a known skeleton's wrists are where
-    the picture shows them, and whether a plain video shows a second person.
+    It may also have ``bodies_in(image, box) -> list[BodyPose]``: bodies inside ``box`` (x0, y0, x1,
+    y1 in pixels), whatever was in the frames before. It is used to see whether a known skeleton's
+    wrists are where the picture shows them, and whether a plain video shows a second person.
     """
 
     body_layout: str
@@ -98,11 +100,12 @@ class Estimator(Protocol):
     def hands(
         self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
     ) -> list[HandPose]:
-        """Hands near the arms in the same frame, in any order and possibly several times the same one.
+        """Hands near the arms in the same frame, in any order and possibly several times the same
+        one.
 
-        Called a few times a frame: first for the hands to be followed, then for the arms that are without one and
-        are to be searched (``search`` of each is 1 or more), beside the hands ``taken``. An
-        estimator that finds all hands at once may answer all calls alike.
+        Called a few times a frame: first for the hands to be followed, then for the arms that are
+        without one and are to be searched (``search`` of each is 1 or more), beside the hands
+        ``taken``. An estimator that finds all hands at once may answer all calls alike.
 
         Args:
             image: The frame.
@@ -121,8 +124,8 @@ def estimator_class(backend: str) -> type[Estimator]:
     """The class behind a backend's name. Its layouts and channels are known without building one.
 
     Args:
-        backend: ``mediapipe``, ``rtmlib``, or ``module:Class`` of an own one, which takes ``models`` and
-            ``min_score``.
+        backend: ``mediapipe``, ``rtmlib``, or ``module:Class`` of an own one, which takes
+            ``models`` and ``min_score``.
 
     Raises:
         ConfigError: Unknown.

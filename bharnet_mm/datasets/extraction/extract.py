@@ -1,4 +1,6 @@
-"""From the frames of one video to clips: bodies and hands of a plain video, or hands for known bodies."""
+"""From the frames of one video to clips: bodies and hands of a plain video, or hands for known
+bodies.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +40,7 @@ class Track:
 
     @property
     def score(self) -> float:
+        """Mean score of the bodies, 0 to 1."""
         return float(np.mean([body.score for body in self.bodies]))
 
 
@@ -54,8 +57,8 @@ def extract_clip(
 ) -> Clip:
     """Bodies and hands of a plain video.
 
-    Coordinates are fractions of the picture (x of its width, y of its height; depth of its width), pixels are
-    in ``body_pixel``. Persons are ordered by motion, then score.
+    Coordinates are fractions of the picture (x of its width, y of its height; depth of its width),
+    pixels are in ``body_pixel``. Persons are ordered by motion, then score.
 
     Args:
         frames: RGB pictures of one size.
@@ -116,7 +119,8 @@ def tracks_to_clip(
     """A clip of some persons' tracks.
 
     Args:
-        tracks: Of the persons, in the clip's order; their ``frames`` are positions in ``frame_index``.
+        tracks: Of the persons, in the clip's order; their ``frames`` are positions in
+            ``frame_index``.
         frame_index: Numbers of the frames in the video, T.
         size: (width, height) of the picture.
         estimator: That found them.
@@ -167,8 +171,9 @@ def fill_hands(
     Args:
         frames: RGB pictures of one size.
         estimator: Finds hands. Its ``bodies_in`` is asked where a known wrist has no hand.
-        clips: With ``body_pixel``, at their ``frame_index``. Positions are scaled where the video has
-            another size than the clip says. A joint that is not finite or at (-1, -1) is unknown.
+        clips: With ``body_pixel``, at their ``frame_index``. Positions are scaled where the video
+            has another size than the clip says. A joint that is not finite or at (-1, -1) is
+            unknown.
         layout: Of the bodies.
         repaired: Counts frames of clips that lie beyond the end of the video.
         tick: Called after each frame.
@@ -231,7 +236,9 @@ def fill_hands(
 
 
 def _known_people(clip: Clip, t: int, size: tuple[int, int]) -> dict[int, np.ndarray]:
-    """Joints of the persons in frame t of a clip, ``(V, 2)`` pixels of the video, NaN where unknown."""
+    """Joints of the persons in frame t of a clip, ``(V, 2)`` pixels of the video, NaN where
+    unknown.
+    """
     scale = np.ones(2)
     if all(clip.image_size) and tuple(clip.image_size) != size:
         scale = np.array(size) / np.array(clip.image_size)
@@ -244,7 +251,9 @@ def _known_people(clip: Clip, t: int, size: tuple[int, int]) -> dict[int, np.nda
 
 
 def fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels ``(..., 2 or 3)`` as fractions of the picture: x of its width, y of its height, depth of its width."""
+    """Pixels ``(..., 2 or 3)`` as fractions of the picture: x of its width, y of its height, depth
+    of its width.
+    """
     return points / np.array([size[0], size[1], size[0]])[: points.shape[1]]
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# Joints of the palm and finger bases: their box is what MediaPipe's hand model was trained to be centred on.
+# Joints of the palm and finger bases: their box is what MediaPipe's hand model was trained to be
+# centred on.
 _PALM = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 
 
@@ -64,7 +65,8 @@ def upright_angle(start: np.ndarray, end: np.ndarray) -> float:
 def region_from_hand(points: np.ndarray, scale: float = 2.0, shift: float = -0.1) -> Region:
     """Where to look for a hand that was at ``points`` (21, 2 or 3) a moment ago.
 
-    Upright along wrist to knuckles, ``scale`` times the palm's box, moved by ``shift`` box heights to
+    Upright along wrist to knuckles, ``scale`` times the palm's box, moved by ``shift`` box heights
+    to
     the fingers: the region MediaPipe's hand tracking gives its landmark model.
     """
     xy = np.asarray(points, dtype=np.float64)[:, :2]
@@ -79,6 +81,8 @@ def region_from_hand(points: np.ndarray, scale: float = 2.0, shift: float = -0.1
 
 
 def hand_size(points: np.ndarray) -> float:
-    """Length of the palm, wrist to middle knuckle or its width times 1.3, whichever is longer (foreshortening)."""
+    """Length of the palm, wrist to middle knuckle or its width times 1.3, whichever is longer
+    (foreshortening).
+    """
     xy = np.asarray(points, dtype=np.float64)[:, :2]
     return float(max(np.linalg.norm(xy[9] - xy[0]), 1.3 * np.linalg.norm(xy[17] - xy[5])))

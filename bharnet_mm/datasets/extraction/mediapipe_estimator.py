@@ -1,8 +1,10 @@
 """MediaPipe: pose, then the hand models on regions around the wrists.
 
-The full-frame hand detector of MediaPipe misses hands that are small in the picture, so the palm detector sees
-crops here, and the landmark model is run by itself: it gives the probability that there is a hand at
-all (the `Hands` solution keeps it to itself), and a hand that was found is followed without the detector.
+The full-frame hand detector of MediaPipe misses hands that are small in the picture, so the palm
+detector sees
+crops here, and the landmark model is run by itself: it gives the probability that there is a hand
+at all (the `Hands` solution keeps it to itself), and a hand that was found is followed without the
+detector.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ from .mediapipe_graphs import LANDMARK_INPUT, landmark_graph, palm_graph, pose_g
 _CROP = 256
 _LEAST = 32  # pixels of a side of a picture in which a body is looked for
 _TRACE = 0.05  # presence below which there is no hand near the region
-# Where a search looks, one place after the other: for palms, where the hand was last, or where it should be,
-# at an angle to the forearm in radians. The first search looks at all places, later ones at the next so many.
+# Where a search looks, one place after the other: for palms, where the hand was last, or where it
+# should be, at an angle to the forearm in radians. The first search looks at all places, later ones
+# at the next so many.
 _PLACES_LOST = (-0.5, 'palm', 0.0, 0.5, 'last')
 _PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
 _PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
 _TRIES = 3
-# A hand that the model is sure of is not looked at again while its picture stays the same (grey levels of 255
-# by which at most a twentieth of a small picture of it may differ), for so many frames.
+# A hand that the model is sure of is not looked at again while its picture stays the same (grey
+# levels of 255 by which at most a twentieth of a small picture of it may differ), for so many
+# frames.
 _SURE = 0.8
 _SAME_GREY = 8.0
 _MAX_AGE = 5
@@ -61,8 +65,9 @@ def _small(image: np.ndarray, region: Region) -> np.ndarray:
 class MediaPipeEstimator:
     """Pose 33 of one person, and hands on the regions around the wrists of any number of persons.
 
-    Coordinates are pixels; depth is MediaPipe's, relative to the hip centre (body) or the wrist (hand), in pixels.
-    A body's score is the mean visibility of its joints; a hand's is the model's hand presence.
+    Coordinates are pixels; depth is MediaPipe's, relative to the hip centre (body) or the wrist
+    (hand), in pixels. A body's score is the mean visibility of its joints; a hand's is the model's
+    hand presence.
 
     Args:
         models: Must be None: they come with the package.
@@ -97,12 +102,15 @@ class MediaPipeEstimator:
         return f'MediaPipeEstimator(min_score={self.min_score}, crop_scale={self.crop_scale})'
 
     def start(self) -> None:
-        # A new graph, not a reset one: what is left in a smoothing filter would make a clip depend on the one before.
+        """Prepares for a new video: the pose graph begins without memory of earlier frames."""
+        # A new graph, not a reset one: what is left in a smoothing filter would make a clip depend
+        # on the one before.
         if self._pose is not None:
             self._pose.close()
         self._pose = None
 
     def bodies(self, image: np.ndarray) -> list[BodyPose]:
+        """The most prominent body of a frame (H, W, 3) RGB: a list of one or none."""
         if self._pose is None:
             self._pose = pose_graph()
         return _bodies(self._pose, image)
@@ -126,6 +134,13 @@ class MediaPipeEstimator:
     def hands(
         self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
     ) -> list[HandPose]:
+        """Hands of these arms, in pixels.
+
+        Args:
+            image: Frame (H, W, 3), RGB uint8.
+            arms: Arms whose hands are wanted.
+            taken: Hands already found; they are painted over before the search.
+        """
         if taken:
             image = _paint_over(image, taken)
         found: list[HandPose] = []
@@ -176,7 +191,8 @@ class MediaPipeEstimator:
             keys = [(k.x, k.y) for k in palm.location_data.relative_keypoints]
             angle = upright_angle(*(crop.to_image(np.array(keys[i])) for i in (0, 2)))
             middle = crop.to_image(np.array([box.xmin + box.width / 2, box.ymin + box.height / 2]))
-            # A palm's box, moved by half to the fingers and enlarged: MediaPipe's step from palm to hand.
+            # A palm's box, moved by half to the fingers and enlarged: MediaPipe's step from palm to
+            # hand.
             side = max(box.width, box.height) * crop.side
             up = -Region((0, 0), 1, angle).axes[:, 1]
             center = tuple(middle + 0.5 * box.height * crop.side * up)
@@ -184,7 +200,9 @@ class MediaPipeEstimator:
         return found
 
     def _guess(self, image: np.ndarray, arm: Arm, bend: float) -> list[HandPose]:
-        """A hand that continues the forearm, for hands whose palm the detector cannot see (fists, edges)."""
+        """A hand that continues the forearm, for hands whose palm the detector cannot see (fists,
+        edges).
+        """
         beyond = _beyond(arm)
         if not beyond.any():
             return self._detect(image, arm)
@@ -193,7 +211,8 @@ class MediaPipeEstimator:
         return [self._settle(image, region)]
 
     def _settle(self, image: np.ndarray, region: Region) -> HandPose:
-        """The hand in a region, looked at once more around what was found where the model is not sure.
+        """The hand in a region, looked at once more around what was found where the model is not
+        sure.
 
         Where it sees next to nothing, a second look does not help.
         """
@@ -222,7 +241,9 @@ def _bodies(graph, image: np.ndarray) -> list[BodyPose]:
 
 
 def _beyond(arm: Arm) -> np.ndarray:
-    """From the wrist as far as the forearm is long, in its direction; zero where the elbow is unknown."""
+    """From the wrist as far as the forearm is long, in its direction; zero where the elbow is
+    unknown.
+    """
     forearm = arm.wrist - arm.elbow
     length = np.linalg.norm(forearm)
     if not np.isfinite(length) or length < 1e-6:

@@ -1,4 +1,4 @@
-"""MediaPipe's graphs as the estimator runs them: the pose, the palm detector, the hand landmarks."""
+"""MediaPipe's graphs for the pose, the palm detector and the hand landmarks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ output_stream: "presence"
 node {
   calculator: "ImageToTensorCalculator" input_stream: "IMAGE:image" output_stream: "TENSORS:input"
   options { [mediapipe.ImageToTensorCalculatorOptions.ext] {
-    output_tensor_width: 224 output_tensor_height: 224 output_tensor_float_range { min: 0.0 max: 1.0 } } }
+    output_tensor_width: 224 output_tensor_height: 224
+    output_tensor_float_range { min: 0.0 max: 1.0 } } }
 }
 node {
   calculator: "InferenceCalculator" input_stream: "TENSORS:input" output_stream: "TENSORS:output"
@@ -43,8 +44,10 @@ node {
   options { [mediapipe.SplitVectorCalculatorOptions.ext] {
     ranges { begin: 0 end: 1 } ranges { begin: 1 end: 2 } ranges { begin: 2 end: 3 } } }
 }
-node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:presence_tensor" output_stream: "FLOAT:presence" }
-node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:right_tensor" output_stream: "FLOAT:right" }
+node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:presence_tensor"
+  output_stream: "FLOAT:presence" }
+node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:right_tensor"
+  output_stream: "FLOAT:right" }
 node {
   calculator: "TensorsToLandmarksCalculator" input_stream: "TENSORS:points_tensor"
   output_stream: "NORM_LANDMARKS:landmarks"
@@ -69,7 +72,7 @@ node {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the lines that MediaPipe's C++ code and its protobuf use print for every graph begun."""
+    """Hides the lines that MediaPipe's C++ code and protobuf print for every new graph."""
     sys.stderr.flush()
     kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
@@ -120,8 +123,9 @@ def palm_graph():
 def pose_graph(video: bool = True):
     """MediaPipe's Pose (complexity 1): ``pose_landmarks``.
 
-    It differs from ``mediapipe.solutions.pose.Pose`` in that the landmark network's segmentation branch,
-    a third of its time, is not computed. The landmarks are the same. A graph belongs to one video.
+    It differs from ``mediapipe.solutions.pose.Pose`` in that the landmark network's segmentation
+    branch, a third of its time, is not computed. The landmarks are the same. A graph belongs to one
+    video.
 
     Args:
         video: Whether the body is followed and smoothed from one picture to the next; else each
@@ -166,7 +170,7 @@ def _folder() -> Path:
 
 @cache
 def _pose_config() -> str:
-    """The text of the pose graph with its subgraphs written out, so that the model's path is in it."""
+    """The pose graph as text with its subgraphs written out, so that it names the model."""
     from mediapipe.python._framework_bindings import resource_util
     from mediapipe.python._framework_bindings.validated_graph_config import ValidatedGraphConfig
 

@@ -18,9 +18,9 @@ class OwnSplits:
     Args:
         test_subjects: These subjects are ``own_test``, all others ``own_train``.
         leave_one_out: For each subject ``SUBJECT_test`` and, of all others, ``SUBJECT_train``.
-        test_share: This share of each class is ``own_test``, the rest ``own_train``. The clips are drawn
-            by their ids and ``seed``, so the same clips give the same split on every machine. Where clips
-            are added later, the share is drawn anew, and a few clips may change sides.
+        test_share: This share of each class is ``own_test``, the rest ``own_train``. The clips are
+            drawn by their ids and ``seed``, so the same clips give the same split on every machine.
+            Where clips are added later, the share is drawn anew, and a few clips may change sides.
         seed: Of ``test_share``.
 
     Raises:

@@ -45,6 +45,7 @@ class Plan:
 
     @property
     def clip_ids(self) -> list[str]:
+        """Ids of the clips of all jobs, in the order of the store."""
         return [clip_id for job in self.jobs for clip_id in job.clip_ids]
 
 
@@ -59,8 +60,8 @@ def plan_videos(
         folder: ``<label>/<clip>.mp4`` or ``<clip>.mp4``; folders above that of the label, such as
             ``<subject>/<label>/<clip>.mp4``, only tell clips apart.
         readers: For the jobs.
-        subject: Regular expression searched in the relative path; its first group (or all of the match)
-            is the subject.
+        subject: Regular expression searched in the relative path; its first group (or all of the
+            match) is the subject.
         report: Is told which files were passed over.
 
     Raises:
@@ -150,8 +151,8 @@ def plan_store(folder: Path, store: ClipStore, readers: tuple[str, ...], report:
 def read_split_lists(texts: Sequence[str]) -> dict[str, list[str]]:
     """``NAME=FILE`` arguments to split name and the clip ids in the file, one a line.
 
-    A line may be a clip id or the path of the video (its ending is dropped); empty lines and those that
-    begin with # are skipped.
+    A line may be a clip id or the path of the video (its ending is dropped); empty lines and those
+    that begin with # are skipped.
 
     Raises:
         ConfigError: Not of this form, or no such file.
@@ -161,7 +162,9 @@ def read_split_lists(texts: Sequence[str]) -> dict[str, list[str]]:
         name, equals, file = text.partition('=')
         if not (name and equals and Path(file).is_file()):
             raise ConfigError(
-                f'--split-list {text}', 'no NAME=FILE of a file that exists', 'mine_train=train.txt',
+                f'--split-list {text}',
+                'no NAME=FILE of a file that exists',
+                'mine_train=train.txt',
                 'name the split and the file',
             )  # fmt: skip
         lines = [line.strip() for line in Path(file).read_text(encoding='utf-8').splitlines()]

@@ -44,6 +44,11 @@ class RegionWorker:
         self.grid, self.quality = grid, quality
 
     def __call__(self, job: VideoJob, tick: Callable[[], None]) -> Converted:
+        """Region grids of the clips of one video.
+
+        Raises:
+            SourceError: The only clip of the job cannot be read.
+        """
         try:
             return self._extract(job, job.rows, tick)
         except SourceError:

@@ -16,8 +16,8 @@ class RTMLibEstimator:
     """COCO 17 bodies of all persons found, and the hands of the same whole-body model.
 
     Args:
-        models: Folder with one detector (``*yolox*.onnx``) and one whole-body pose model (``*rtmw*.onnx``,
-            ``*rtmpose*.onnx`` or ``*dw*.onnx``), unpacked. Nothing is downloaded.
+        models: Folder with one detector (``*yolox*.onnx``) and one whole-body pose model
+            (``*rtmw*.onnx``, ``*rtmpose*.onnx`` or ``*dw*.onnx``), unpacked. Nothing is downloaded.
         min_score: A hand whose joints have a lower mean confidence is not one.
 
     Raises:
@@ -69,9 +69,11 @@ class RTMLibEstimator:
         return f'RTMLibEstimator(min_score={self.min_score})'
 
     def start(self) -> None:
+        """Prepares for a new video by forgetting the last frame."""
         self._last = None
 
     def bodies(self, image: np.ndarray) -> list[BodyPose]:
+        """All bodies of a frame (H, W, 3) RGB, in pixels."""
         keypoints, scores = self._whole(image)
         out = []
         for points, score in zip(keypoints[:, self._body], scores[:, self._body], strict=True):
@@ -89,6 +91,11 @@ class RTMLibEstimator:
     def hands(
         self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
     ) -> list[HandPose]:
+        """All hands of a frame whose mean score is at least ``min_score``, in pixels.
+
+        The model finds all hands in one pass. So it gives none when it is asked again with the
+        hands that are already ``taken``.
+        """
         if taken:  # one pass finds all that this model can
             return []
         keypoints, scores = self._whole(image)
@@ -102,7 +109,9 @@ class RTMLibEstimator:
         return found
 
     def _whole(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whole bodies of a frame, ``(M, 133, 2)`` and ``(M, 133)``, kept for the call that follows."""
+        """Whole bodies of a frame, ``(M, 133, 2)`` and ``(M, 133)``, kept for the call that
+        follows.
+        """
         if self._last is None or self._last[0] is not image:
             bgr = np.ascontiguousarray(image[..., ::-1])
             boxes = self._detector(bgr)
@@ -116,7 +125,8 @@ class RTMLibEstimator:
 
 def _find_models(folder: Path) -> tuple[Path, Path]:
     files = sorted(folder.rglob('*.onnx')) if folder.is_dir() else []
-    # A model is named by its file, or by the folder of its unpacked archive (which says end2end.onnx).
+    # A model is named by its file, or by the folder of its unpacked archive (which says
+    # end2end.onnx).
     names = {file: str(file.relative_to(folder)).lower() for file in files}
     detectors = [file for file in files if 'yolox' in names[file]]
     poses = [
@@ -127,7 +137,8 @@ def _find_models(folder: Path) -> tuple[Path, Path]:
     if len(detectors) != 1 or len(poses) != 1:
         raise ConfigError(
             f'--models {folder}',
-            f'{len(detectors)} detectors and {len(poses)} pose models among {sorted(names.values())}',
+            f'{len(detectors)} detectors and {len(poses)} pose models '
+            f'among {sorted(names.values())}',
             'one *yolox*.onnx and one *rtmw*.onnx, *rtmpose*.onnx or *dw*.onnx (whole body)',
             'put one of each there, unpacked',
         )

@@ -38,6 +38,7 @@ class Worker:
         self.store = None if store is None else ClipStore(store)
 
     def __call__(self, job: VideoJob, tick: Callable[[], None]) -> Converted:
+        """Clips of one video: all of its persons, or a store's clips with their hands filled in."""
         repaired: Counter = Counter()
         info, frames = open_video(self.videos / job.video, job.readers)
         if self.store is not None:

@@ -17,8 +17,8 @@ from .tracking import HandsByArm, HandTracker
 
 # Joints that are compared between the two skeletons, each of the left and the right side.
 _PAIRS = ('shoulder', 'hip', 'elbow', 'knee')
-# In forearm lengths: how far the joints of one person may lie apart in the two skeletons on average; how far
-# the picture's wrist must lie from the known one to be worth a look.
+# In forearm lengths: how far the joints of one person may lie apart in the two skeletons on
+# average; how far the picture's wrist must lie from the known one to be worth a look.
 _SAME_PERSON = 1.0
 _ELSEWHERE = 0.3
 _MARGIN = 0.25  # around the known joints, of the longer side of their box
@@ -27,9 +27,9 @@ _MARGIN = 0.25  # around the known joints, of the longer side of their box
 class SecondOpinion:
     """Looks for hands at the wrists of the picture's own pose, where the known wrists have none.
 
-    The pose is asked for inside the box of the person's known joints only. It counts where it is the same
-    person's: shoulders, hips, elbows and knees lie near the known ones. Left and right follow the known skeleton
-    where those joints say which is which, else the picture's pose.
+    The pose is asked for inside the box of the person's known joints only. It counts where it is
+    the same person's: shoulders, hips, elbows and knees lie near the known ones. Left and right
+    follow the known skeleton where those joints say which is which, else the picture's pose.
 
     Args:
         estimator: With ``bodies_in``; without it nothing is done.
@@ -94,7 +94,7 @@ class SecondOpinion:
         return arms
 
     def _apart(self, joints: np.ndarray, body: BodyPose) -> tuple[float, float]:
-        """Mean distance of the joints in both skeletons, side to same side and side to other side."""
+        """Mean distances of the joints of two skeletons: same sides, and sides exchanged."""
         straight, crossed = [], []
         for name in _PAIRS:
             names = [f'{side}_{name}' for side in ('left', 'right')]

@@ -71,10 +71,11 @@ class _Memory:
 class HandTracker:
     """Hands of known arms, frame by frame.
 
-    A hand that was found is followed, moved along with its wrist. A lost one is searched for in the frame
-    in which it is lost, then less and less often (at most ``max_wait`` frames apart). Each search
-    looks at some places only; ``Arm.search`` counts them and the estimator chooses the places. Where
-    another arm's hand is near, a hand is searched for, and followed from then on, with that hand
+    A hand that was found is followed, moved along with its wrist. A lost one is searched for in the
+    frame in which it is lost, then less and less often (at most ``max_wait`` frames apart). Each
+    search looks at some places only; ``Arm.search`` counts them and the estimator chooses the
+    places. Where another arm's hand is near, a hand is searched for, and followed from then on,
+    with that hand
     painted over: of two hands together the models see the front one twice.
 
     Args:
@@ -184,8 +185,9 @@ def _in_image(arm: Arm, image: np.ndarray) -> bool:
 class PersonTracker:
     """Gives each body the number it had in the frame before.
 
-    Bodies are matched to the last ones seen by the mean joint distance (Hungarian); one further away than
-    ``max_distance`` of the body's size is a new person. A person unseen for ``max_gap`` frames is gone.
+    Bodies are matched to the last ones seen by the mean joint distance (Hungarian); one further
+    away than ``max_distance`` of the body's size is a new person. A person unseen for ``max_gap``
+    frames is gone.
     """
 
     def __init__(self, max_distance: float = 0.5, max_gap: int = 30) -> None:

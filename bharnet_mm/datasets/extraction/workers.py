@@ -1,4 +1,6 @@
-"""Processes that survive what a broken video does to them: hanging, crashing, running out of memory."""
+"""Processes that survive what a broken video does to them: hanging, crashing, running out of
+memory.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,9 @@ def run_jobs(
     """Results in the order of the jobs, whichever process is done first.
 
     Args:
-        build: Called once in each process, gives what does the jobs: ``do(job, tick) -> result``, calling
-            ``tick()`` now and then. Picklable. An error of ours that a job raises is its ``Failure``; one
-            that ``build`` raises ends everything.
+        build: Called once in each process, gives what does the jobs: ``do(job, tick) -> result``,
+            calling ``tick()`` now and then. Picklable. An error of ours that a job raises is its
+            ``Failure``; one that ``build`` raises ends everything.
         jobs: Picklable.
         workers: Processes; 0 works in this one, without a guard against hanging.
         timeout: Seconds without a ``tick`` after which a process is ended and its job given up.
@@ -87,7 +89,8 @@ def _schedule(pool: _Pool, jobs: list, retry: Callable) -> Iterator[Any]:
 class _Pool:
     def __init__(self, build: Callable, size: int, timeout: float) -> None:
         self.build, self.size, self.timeout = build, size, timeout
-        # Not forked from here, where libraries may have begun threads, but from a server that has only imported.
+        # Not forked from here, where libraries may have begun threads, but from a server that has
+        # only imported.
         self.context = multiprocessing.get_context('forkserver')
         self.context.set_forkserver_preload([__name__])
         self.members = [_Member(self) for _ in range(size)]

@@ -1,4 +1,6 @@
-"""JHMDB: the official splits, and training clips to hold out. Its videos are read by the extraction."""
+"""JHMDB: the official splits, and training clips to hold out. Its videos are read by the
+extraction.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,13 @@ def read_splits(path: Path) -> dict[str, list[str]]:
     """The three official splits as lists of clip ids, `<class>/<video without .avi>`.
 
     Args:
-        path: The folder `splits` of the data set, with files `<class>_test_split<k>.txt` whose lines are
-            `<video>.avi 1` (train) or `... 2` (test); or one CSV file with columns `path`, `split1`,
-            `split2`, `split3` whose values are `train` or `test`.
+        path: The folder `splits` of the data set, with files `<class>_test_split<k>.txt` whose
+            lines are `<video>.avi 1` (train) or `... 2` (test); or one CSV file with columns
+            `path`, `split1`, `split2`, `split3` whose values are `train` or `test`.
 
     Returns:
-        `jhmdb1_train`, `jhmdb1_test` to `jhmdb3_test`; and where :func:`hold_out` finds clips to hold out,
-        `jhmdb1_fit`, `jhmdb1_held` to `jhmdb3_held`.
+        `jhmdb1_train`, `jhmdb1_test` to `jhmdb3_test`; and where :func:`hold_out` finds clips to
+        hold out, `jhmdb1_fit`, `jhmdb1_held` to `jhmdb3_held`.
 
     Raises:
         SourceError: Neither, or a line of another form.
@@ -49,9 +51,9 @@ def read_splits(path: Path) -> dict[str, list[str]]:
 def hold_out(clip_ids: list[str]) -> tuple[list[str], list[str]]:
     """Parts training clips in two, to choose settings without the test clips (our choice).
 
-    Clips of one source video, `<class>/<source>_<class>_...`, look alike and stay together. Of each class whole
-    sources are held out, in an order by their checksum, until a quarter of its clips is; a source
-    of more than half of the class never is.
+    Clips of one source video, `<class>/<source>_<class>_...`, look alike and stay together. Of each
+    class whole sources are held out, in an order by their checksum, until a quarter of its clips
+    is; a source of more than half of the class never is.
 
     Returns:
         Clips to fit, clips held out.

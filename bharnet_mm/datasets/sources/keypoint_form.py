@@ -72,7 +72,8 @@ def layout_of(annotations: Sequence[dict], layout: str | None = None) -> Skeleto
             'annotations',
             found=found,
             expected='keypoints of shape (M, T, V, C): persons, frames, joints, channels',
-            fix='add the axis of persons (keypoint[None]) where there is one person; keypoints kept '
+            fix='add the axis of persons (keypoint[None]) where there is one person; keypoints '
+            'kept '
             'in separate files have to be put into the annotations first',
         )
     joints = whole[0][2]

@@ -128,6 +128,6 @@ def _error(path: Path, found: str) -> SourceError:
     return SourceError(
         str(path),
         found,
-        'people with pose_keypoints_2d of BODY_25 or COCO (18) and hands of 21, as x, y, confidence',
+        'people with pose_keypoints_2d of BODY_25 or COCO (18), hands of 21: x, y, confidence',
         'write it again with OpenPose --write_json --hand, or leave the clip out',
     )

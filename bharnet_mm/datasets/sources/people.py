@@ -27,6 +27,7 @@ class Person(NamedTuple):
 
     @property
     def visible(self) -> bool:
+        """Whether the body or a hand has at least one joint."""
         return bool((self.body[1] > 0).any()) or any(hand is not None for hand in self.hands)
 
 
@@ -99,7 +100,9 @@ def _tracks(frames: Sequence[Sequence[Person]], tracked: bool) -> dict[int, dict
 
 
 def _whole(points: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Points in which missing joints lie at the mean of the others, so that distances mean something."""
+    """Points in which missing joints lie at the mean of the others, so that distances mean
+    something.
+    """
     known = (score > 0) & np.isfinite(points).all(axis=1)
     if not known.any():
         return np.zeros_like(points)

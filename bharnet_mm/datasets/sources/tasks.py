@@ -4,8 +4,8 @@ The file is a list of results, or a dict with such a list under ``frames`` or ``
 result a line. A result is what a landmarker returns, in Python's spelling (``pose_landmarks``) or
 JavaScript's (``poseLandmarks``): of the Holistic Landmarker ``pose_landmarks``,
 ``left_hand_landmarks``, ``right_hand_landmarks``; or of the Pose and the Hand Landmarker, perhaps
-one below the other (``{"pose": ..., "hands": ...}``). Landmarks are dicts of ``x, y, z`` and perhaps
-``visibility``, in fractions of the picture.
+one below the other (``{"pose": ..., "hands": ...}``). Landmarks are dicts of ``x, y, z`` and
+perhaps ``visibility``, in fractions of the picture.
 """
 
 from __future__ import annotations
@@ -122,7 +122,9 @@ def _people(result: dict, path: Path, frame: int, dropped: Counter) -> list[Pers
 
 
 def _give(loose: list, sides: list, bodies: list, hands: list[list], dropped: Counter) -> None:
-    """Hands without a body each go to the nearest wrist that is free; without bodies, by their name."""
+    """Hands without a body each go to the nearest wrist that is free; without bodies, by their
+    name.
+    """
     wrists = [
         (float(np.linalg.norm(hand[0][0, :2] - body[0][15 + side, :2])), h, p, side)
         for h, hand in enumerate(loose)

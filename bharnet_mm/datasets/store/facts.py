@@ -13,7 +13,8 @@ from .reader import ClipStore
 
 #: Clips that are looked at for the facts that the index does not have.
 _LOOKED_AT = 64
-#: Layouts of estimators that look at a picture, so that depth is a guess and x, y are of the picture.
+#: Layouts of estimators that look at a picture, so that depth is a guess and x, y are of the
+#: picture.
 _OF_PICTURES = ('mediapipe_pose', 'mediapipe_upper_body', 'coco', 'coco_wholebody')
 #: Joints of the lower body, which a camera that shows signers or desks does not see.
 _LOWER = ('left_knee', 'right_knee', 'left_ankle', 'right_ankle')

@@ -51,9 +51,11 @@ class ArrayFormat(NamedTuple):
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of one row."""
         return int(np.prod(self.row, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
     def num_bytes(self, person_frames: int, frames: int) -> int:
+        """Bytes of the file for so many person-frames and frames."""
         return self.row_bytes * (self.rows * person_frames if self.rows else frames)
 
 

@@ -6,8 +6,8 @@
     index.bin        one fixed-size row per clip: id, place and sizes of its pictures, masks, CRC-32
     grids.bin        the pictures, one after the other: one per offset and clip
 
-The data files only ever grow; replacing ``regions.json`` makes what was added visible. What a crash left behind
-it is cut off at the next opening.
+The data files only ever grow; replacing ``regions.json`` makes what was added visible. What a crash
+left behind it is cut off at the next opening.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def row_type(grid: RegionGrid) -> np.dtype:
 
 
 class RegionStore:
-    """Region grids opened for reading: memory-mapped, shared by workers; pickling sends the path only.
+    """Region grids opened for reading: memory-mapped, shared by workers; pickling sends the path
+    only.
 
     Args:
         path: The folder.
@@ -227,7 +228,8 @@ class RegionWriter:
 
         Args:
             clip_id: Not in the store yet.
-            grids: JPEG bytes of each offset, as ``encode`` makes them; empty ones for a clip that shows nobody.
+            grids: JPEG bytes of each offset, as ``encode`` makes them; empty ones for a clip that
+                shows nobody.
             masks: ``(S, R, F)``.
         """
         raw = clip_id.encode()
@@ -258,7 +260,9 @@ class RegionWriter:
 
 
 def encode(rgb: np.ndarray, quality: int) -> bytes:
-    """A grid ``(3, H, W)`` uint8 as JPEG, colours at full resolution: cells are small, and so are halves of them."""
+    """A grid ``(3, H, W)`` uint8 as JPEG, colours at full resolution: cells are small, and so are
+    halves of them.
+    """
     image = cv2.cvtColor(np.ascontiguousarray(rgb.transpose(1, 2, 0)), cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]

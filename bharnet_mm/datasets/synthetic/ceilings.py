@@ -1,6 +1,8 @@
-"""What top-1 the streams can reach at best on the synthetic sample: known, as its classes are made of known parts.
+"""What top-1 the streams can reach at best on the synthetic sample: known, as its classes are made
+of known parts.
 
-All take the classes to be balanced. There is none for the picture, which shows arms, fingers and objects: 1.
+All take the classes to be balanced. There is none for the picture, which shows arms, fingers and
+objects: 1.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ def fused_ceiling(
     never_seen: float = NEVER_SEEN[0],
     rgb: bool = False,
 ) -> float:
-    """Best top-1 of bodies and hands together: `(1 - q) distinct (arm motion, action) / classes`, and the
-    body's share of the q in which the acting hand is never seen.
+    """Best top-1 of bodies and hands together: `(1 - q) distinct (arm motion, action) / classes`,
+    and the body's share of the q in which the acting hand is never seen.
 
     Args:
         classes (Sequence[str | Gesture]): Gestures or their names.

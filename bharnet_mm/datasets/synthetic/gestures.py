@@ -1,4 +1,6 @@
-"""The arm motions, hand actions and held objects of the synthetic sample, and the classes made of them."""
+"""The arm motions, hand actions and held objects of the synthetic sample, and the classes made of
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +26,20 @@ class Gesture:
 
     @property
     def name(self) -> str:
+        """Name of the class, such as ``raise + fist``."""
         return ' + '.join(filter(None, (self.arm, self.hand, self.held)))
 
     @property
     def persons(self) -> int:
+        """Number of persons who act."""
         return ARM_MOTIONS[self.arm].persons
 
 
 @dataclass(frozen=True)
 class HeldObject:
-    """What only the picture shows: a `ball` or a `stick`, its colour and its width or length in metres."""
+    """What only the picture shows: a `ball` or a `stick`, its colour and its width or length in
+    metres.
+    """
 
     shape: str
     color: tuple[int, int, int]
@@ -209,7 +215,8 @@ OBJECTS = {
     'yellow stick': HeldObject('stick', (240, 210, 20), 0.4),
 }
 
-#: Body and hands of the last four are those of a class before: they differ in what is held, its shape or its colour.
+#: Body and hands of the last four are those of a class before: they differ in what is held, its
+#: shape or its colour.
 GESTURES = tuple(
     Gesture(arm, hand)
     for arm, hands in {

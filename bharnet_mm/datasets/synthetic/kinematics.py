@@ -67,10 +67,12 @@ class BodySize:
 
     @property
     def upper_arm(self) -> float:
+        """Shoulder to elbow, in metres."""
         return 0.53 * self.arm
 
     @property
     def forearm(self) -> float:
+        """Elbow to wrist, in metres."""
         return 0.47 * self.arm
 
 

@@ -1,7 +1,8 @@
 """Pictures of the synthetic sample: people, their hands and what they hold, in front of a room.
 
-Bodies and hands stand where they truly are; what the sensors make of them lies in the clip store. How somebody or
-something looks is drawn at random and says nothing of the class, but for the object held.
+Bodies and hands stand where they truly are; what the sensors make of them lies in the clip store.
+How somebody or something looks is drawn at random and says nothing of the class, but for the object
+held.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def draw_scene(scene: Scene) -> Iterator[np.ndarray]:
 
 
 def _to_video(points: np.ndarray) -> np.ndarray:
-    """Camera metres (..., 3) to x and y in OpenCV's fixed-point pixels, and pixels a metre, (..., 3)."""
+    """Camera metres (..., 3) to x and y in OpenCV's fixed-point pixels, and pixels a metre, (...,
+    3).
+    """
     # Pixel centres: the middle of the first pixel is (0, 0) in either picture.
     place = (project(points) + 0.5) * _SCALE - 0.5
     return np.concatenate([place * 2**_SHIFT, FOCAL * _SCALE / points[..., 2:]], axis=-1)

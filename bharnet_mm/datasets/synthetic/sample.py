@@ -1,4 +1,5 @@
-"""The embedded sample: synthetic clips of bodies, hands and pictures whose experts have known ceilings.
+"""The embedded sample: synthetic clips of bodies, hands and pictures whose experts have known
+ceilings.
 
 Every class is an arm motion done with a hand action, with or without an object held (`Gesture`).
 Body and hands are drawn from separate random streams: the body's generator is told the arm motion

@@ -19,7 +19,8 @@ from .sample import FPS, SyntheticSample
 def write_videos(
     folder: str | os.PathLike, sample: SyntheticSample, workers: int | None = None
 ) -> None:
-    """Renders every clip to `folder / clip.video`: MPEG-4, 480 x 270, one frame for each of the clip's.
+    """Renders every clip to `folder / clip.video`: MPEG-4, 480 x 270, one frame for each of the
+    clip's.
 
     Args:
         folder (str | PathLike): Made if needed; videos in it are replaced.

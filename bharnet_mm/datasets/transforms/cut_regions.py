@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class CutRegions(BodyHandTransform):
     """Cuts squares around joints out of the clip's video and lays them out as one picture.
 
-    One row of cells per part and one column per moment (see ``RegionGrid``). Each cell is a square around the
-    part's joints; where two people are visible, both stand side by side in half a cell each, in the
-    order in which they stand in the picture. A region whose joint is unknown or outside the picture is black
-    and masked. The frames are those in which somebody is visible, so the transform belongs before
-    ``SampleWindow``; in front of ``InterpolateMissing`` it takes exactly the frames that
-    ``tools/data/extract_regions.py`` takes.
+    One row of cells per part and one column per moment (see ``RegionGrid``). Each cell is a square
+    around the part's joints; where two people are visible, both stand side by side in half a cell
+    each, in the order in which they stand in the picture. A region whose joint is unknown or
+    outside the picture is black and masked. The frames are those in which somebody is visible, so
+    the transform belongs before ``SampleWindow``; in front of ``InterpolateMissing`` it takes
+    exactly the frames that ``tools/data/extract_regions.py`` takes.
 
     The frames come from the video, in one sorted pass, or ready-made from a region store.
 
@@ -53,13 +53,13 @@ class CutRegions(BodyHandTransform):
         max_persons: 1 or 2. Defaults to 2.
         num_offsets: Different choices of frames. Defaults to 3.
         random: Whether to draw one of them, for training; else the middle one is taken.
-        missing: What to do with an absent or broken video, one with too few frames, or a clip that the
-            store lacks: 'error', or 'mask' to go on without a picture. The first such clip of each
-            process is logged, ``num_untreated`` counts them. Defaults to 'error'.
+        missing: What to do with an absent or broken video, one with too few frames, or a clip that
+            the store lacks: 'error', or 'mask' to go on without a picture. The first such clip of
+            each process is logged, ``num_untreated`` counts them. Defaults to 'error'.
 
     Raises:
-        ConfigError: Neither or both of ``data_root`` and ``store``; a store of other grids; a part that the
-            layout lacks.
+        ConfigError: Neither or both of ``data_root`` and ``store``; a store of other grids; a part
+            that the layout lacks.
         ClipError: The clip has no ``body_pixel``.
         SourceError: See ``missing``.
     """
@@ -102,6 +102,11 @@ class CutRegions(BodyHandTransform):
             self._store.check_grid(self.grid)
 
     def transform(self, results: dict) -> dict:
+        """Adds ``rgb`` and ``rgb_mask`` to ``results``.
+
+        Raises:
+            SourceError: The video or the clip's grid is missing, and ``missing`` is 'error'.
+        """
         offset = np.random.randint(self.num_offsets) if self.random else self.grid.middle
         try:
             if self._store is not None:

@@ -41,6 +41,7 @@ class DropFrames(BodyHandTransform):
         self._check(are_parts(parts), 'parts', "one or both of 'body' and 'hand'")
 
     def transform(self, results: dict) -> dict:
+        """Marks a share of the visible frames of ``results`` as missing."""
         ratio = self.ratio if is_number(self.ratio) else np.random.uniform(*self.ratio)
         anyone = False
         for part in self.parts:

@@ -31,6 +31,7 @@ class DropHands(BodyHandTransform):
         self._check(mode in ('clip', 'hand', 'frames'), 'mode', "'clip', 'hand' or 'frames'")
 
     def transform(self, results: dict) -> dict:
+        """Marks hands of ``results`` as missing in all frames."""
         visible = results['hand_visible']  # (M, 2, T)
         shapes = {'clip': (1, 1, 1), 'hand': (*visible.shape[:2], 1), 'frames': visible.shape}
         kept = np.random.random(shapes[self.mode]) >= self.prob

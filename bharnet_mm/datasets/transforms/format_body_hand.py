@@ -47,6 +47,7 @@ class FormatBodyHand(BodyHandTransform):
         self._check(is_count(num_persons), 'num_persons', 'a whole number of at least 1')
 
     def transform(self, results: dict) -> dict:
+        """Pads the body and the hands of ``results`` to the slots of a batch."""
         if results.get('body_pixel') is not None:
             pixel = results | {'body': results['body_pixel']}
             results['body_pixel'], _ = pad_part(self, pixel, 'body', self.num_persons)

@@ -21,5 +21,6 @@ class FormatGrid(BodyHandTransform):
     """
 
     def transform(self, results: dict) -> dict:
+        """Gives ``results`` the keys of a stock 2-D model: ``imgs`` with one image."""
         results['imgs'] = results['rgb'][None]
         return results

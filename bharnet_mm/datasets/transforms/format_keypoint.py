@@ -44,6 +44,7 @@ class FormatKeypoint(BodyHandTransform):
         self._unified: tuple[SkeletonLayout, SkeletonLayout, SkeletonLayout] | None = None
 
     def transform(self, results: dict) -> dict:
+        """Gives ``results`` the key ``keypoint`` of stock skeleton models."""
         if self.part == 'unified':
             keypoint, layout = self._join(results)
         else:

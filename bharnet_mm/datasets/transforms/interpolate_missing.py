@@ -48,6 +48,7 @@ class InterpolateMissing(BodyHandTransform):
         self._check(are_parts(parts), 'parts', "one or both of 'body' and 'hand'")
 
     def transform(self, results: dict) -> dict:
+        """Fills short gaps between visible frames of ``results``."""
         for part in self.parts:
             x, visible, _ = get_part(results, part)
             if visible.all() or not visible.any():

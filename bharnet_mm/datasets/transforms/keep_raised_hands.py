@@ -8,7 +8,8 @@ from .base import BodyHandTransform, clip_scale, get_part, is_number, scale_leng
 
 
 class KeepRaisedHands(BodyHandTransform):
-    """Takes hands that hang down as missing, and with them the frames before and after any hand is raised.
+    """Takes hands that hang down as missing, and with them the frames before and after any hand is
+    raised.
 
     Clips of many data sets begin and end within the action, and their pictures end at the chest, so
     that a hand at rest is never seen. In a free video the person stands still before and after, and
@@ -17,10 +18,11 @@ class KeepRaisedHands(BodyHandTransform):
     A hand is raised where its root joint lies at most ``reach`` body scales below the body's centre
     (the layout's ``center`` and ``scale``: of most layouts the middle and the distance of the
     shoulders). Lowered hands become missing. So does everything before the first and after the last
-    frame in which any hand is raised; ``SampleWindow`` then takes the time between. A clip in which no
-    hand is ever raised keeps all of its frames.
+    frame in which any hand is raised; ``SampleWindow`` then takes the time between. A clip in which
+    no hand is ever raised keeps all of its frames.
 
-    Bodies and hands must be in one coordinate system whose y points down, as picture coordinates do.
+    Bodies and hands must be in one coordinate system whose y points down, as picture coordinates
+    do.
 
     Required Keys:
 
@@ -39,6 +41,7 @@ class KeepRaisedHands(BodyHandTransform):
         self._check(is_number(reach) and reach > 0, 'reach', 'a number above 0')
 
     def transform(self, results: dict) -> dict:
+        """Keeps those frames of ``results`` in which a hand is raised."""
         body, visible, layout = get_part(results, 'body')
         hand, hand_visible = results['hand'], results['hand_visible']
         if not hand_visible.any() or not visible.any():

@@ -40,6 +40,7 @@ class MakeFeature(BodyHandTransform):
         self._check(feature in FEATURES, 'feature', f'one of {FEATURES}')
 
     def transform(self, results: dict) -> dict:
+        """Replaces the coordinates of ``results`` by the feature."""
         if results.get('feature', 'joint') != 'joint':
             raise self._clip_error(
                 results,

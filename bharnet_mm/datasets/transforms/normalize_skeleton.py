@@ -100,6 +100,7 @@ class NormalizeSkeleton(BodyHandTransform):
         self._double = 0.0 if center != 'none' else 2.0 * axis
 
     def transform(self, results: dict) -> dict:
+        """Centres, scales and rotates the body or the hands of ``results``."""
         source, visible, layout = get_part(results, self.part)
         canonical = self.space == 'canonical'
         mirror = canonical and self.part == 'hand' and results.get('hand_space') != 'canonical'

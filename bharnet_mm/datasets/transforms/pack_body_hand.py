@@ -43,6 +43,7 @@ class PackBodyHand(BodyHandTransform):
         )
 
     def transform(self, results: dict) -> dict:
+        """Packs ``results`` into ``inputs`` (tensors) and ``data_samples``."""
         # Imported here: the other transforms also serve the runtime, which has no torch.
         import torch
         from mmaction.structures import ActionDataSample

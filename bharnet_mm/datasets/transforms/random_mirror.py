@@ -61,6 +61,7 @@ class RandomMirror(BodyHandTransform):
         self._double = {part: 2.0 * float(value) for part, value in planes.items()}
 
     def transform(self, results: dict) -> dict:
+        """Mirrors ``results`` with the given probability."""
         mirrored = results.get('mirrored', False)
         results['mirrored'] = mirrored
         if np.random.random() >= self.prob:

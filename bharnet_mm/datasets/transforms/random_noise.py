@@ -48,6 +48,7 @@ class RandomNoise(BodyHandTransform):
         )
 
     def transform(self, results: dict) -> dict:
+        """Adds noise to the visible joints of ``results``."""
         # The global generator seeds one that draws float32 at a fraction of the cost.
         generator = np.random.Generator(np.random.SFC64(np.random.randint(2**31)))
         for part in SKELETONS:

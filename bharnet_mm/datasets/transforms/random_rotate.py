@@ -56,6 +56,7 @@ class RandomRotate(BodyHandTransform):
         self._limits = np.array(angles, dtype=np.float64)
 
     def transform(self, results: dict) -> dict:
+        """Rotates the skeletons of ``results`` by one random rotation."""
         if self.plane == '3d':
             for part in SKELETONS:
                 if results[part].shape[-1] != 3 and results[f'{part}_visible'].any():

@@ -38,6 +38,7 @@ class RandomScale(BodyHandTransform):
         self._check(is_number(shear, 0), 'shear', 'a number >= 0')
 
     def transform(self, results: dict) -> dict:
+        """Scales the skeletons of ``results`` by one random factor per axis."""
         factors = np.random.uniform(1 - self.scale, 1 + self.scale, 3 if self.per_axis else 1)
         matrix = np.eye(3) * factors
         if self.shear:

@@ -47,7 +47,8 @@ class SampleWindow(BodyHandTransform):
     Modified Keys:
 
         - body, body_visible, hand, hand_visible, body_pixel: T becomes ``num_frames``
-        - body_joint_visible, hand_joint_visible: as in the source frame nearest to each output frame
+        - body_joint_visible, hand_joint_visible: as in the source frame nearest to each output
+          frame
         - frame_index: (num_frames,), the source frame nearest to each output frame
 
     ``warp=K`` bends time in a random window, for clips that are trimmed or paced differently where
@@ -104,6 +105,7 @@ class SampleWindow(BodyHandTransform):
         self._even = np.linspace(0, 2 * num_frames, warp + 1)
 
     def transform(self, results: dict) -> dict:
+        """Resamples the window of ``results`` to ``num_frames`` frames."""
         start, length = self._place(results)
         weight = None
         if self.method == 'uniform':

@@ -44,6 +44,7 @@ class SelectChannels(BodyHandTransform):
         self._check(len(set(self._index)) == len(self._index), 'channels', 'each channel once')
 
     def transform(self, results: dict) -> dict:
+        """Keeps the chosen channels of ``results``."""
         x = results[self.part]
         if max(self._index) >= x.shape[-1]:
             raise self._clip_error(

@@ -36,6 +36,7 @@ class SelectJoints(BodyHandTransform):
         self._index: tuple[SkeletonLayout, np.ndarray] | None = None
 
     def transform(self, results: dict) -> dict:
+        """Keeps the chosen joints of ``results`` and replaces the layout."""
         source = results['body_layout']
         if self._index is None or self._index[0] is not source:
             self._index = source, source.select(self._layout)

@@ -36,6 +36,7 @@ class SelectPersons(BodyHandTransform):
         self._check(is_count(max_persons), 'max_persons', 'a whole number of at least 1')
 
     def transform(self, results: dict) -> dict:
+        """Keeps at most ``max_persons`` present persons of ``results``."""
         persons = results['body'].shape[0]
         if persons == 1:
             return results

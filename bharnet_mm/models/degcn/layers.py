@@ -1,9 +1,9 @@
 """Layers shared by the graph and temporal operators.
 
 All features are channel-first with time last, ``(P, C, V, T)``: ``P`` instances (one person's body
-or one hand each), ``C`` channels, ``V`` joints, ``T`` frames. With time last, both a 1x1 convolution and
-the product with a per-channel adjacency are batched matrix products on contiguous memory, without a
-transpose in between.
+or one hand each), ``C`` channels, ``V`` joints, ``T`` frames. With time last, both a 1x1
+convolution and the product with a per-channel adjacency are batched matrix products on contiguous
+memory, without a transpose in between.
 """
 
 import math
@@ -46,6 +46,7 @@ class Pointwise(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Draws new weights (Kaiming, fan-out, for the leaky slope)."""
         # Kaiming, fan-out, for the leaky slope: fan-out of a 1x1 kernel is its number of outputs
         # per group.
         gain = math.sqrt(2.0 / (1 + NEGATIVE_SLOPE**2))
@@ -56,6 +57,7 @@ class Pointwise(nn.Module):
         return pointwise(x, self.weight, self.bias, stride)
 
     def extra_repr(self) -> str:
+        """What ``print(module)`` shows of the arguments."""
         bias = self.bias is not None
         return f'{self.in_channels}, {self.out_channels}, groups={self.groups}, {bias=}'
 

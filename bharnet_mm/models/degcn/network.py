@@ -116,11 +116,11 @@ class DeGCN(BaseModule):
         init_cfg (dict, optional): MMEngine's initialisation or checkpoint config.
 
     Shapes:
-        As a backbone of a stock ``RecognizerGCN``: ``(N, M, T, V, C)`` → ``(N, M, num_stream·D, T', V)``,
-        where ``D`` is the last width and the ``S`` streams are concatenated: one linear classifier
-        on top then equals DeGCN's sum of a classifier per stream. Empty slots (all zero) of a clip
-        hold the mean of its present ones, so a head that averages over persons sees the present
-        ones only.
+        As a backbone of a stock ``RecognizerGCN``: ``(N, M, T, V, C)`` → ``(N, M, num_stream·D, T',
+        V)``, where ``D`` is the last width and the ``S`` streams are concatenated: one linear
+        classifier on top then equals DeGCN's sum of a classifier per stream. Empty slots (all zero)
+        of a clip hold the mean of its present ones, so a head that averages over persons sees the
+        present ones only.
 
         In BHaRNet: :meth:`forward_instances`.
 
@@ -189,7 +189,8 @@ class DeGCN(BaseModule):
             norm.deferred = True  # their statistics are tracked together
 
     def forward_features(self, x: Tensor, rows: Tensor | None = None) -> list[Tensor]:
-        """``(P, C, V, T)`` → one ``(P, D, V, T')`` a stream; ``rows`` as in :func:`.norm_act`. The part worth
+        """``(P, C, V, T)`` → one ``(P, D, V, T')`` a stream; ``rows`` as in :func:`.norm_act`. The
+        part worth
         compiling: no branch depends on data.
         """
         flat = norm_act(self.data_norm, x.flatten(1, 2), act=False, rows=rows)

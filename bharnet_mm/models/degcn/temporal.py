@@ -17,8 +17,8 @@ class DeformableTemporalConv(nn.Module):
     \tau_r)
 
     where :math:`x(\cdot)` interpolates linearly between frames and repeats the first and last one.
-    The offsets :math:`\tau_r` are shared by channels, joints and clips, and bounded to the clip, see
-    :mod:`.ops.temporal`.
+    The offsets :math:`\tau_r` are shared by channels, joints and clips, and bounded to the clip,
+    see :mod:`.ops.temporal`.
 
     Args:
         channels (int): Channels in and out.
@@ -57,6 +57,7 @@ class DeformableTemporalConv(nn.Module):
         return deformable(x, self.weight, self.offset, self.stride)
 
     def extra_repr(self) -> str:
+        """What ``print(module)`` shows of the arguments."""
         return f'{self.channels}, num_samples={self.num_samples}, stride={self.stride}'
 
 
@@ -98,7 +99,7 @@ class MultiBranchTemporal(nn.Module):
         return norm_act(self.norm, self.branches(x, rows), act=False, rows=rows)
 
     def branches(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """The four branches, concatenated, before their last batch norm; shapes of :meth:`forward`."""
+        """The branches, concatenated, before their last batch norm; shapes of :meth:`forward`."""
         near, far = self.near, self.far
         weights = self.reduce.weight, near.weight, near.offset, far.weight, far.offset
         return temporal_branches(self.reduce_norm, x, *weights, self.stride, rows)

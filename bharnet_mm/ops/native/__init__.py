@@ -1,10 +1,12 @@
-"""Optional kernels in C++ for a CPU: compiled at their first use where a compiler is present, and kept.
+"""Optional kernels in C++ for a CPU: compiled at their first use where a compiler is present, and
+kept.
 
-Without them everything works by torch's operators. They are used for float32 and bfloat16 on a CPU with
-AVX-512; ``BHARNET_NATIVE=0`` in the environment switches them off. They are plain functions of pointers,
-called through ctypes: they need no headers of torch, hence compile in seconds, and one build serves every
-version of torch. It lies in the user's cache folder, one file for each state of the sources, compiler and
-processor.
+Without them everything works by torch's operators. They are used for float32 and bfloat16 on a CPU
+with AVX-512; ``BHARNET_NATIVE=0`` in the environment switches them off. They are plain functions of
+pointers,
+called through ctypes: they need no headers of torch, hence compile in seconds, and one build serves
+every version of torch. It lies in the user's cache folder, one file for each state of the sources,
+compiler and processor.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ SUFFIXES = {torch.float32: 'f32', torch.bfloat16: 'bf16'}
 
 
 def kernels(name: str, *features: Tensor | None) -> tuple | None:
-    """The functions ``NAME_forward`` and ``NAME_backward`` for the type of ``features`` (None where there is no
-    such function). Returns None unless all features are float32 or bfloat16 on the CPU and the kernels are
-    available.
+    """The functions ``NAME_forward`` and ``NAME_backward`` for the type of ``features`` (None where
+    there is no such function). Returns None unless all features are float32 or bfloat16 on the CPU
+    and the kernels are available.
     """
     if os.environ.get('BHARNET_NATIVE') == '0':
         return None

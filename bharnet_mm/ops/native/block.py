@@ -45,8 +45,8 @@ class NativeBlock:
 
     Args:
         folded (Folded): In float32, see :mod:`..inference_block`.
-        compose (Callable): Gives, for a branch of ``folded`` and a number of frames, its composed kernel ``(Q, Q,
-            1, J)`` and the first frame that this reads.
+        compose (Callable): Gives, for a branch of ``folded`` and a number of frames, its composed
+            kernel ``(Q, Q, 1, J)`` and the first frame that this reads.
         stride (int): Along time.
         slope (float): Of the LeakyReLUs.
     """

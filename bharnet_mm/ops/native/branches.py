@@ -27,7 +27,8 @@ class NativeBranches:
 
     Args:
         u (Tensor): ``(P, 4Q, V, T)``.
-        parameters (list[Tensor]): Weight and bias of the norm, weight and offset of the near and the far branch.
+        parameters (list[Tensor]): Weight and bias of the norm, weight and offset of the near and
+            the far branch.
         stride (int): Along time, 1 or 2.
         slope (float): Of the LeakyReLU.
     """

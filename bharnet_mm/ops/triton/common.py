@@ -1,9 +1,10 @@
-"""What the Triton kernels share: sizes of tiles, precision of products, and statistics of a channel.
+"""What the Triton kernels share: sizes of tiles, precision of products, and statistics of a
+channel.
 
-No kernel is tuned at run time, so that nothing is measured while a CUDA graph is recorded and each kernel
-is compiled once for a block of the network. Sizes of tiles follow channels, joints and frames, never the
-number of instances, and Triton is told not to compile anew for certain values of it: another batch
-compiles nothing.
+No kernel is tuned at run time, so that nothing is measured while a CUDA graph is recorded and each
+kernel is compiled once for a block of the network. Sizes of tiles follow channels, joints and
+frames, never the number of instances, and Triton is told not to compile anew for certain values of
+it: another batch compiles nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Into how many parts a sum over instances is split: a multiple of what keeps 132 processors busy.
 SPLITS = 64
 
-#: Triton's interpreter multiplies the bits of bfloat16 as if they were integers, and truncates to it. There, factors
-#: are widened first, which changes no product, and values are rounded first.
+#: Triton's interpreter multiplies the bits of bfloat16 as if they were integers, and truncates to
+#: it. There, factors are widened first, which changes no product, and values are rounded first.
 INTERPRETED = tl.constexpr(os.environ.get('TRITON_INTERPRET') == '1')
 
 
@@ -45,7 +46,9 @@ def supported(*tensors: Tensor | None) -> bool:
 
 @triton.jit
 def narrow(value, KIND: tl.constexpr):
-    """Float32 values in another type, rounded to the nearest: the interpreter would truncate to bfloat16."""
+    """Float32 values in another type, rounded to the nearest: the interpreter would truncate to
+    bfloat16.
+    """
     if INTERPRETED:
         if KIND == tl.bfloat16:
             bits = value.to(tl.int32, bitcast=True)
@@ -88,8 +91,8 @@ def count_rows(rows, size, HAS_ROWS: tl.constexpr):
 
 @triton.jit
 def merge_moments(part, channel, mask, channels, splits, SPLITS: tl.constexpr):
-    """Mean, biased variance and count of some channels from the parts ``(3, splits, C)`` of count, mean
-    and sum of squared deviations (Chan et al., 1979).
+    """Mean, biased variance and count of some channels from the parts ``(3, splits, C)`` of count,
+    mean and sum of squared deviations (Chan et al., 1979).
     """
     split = tl.arange(0, SPLITS)
     place = split[None, :] * channels + channel[:, None]
@@ -127,7 +130,8 @@ def moments_kernel(
     BLOCK_P: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """Count, mean and sum of squared deviations of a channel over every ``splits``-th block of instances.
+    """Count, mean and sum of squared deviations of a channel over every ``splits``-th block of
+    instances.
 
     Sums are of what exceeds the mean of the first block, so a large mean costs no precision.
     """
@@ -168,12 +172,16 @@ def tile(length: int) -> dict[str, int]:
 
 
 def splits_of(size: int, channels: int, block: int) -> int:
-    """Parts of a sum over the instances of a channel: eight programs a processor, if there are as many."""
+    """Parts of a sum over the instances of a channel: eight programs a processor, if there are as
+    many.
+    """
     return max(1, min(SPLITS, triton.cdiv(size, block), triton.cdiv(1056, channels)))
 
 
 def moments(x: Tensor, channels: int, rows: Tensor | None) -> Tensor:
-    """Parts ``(3, splits, C)`` of the statistics of the first ``channels`` of contiguous ``x (P, *)``."""
+    """Parts ``(3, splits, C)`` of the statistics of the first ``channels`` of contiguous ``x (P,
+    *)``.
+    """
     size, stride = x.size(0), x.stride(0)
     length = x[0, 0].numel()
     shape = tile(length)

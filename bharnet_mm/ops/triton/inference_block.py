@@ -1,4 +1,6 @@
-"""A DeGCN block at inference: the kernels of its operators with the running statistics, nine launches."""
+"""A DeGCN block at inference: the kernels of its operators with the running statistics, nine
+launches.
+"""
 
 from __future__ import annotations
 

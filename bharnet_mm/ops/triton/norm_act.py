@@ -1,4 +1,6 @@
-"""Batch norm + shortcut + LeakyReLU: two passes forward, two backward, each sum split over many programs."""
+"""Batch norm + shortcut + LeakyReLU: two passes forward, two backward, each sum split over many
+programs.
+"""
 
 from __future__ import annotations
 
@@ -92,8 +94,8 @@ def _sums_kernel(
     BLOCK_P: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """Sums of a channel's gradient and of its product with the normalised values, to ``part (2, splits,
-    C)``.
+    """Sums of a channel's gradient and of its product with the normalised values, to ``part (2,
+    splits, C)``.
     """
     channel, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     number = count_rows(rows, size, HAS_ROWS)
@@ -146,8 +148,8 @@ def backward_kernel(
     BLOCK_P: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """Gradients of a channel, once its sums are there. All features have the stride ``stride`` between
-    instances; ``grad_x`` may be ``grad``.
+    """Gradients of a channel, once its sums are there. All features have the stride ``stride``
+    between instances; ``grad_x`` may be ``grad``.
     """
     number = count_rows(rows, size, HAS_ROWS)
     channel = tl.program_id(0)
@@ -262,8 +264,8 @@ def sums(grad, x, y, stats, rows, slope) -> Tensor:
 def apply(
     grad, x, y, weight, stats, part, grad_x, grad_residual, rows, by_batch, adds, slope
 ) -> tuple[Tensor, Tensor]:
-    """Writes the gradients of the features, of as many channels as ``part`` has; returns those of weight
-    and bias.
+    """Writes the gradients of the features, of as many channels as ``part`` has; returns those of
+    weight and bias.
     """
     channels, size, length = part.size(2), x.size(0), x[0, 0].numel()
     shape = tile(length)

@@ -1,5 +1,5 @@
-"""Grouped 1x1 convolution: one product a group and instance, with the cast of the weight, the bias and the
-stride inside.
+"""Grouped 1x1 convolution: one product a group and instance, with the cast of the weight, the bias
+and the stride inside.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def _product_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """``y[p, g, o, n] = sum_c W[g, o, c] x[p, g, c, m(n)] + b``, with ``m`` the place of a frame at the
-    stride. With SPREAD the stride is that of ``y``: a place that is no frame's gets zero.
+    """``y[p, g, o, n] = sum_c W[g, o, c] x[p, g, c, m(n)] + b``, with ``m`` the place of a frame at
+    the stride. With SPREAD the stride is that of ``y``: a place that is no frame's gets zero.
     """
     instance, group = tl.program_id(2) // groups, tl.program_id(2) % groups
     row = tl.program_id(1) * BLOCK_O + tl.arange(0, BLOCK_O)

@@ -1,9 +1,9 @@
 """Refined graph convolution: topology and projected values never leave the chip.
 
-Forward: queries and keys of the means over time (one kernel), then, for 16 output channels of a group and a
-tile of frames, topology, values and their product (one kernel). Backward: one kernel for everything that sums
-over instances, with the gradients to queries and keys; one for the gradient to the features. Both compute
-topology and values again.
+Forward: queries and keys of the means over time (one kernel), then, for 16 output channels of a
+group and a tile of frames, topology, values and their product (one kernel). Backward: one kernel
+for everything that sums over instances, with the gradients to queries and keys; one for the
+gradient to the features. Both compute topology and values again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .refined_graph_kernels import (
 from .refined_graph_parts import BLOCK_O, BLOCK_T, BLOCK_V
 from .sums import sum_parts
 
-#: Most channels of a group, and most relation channels of a group and subset, that the kernels take.
+#: Most channels of a group, and most relation channels of a group and subset, that the kernels
+#: take.
 MOST_CHANNELS, MOST_RELATIONS = 64, 32
 
 
@@ -55,7 +56,9 @@ def _takes(x: Tensor, value_weight: Tensor, refine_weight: Tensor) -> bool:
 
 
 def _relations(x: Tensor, mean: Tensor, sizes: _Sizes, parameters, known: bool) -> Tensor:
-    """Queries and keys ``(P, G, 2, S·R, V)`` in float32; writes the means over time unless they are known."""
+    """Queries and keys ``(P, G, 2, S·R, V)`` in float32; writes the means over time unless they are
+    known.
+    """
     query_weight, query_bias, key_weight, key_bias = parameters[:4]
     relations = x.new_empty(
         sizes.size, sizes.groups, 2, sizes.relations, sizes.joints, dtype=torch.float32
@@ -63,14 +66,17 @@ def _relations(x: Tensor, mean: Tensor, sizes: _Sizes, parameters, known: bool) 
     relate_kernel[(sizes.size * sizes.groups, sizes.blocks_u)](
         x, mean, query_weight, query_bias, key_weight, key_bias, relations,
         sizes.groups, sizes.channels, sizes.relations, sizes.joints, sizes.frames,
-        KNOWN=known, BLOCK_V=sizes.tiles['BLOCK_U'], BLOCK_C=16, BLOCK_T=power(sizes.frames, most=32),
+        KNOWN=known, BLOCK_V=sizes.tiles['BLOCK_U'], BLOCK_C=16,
+        BLOCK_T=power(sizes.frames, most=32),
         BLOCK_R=power(sizes.relations), num_warps=8,
     )  # fmt: skip
     return relations
 
 
 def forward(x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """Output ``(P, O, V, T)`` and means over time ``(P, C, V)``; parameters as the operator has them."""
+    """Output ``(P, O, V, T)`` and means over time ``(P, C, V)``; parameters as the operator has
+    them.
+    """
     value_weight, value_bias, refine_weight, refine_bias, alpha, adjacency = parameters[4:]
     if not _takes(x, value_weight, refine_weight):
         return default._refined_graph_conv(x, *parameters)
@@ -104,7 +110,8 @@ def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tupl
     outputs = [torch.empty_like(parameters[i]) for i in order]
     slots = [1, 1, 1, 1, blocks, *[sizes.blocks_o] * 4]
     width = sum(o.numel() * n for o, n in zip(outputs, slots, strict=True))
-    # A tile of joints writes its part of the adjacency's gradient alone; the rest of that part is zero.
+    # A tile of joints writes its part of the adjacency's gradient alone; the rest of that part is
+    # zero.
     create = torch.empty if tiles == 1 else torch.zeros
     part = create(splits * tiles, width, dtype=torch.float32, device=x.device)
     grad_relations = relations.new_empty(sizes.blocks_o * sizes.blocks_v, *relations.shape)

@@ -1,8 +1,8 @@
 """Kernels of the refined graph convolution.
 
 A tile has 16 output channels of a group, up to 32 receivers, 16 senders and 16 frames: the topology
-``(16, 32, 16)`` and the values ``(16, 16, 16)`` of one subset are in registers, and all products are on the matrix
-units. A graph takes several tiles.
+``(16, 32, 16)`` and the values ``(16, 16, 16)`` of one subset are in registers, and all products
+are on the matrix units. A graph takes several tiles.
 """
 
 from __future__ import annotations
@@ -251,10 +251,10 @@ def parameters_kernel(
     BLOCK_C: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Sums over a part of the instances, of 16 outputs, one subset and one tile of the graph: gradients to
-    the value's weight and bias, to the refinement's (without ``alpha``), to the adjacency and to the weights and
-    biases of query and key, to ``part``; and the gradients to queries and keys, to ``grad_relations (slots, P,
-    G, 2, S·R, V)``.
+    """Sums over a part of the instances, of 16 outputs, one subset and one tile of the graph:
+    gradients to the value's weight and bias, to the refinement's (without ``alpha``), to the
+    adjacency and to the weights and biases of query and key, to ``part``; and the gradients to
+    queries and keys, to ``grad_relations (slots, P, G, 2, S·R, V)``.
     """
     blocks_o = tl.cdiv(out, BLOCK_O)
     blocks_u, blocks_v = tl.cdiv(joints, BLOCK_U), tl.cdiv(joints, BLOCK_V)
@@ -339,7 +339,8 @@ def parameters_kernel(
             sum_key += tl.where(here[:, None], outer[None, :], 0.0)
             sum_query_bias += tl.where(here, tl.sum(g_query), 0.0)
             sum_key_bias += tl.where(here, tl.sum(g_key), 0.0)
-            # Each tile of senders has a part of a query's gradient, each of receivers one of a key's.
+            # Each tile of senders has a part of a query's gradient, each of receivers one of a
+            # key's.
             at = block.to(tl.int64) + (block_o * blocks_v + block_v).to(tl.int64) * size * groups
             to = grad_relations + (at * 2 * depth + subset * R + r) * joints
             tl.store(to + receiver, g_query, receiver < joints)

@@ -1,4 +1,6 @@
-"""Adds up what programs have left in parts, and gives each gradient a tensor of its own, in one launch."""
+"""Adds up what programs have left in parts, and gives each gradient a tensor of its own, in one
+launch.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ def _sum_kernel(
     BLOCK_R: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """One block of one gradient. With SCALES the gradients 2 and 3 are those of ``alpha`` times a weight: they
-    are scaled, and ``dots`` gets the sums of their products with the weights, which make alpha's gradient.
+    """One block of one gradient. With SCALES the gradients 2 and 3 are those of ``alpha`` times a
+    weight: they are scaled, and ``dots`` gets the sums of their products with the weights, which
+    make alpha's gradient.
     """
     section = tl.program_id(1)
     out, length, slots, start = out_0, length_0, slots_0, 0
@@ -79,7 +82,8 @@ def sum_parts(
         part (Tensor): Each row has, one gradient after the other, ``slots`` copies of it.
         outputs (list[Tensor]): The gradients, contiguous, all of one type; at most :data:`MOST`.
         slots (list[int]): Of each gradient.
-        scale (tuple): ``alpha`` and the two weights it multiplies, whose gradients the outputs 2 and 3 are.
+        scale (tuple): ``alpha`` and the two weights it multiplies, whose gradients the outputs 2
+            and 3 are.
 
     Returns:
         Tensor, optional: The gradient of ``alpha``.

@@ -1,7 +1,8 @@
-"""DeGCN's temporal branches: norm, activation and all four branches in one kernel after the statistics.
+"""DeGCN's temporal branches: norm, activation and all four branches in one kernel after the
+statistics.
 
-A deformable convolution samples as it reads, so no kernel is composed, and no shape depends on the learned
-offsets.
+A deformable convolution samples as it reads, so no kernel is composed, and no shape depends on the
+learned offsets.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def forward(
     slope: float,
     stats: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Branches ``(P, 4Q, V, T')`` and statistics ``(3, 3Q)``; ``stats`` are those that are given already."""
+    """Branches ``(P, 4Q, V, T')`` and statistics ``(3, 3Q)``; ``stats`` are those that are given
+    already.
+    """
     weights = near_weight, near_offset, far_weight, far_offset
     if not _takes(u, near_weight, far_weight, weight, bias):
         return default._temporal_branches(
@@ -91,7 +94,9 @@ def backward(
     stride: int,
     slope: float,
 ) -> tuple[Tensor, ...]:
-    """Gradients to u, to weight and bias of the norm, and to weight and offset of near and far branch."""
+    """Gradients to u, to weight and bias of the norm, and to weight and offset of near and far
+    branch.
+    """
     weights = near_weight, near_offset, far_weight, far_offset
     if not _takes(u, near_weight, far_weight, weight, bias):
         return default._temporal_branches_backward(

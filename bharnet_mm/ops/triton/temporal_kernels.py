@@ -1,6 +1,6 @@
-"""Kernels of the temporal branches. A tile has all channels of a branch and some (joint, frame) places of
-an instance; a deformable convolution is one product for each of its samples, which are interpolated as they
-are read.
+"""Kernels of the temporal branches. A tile has all channels of a branch and some (joint, frame)
+places of an instance; a deformable convolution is one product for each of its samples, which are
+interpolated as they are read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from .common import activate, count_rows, merge_moments, multiply_add, narrow, s
 
 @triton.jit
 def bounded(offset, r, frames):
-    """Whole and fractional part of an offset within the clip; a fraction that is not a number stays so."""
+    """Whole and fractional part of an offset within the clip; a fraction that is not a number stays
+    so.
+    """
     raw = tl.load(offset + r).to(tl.float32)
     limit = frames * 1.0
     kept = tl.where(raw > limit, limit, tl.where(raw < -limit, -limit, raw))
@@ -124,8 +126,8 @@ def forward_kernel(
 
 @triton.jit
 def taps(grad, whole, line, frame, mask, joints, frames, short, stride):
-    """Sum of a branch's gradient over the output frames that read each frame at an offset of ``whole``
-    frames, where frames before the first and after the last are the first and the last.
+    """Sum of a branch's gradient over the output frames that read each frame at an offset of
+    ``whole`` frames, where frames before the first and after the last are the first and the last.
     """
     away = frame - whole
     # Of a negative number, // and % round to zero here; it is not read.
@@ -171,8 +173,8 @@ def features_kernel(
     BLOCK_Q: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Gradient of one branch before its norm, to ``grad_u``, and the sums ``part (2, splits, 3Q)`` that the
-    norm's gradient needs; of the direct branch the gradient itself.
+    """Gradient of one branch before its norm, to ``grad_u``, and the sums ``part (2, splits, 3Q)``
+    that the norm's gradient needs; of the direct branch the gradient itself.
     """
     branch, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     number = count_rows(rows, size, HAS_ROWS)
@@ -289,8 +291,8 @@ def parameters_kernel(
     BLOCK_Q: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Sums over a part of the tiles, for one sample of one deformable branch: gradients to its weight and
-    offset, to ``part (splits, 2·Q·Q·eta + 2·eta)``.
+    """Sums over a part of the tiles, for one sample of one deformable branch: gradients to its
+    weight and offset, to ``part (splits, 2·Q·Q·eta + 2·eta)``.
     """
     branch, r, split = tl.program_id(0) // ETA, tl.program_id(0) % ETA, tl.program_id(1)
     number = count_rows(rows, size, HAS_ROWS)
@@ -320,7 +322,8 @@ def parameters_kernel(
         value = hidden(base, at[None, :], mask, scale, shift, slope)
         at = tl.minimum(tl.maximum(frame + whole + 1, 0), frames - 1)
         rise = hidden(base, at[None, :], mask, scale, shift, slope) - value
-        # Rounded as a difference: the difference of rounded values would lose what neighbours share.
+        # Rounded as a difference: the difference of rounded values would lose what neighbours
+        # share.
         sample = narrow(value + rise * fraction, kind)
         by_sample = multiply_add(g, tl.trans(sample), by_sample, PRECISION)
         by_slope = multiply_add(g, tl.trans(narrow(rise, kind)), by_slope, PRECISION)

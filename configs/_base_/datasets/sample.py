@@ -1,4 +1,5 @@
-# The embedded synthetic sample: NTU-like clips, 16 classes (bharnet_mm/datasets/synthetic/sample.py).
+# The embedded synthetic sample: NTU-like clips, 16 classes
+# (bharnet_mm/datasets/synthetic/sample.py).
 #   python tools/data/sample.py data/sample
 _base_ = 'small_loaders.py'
 

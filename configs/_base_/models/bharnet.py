@@ -58,7 +58,8 @@ bharnet_m = dict(
         backbone=dict(type='ResNet', depth=18, pretrained=None),
         detach=True,  # the pictures' loss does not train the body
     ),
-    # In two stages, as MMNet: experts_checkpoint='work_dirs/bharnet_p_.../epoch_80.pth', freeze_experts=True.
+    # In two stages, as MMNet: experts_checkpoint='work_dirs/bharnet_p_.../epoch_80.pth',
+    # freeze_experts=True.
     experts_checkpoint=None,
     freeze_experts=False,
 )

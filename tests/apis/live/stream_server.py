@@ -38,7 +38,8 @@ class StreamServer:
                 while outer.running.is_set():
                     picture = np.full((*outer.size[::-1], 3), number % 200 + 20, np.uint8)
                     data = cv2.imencode('.jpg', picture)[1].tobytes()
-                    head = f'--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n'
+                    head = '--frame\r\nContent-Type: image/jpeg\r\n'
+                    head += f'Content-Length: {len(data)}\r\n\r\n'
                     try:
                         self.wfile.write(head.encode() + data + b'\r\n')
                     except OSError:

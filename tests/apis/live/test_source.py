@@ -11,7 +11,7 @@ from bharnet_mm.errors import SourceError
 
 @pytest.fixture
 def video(tmp_path):
-    """A video of 30 frames at 30 frames per second; frame n is grey of level 8 n, its left half 0."""
+    """A video of 30 frames at 30 Hz; frame n is grey of level 8 n, its left half 0."""
     path = tmp_path / 'video.avi'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 30, (64, 48))
     for number in range(30):

@@ -10,7 +10,11 @@ from bharnet_mm.errors import ConfigError
 def store(write_store, make_clip, tmp_path):
     """Ten clips of `a`, five of `b`, one of `c`; three subjects."""
     clips = [
-        make_clip(clip_id=f'{"aaaaaaaaaabbbbbc"[i]}{i}', label='abc'.index('aaaaaaaaaabbbbbc'[i]), subject=f'S{i % 3}')
+        make_clip(
+            clip_id=f'{"aaaaaaaaaabbbbbc"[i]}{i}',
+            label='abc'.index('aaaaaaaaaabbbbbc'[i]),
+            subject=f'S{i % 3}',
+        )
         for i in range(16)
     ]  # fmt: skip
     return ClipStore(write_store(clips=clips, name='own', classes=['a', 'b', 'c'], splits={}))

@@ -22,7 +22,9 @@ def picture(rng):
 
 @pytest.fixture
 def data(tmp_path, make_clip, write_store):
-    """Six clips of five videos, of which one is absent and one is too short for its clip; one shows nobody."""
+    """Six clips of five videos, of which one is absent and one is too short for its clip; one shows
+    nobody.
+    """
     rng = np.random.default_rng(0)
 
     def clip(number, video, start=0, **fields):

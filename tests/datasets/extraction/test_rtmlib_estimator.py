@@ -16,7 +16,9 @@ BODY[112:133] += BODY[10] - BODY[112]
 
 @pytest.fixture
 def rtmlib(monkeypatch, tmp_path):
-    """rtmlib and onnxruntime as far as they are used: two persons, the second 90 pixels to the right."""
+    """rtmlib and onnxruntime as far as they are used: two persons, the second 90 pixels to the
+    right.
+    """
 
     class Model:
         def __init__(self, path, model_input_size, backend):

@@ -91,7 +91,7 @@ def name(config):
 
 @pytest.fixture
 def run(make_results):
-    """Applies a transform to a clip whose masked entries hold ``masked``; returns input and output."""
+    """Input and output of a transform for a clip whose masked entries hold ``masked``."""
 
     def apply(config, masked=np.nan, frames=50, seed=5, **options):
         results = make_results(frames=frames, masked=masked, **options)

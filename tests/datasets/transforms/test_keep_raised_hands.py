@@ -9,7 +9,9 @@ COCO, HAND = get_layout('coco'), get_layout('hand')
 
 
 def make(drops, frames=10):
-    """One person, shoulders 2 apart around (0, 0); hands ``drops[side][t]`` below them, None missing."""
+    """One person, shoulders 2 apart around (0, 0); hands ``drops[side][t]`` below them, None
+    missing.
+    """
     body = np.zeros((1, frames, 17, 2), np.float32)
     body[:, :, COCO.index('left_shoulder'), 0] = 1
     body[:, :, COCO.index('right_shoulder'), 0] = -1

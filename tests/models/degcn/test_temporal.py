@@ -96,7 +96,9 @@ def test_an_offset_is_bounded_to_the_clip(offset):
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
 def test_offsets_that_are_not_finite(value):
-    """A checkpoint with one is refused; in training the output is not finite, so that guards see it."""
+    """A checkpoint with one is refused; in training the output is not finite, so that guards see
+    it.
+    """
     module = MultiBranchTemporal(16)
     state = module.state_dict() | {'far.offset': torch.tensor([0.0, 1.0, value, 2.0])}
     with pytest.raises(ConfigError, match='far.offset.*\n*.*finite numbers'):

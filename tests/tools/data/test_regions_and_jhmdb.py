@@ -1,4 +1,6 @@
-"""From a folder of videos laid out as JHMDB is, through both tools, to a pipeline that reads the pictures."""
+"""From a folder of videos laid out as JHMDB is, through both tools, to a pipeline that reads the
+pictures.
+"""
 
 import importlib.util
 import sys

@@ -165,8 +165,8 @@ def branches(quarter: int, offsets: tuple[float, ...]) -> list[Tensor]:
 
 
 def without_ties(x: Tensor) -> Tensor:
-    """Draws values anew where one equals the one a frame or two before it: of equal ones, max pooling's
-    reference gives the gradient to the first, the operator to the middle.
+    """Draws values anew where one equals the one a frame or two before it: of equal ones, max
+    pooling's reference gives the gradient to the first, the operator to the middle.
     """
     for step in (1, 2) * 20:
         tied = x[..., step:] == x[..., :-step]
