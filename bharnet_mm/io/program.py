@@ -39,9 +39,9 @@ _MARKS = (
     '.data/serialization_id',
 )
 _SIZE_FUNCTIONS = {
-    'Add', 'Mul', 'Pow', 'Max', 'Min', 'Mod', 'PythonMod', 'FloorDiv', 'CeilDiv', 'CleanDiv', 'Integer',
-    'IntTrueDiv', 'Symbol', 'ModularIndexing', 'Float', 'Rational', 'Eq', 'Ne', 'Lt', 'Le', 'Gt', 'Ge',
-    'TruncToInt', 'ToFloat', 'FloorToInt', 'CeilToInt', 'Equality', 'Unequality', 'StrictLessThan',
+    'Add', 'Mul', 'Pow', 'Max', 'Min', 'Mod', 'PythonMod', 'FloorDiv', 'CeilDiv', 'CleanDiv',
+    'Integer', 'IntTrueDiv', 'Symbol', 'ModularIndexing', 'Float', 'Rational', 'Eq', 'Ne', 'Lt', 'Le', 'Gt',
+    'Ge', 'TruncToInt', 'ToFloat', 'FloorToInt', 'CeilToInt', 'Equality', 'Unequality', 'StrictLessThan',
     'LessThan', 'StrictGreaterThan', 'GreaterThan', 'And', 'Or', 'Not', 'Piecewise', 'Where',
 }  # fmt: skip
 

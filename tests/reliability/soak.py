@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def growth(rows: list[dict[str, float]]) -> list[str]:
-    """What the last row has more of than the one in the middle, beyond the slack of the allocator."""
+    """Growth from the middle row to the last, beyond the slack of the allocator."""
     middle = rows[len(rows) // 2]
     slack = {'memory_mb': 20, 'open_files': 2, 'threads': 0}
     return [name for name, more in slack.items() if rows[-1][name] > middle[name] + more]
