@@ -17,7 +17,7 @@ METHODS = ('sum', 'mean_prob', 'noisy_or')
 def fuse(
     logits: Sequence[Tensor],
     present: Sequence[Tensor],
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | Tensor | None = None,
     method: str = 'sum',
 ) -> Tensor:
     r"""Log probabilities of the fused experts.
@@ -35,7 +35,8 @@ def fuse(
     Args:
         logits: ``(N, K)`` each.
         present: ``(N,)`` bool each: the clips in which the expert sees something.
-        weights: One for each expert, not negative; by default 1 each.
+        weights: One for each expert, not negative; by default 1 each. A tensor of weights is not
+            looked at, so that it may be part of a traced graph.
         method: One of :data:`METHODS`.
 
     Returns:
@@ -46,14 +47,15 @@ def fuse(
     """
     if method not in METHODS:
         raise ConfigError('fusion', repr(method), f'one of {METHODS}', 'correct the name')
-    weights = [1.0] * len(logits) if weights is None else [float(w) for w in weights]
-    if len(weights) != len(logits) or min(weights, default=0) < 0 or sum(weights) <= 0:
-        raise ConfigError(
-            'fusion weights',
-            f'{weights} for {len(logits)} members',
-            'one for each, not negative and not all 0',
-            'correct the weights',
-        )
+    if not isinstance(weights, Tensor):
+        weights = [1.0] * len(logits) if weights is None else [float(w) for w in weights]
+        if len(weights) != len(logits) or min(weights, default=0) < 0 or sum(weights) <= 0:
+            raise ConfigError(
+                'fusion weights',
+                f'{weights} for {len(logits)} members',
+                'one for each, not negative and not all 0',
+                'correct the weights',
+            )
     if method == 'noisy_or':
         return noisy_or_log_prob(logits, present, weights).log_softmax(-1)
     # In clips without the expert its term is zero (in `sum`) or left out (in `mean_prob`).
@@ -75,7 +77,9 @@ def _precise(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _log(weight: float) -> float:
+def _log(weight: float | Tensor) -> float | Tensor:
+    if isinstance(weight, Tensor):
+        return weight.log()
     return math.log(weight) if weight else -math.inf
 
 

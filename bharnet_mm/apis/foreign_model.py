@@ -173,7 +173,8 @@ def _at_most(number: int) -> Iterator[None]:
 
 def check_weights(name: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Refuses weights of another model, by the names and shapes of the tensors."""
-    missing = [key for key in wanted if key not in found]
+    # Files of earlier versions have no fusion weights; then they are those of the config.
+    missing = [k for k in wanted if k not in found and not k.endswith('.fusion_weight')]
     unknown = [key for key in found if key not in wanted]
     reshaped = [k for k in wanted if k in found and wanted[k].shape != found[k].shape]
     if missing or unknown or reshaped:

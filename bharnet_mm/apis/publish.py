@@ -14,6 +14,8 @@ import numpy as np
 
 from ..datasets.store import ClipStore
 from ..errors import ConfigError
+from ..evaluation.fusion import fit_temperature, unsure_threshold
+from ..evaluation.measures import calibration_error
 from ..evaluation.scores import Scores, load_scores
 from .model_card import CARD_KEY, ModelCard, describe_layout, plain
 from .recognizer import calibrated
@@ -49,6 +51,7 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
     model = plain(cfg.model)
     if 'experts_checkpoint' in model:  # where the weights came from; they are in the checkpoint now
         model |= {'experts_checkpoint': None, 'freeze_experts': False}
+    held_out = (checkpoint.get('meta') or {}).get('held_out') or {}
     channels = said.get('channels') or {'body': ('x', 'y', 'z'), 'hand': ('x', 'y', 'z')}
     return ModelCard(
         name=name or Path(cfg.filename).stem,
@@ -59,6 +62,8 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
         body_layout=said.get('body_layout', 'kinect_v2'),
         channels={part: tuple(names) for part, names in channels.items()},
         window=said.get('clip_seconds') or 3.0,
+        unsure_below=held_out.get('unsure_below', 0.0),
+        results=dict(held_out.get('results') or {}),
     )
 
 
@@ -108,20 +113,18 @@ def calibrate(card: ModelCard, held_out: Scores, kept: float = 0.9) -> ModelCard
         )
     if not 0 < kept <= 1:
         raise ConfigError('kept', f'{kept}', 'a share above 0, at most 1', 'correct it')
-    z, label = held_out.logits['pred'], held_out.label
-    grid = np.geomspace(0.05, 20, 241)
-    loss = [-np.log(calibrated(z, t)[np.arange(len(z)), label] + 1e-12).mean() for t in grid]
-    temperature = float(grid[int(np.argmin(loss))])
+    z, label = held_out.logits['pred'].astype(np.float64), held_out.label
+    temperature = fit_temperature(z, label)
     probability = calibrated(z, temperature)
     right = probability.argmax(1) == label
-    threshold = float(np.quantile(probability.max(1)[right], 1 - kept)) if right.any() else 0.0
+    threshold = unsure_threshold(probability, label, kept)
     sure = probability.max(1) >= threshold
     results = {
         'held_out_clips': len(z),
         'held_out_top1': round(float(right.mean()), 4),
         'held_out_top1_of_the_sure': round(float(right[sure].mean()), 4) if sure.any() else 0.0,
         'held_out_share_sure': round(float(sure.mean()), 4),
-        'held_out_ece': round(_calibration_error(probability, right), 4),
+        'held_out_ece': round(calibration_error(probability, label), 4),
     }
     return replace(
         card,
@@ -129,18 +132,6 @@ def calibrate(card: ModelCard, held_out: Scores, kept: float = 0.9) -> ModelCard
         unsure_below=round(threshold, 4),
         results=card.results | results,
     )
-
-
-def _calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error over equal bins of the largest probability."""
-    best = probability.max(1)
-    place = np.minimum((best * bins).astype(int), bins - 1)
-    gaps = [
-        (place == b).mean() * abs(right[place == b].mean() - best[place == b].mean())
-        for b in range(bins)
-        if (place == b).any()
-    ]
-    return float(sum(gaps))
 
 
 def write_published(path: str | os.PathLike, card: ModelCard, state: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
+from ..evaluation.measures import log_softmax
 from ..io.guard import reading
 from ..layouts import SkeletonLayout, get_layout
 from .model_card import ModelCard, card_text
@@ -241,13 +242,6 @@ def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             z = answers[f'{name}_logits']
             out[name] = np.where((z == 0).all(-1, keepdims=True), np.nan, log_softmax(z))
     return out
-
-
-def log_softmax(z: np.ndarray) -> np.ndarray:
-    """Log softmax over the last axis in float64."""
-    z = z.astype(np.float64)
-    z = z - z.max(-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
 
 def load_recognizer(

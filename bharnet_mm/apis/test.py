@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
     args.config = find_config(args.config)
     from ..engine.command_line import add_hook, build_runner, read_config
     from ..evaluation import BodyHandMetric
+    from .fit_fusion import FusionFacts
 
     cfg = read_config(args)
     check_data(cfg, ('test',))
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> None:
     for metric in runner.test_evaluator.metrics:
         if isinstance(metric, BodyHandMetric):
             metric.facts = facts
+    runner.register_hook(FusionFacts(facts))
     runner.logger.info(
         f'Testing {facts["checkpoint"]} on {facts["clips"]} clips, split {facts["split"]!r} of '
         f'{facts["store"]}'

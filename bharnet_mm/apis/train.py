@@ -4,6 +4,8 @@ The arguments are MMAction2's.
 """
 
 import argparse
+import copy
+from pathlib import Path
 
 from ..engine.arguments import add_common_arguments, check_data
 from .model_zoo import find_config
@@ -31,12 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--diff-rank-seed', action='store_true', help='another seed for each process'
     )
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms')
+    parser.add_argument(
+        '--fit-fusion',
+        nargs='?',
+        type=int,
+        const=2,
+        metavar='FOLDS',
+        help='after the training find the fusion weights of the experts, by that many further '
+        'trainings (2) inside the training clips, and store them in the checkpoints',
+    )
     add_common_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Trains as the command line says."""
     args.config = find_config(args.config)
+    from mmengine.dist import is_main_process
+
     from ..engine.command_line import (
         add_hook,
         build_runner,
@@ -45,8 +58,12 @@ def run(args: argparse.Namespace) -> None:
         training_lock,
         use_mixed_precision,
     )
+    from .fit_fusion import check_config, fit_fusion, forget
 
     cfg = read_config(args)
+    if args.fit_fusion is not None:
+        check_config(cfg)
+        whole = copy.deepcopy(cfg)
     check_data(cfg, ('train',) if args.no_validate else ('train', 'val'))
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -72,4 +89,8 @@ def run(args: argparse.Namespace) -> None:
     with training_lock(cfg):
         runner = build_runner(cfg)
         say_effective_batch(runner)
+        if args.fit_fusion is not None and not cfg.get('resume') and is_main_process():
+            forget(Path(cfg.work_dir))
         runner.train()
+        if args.fit_fusion is not None and is_main_process():
+            fit_fusion(whole, args.fit_fusion, args.seed, args.amp)

@@ -47,6 +47,13 @@ def calibration_error(probabilities: np.ndarray, label: np.ndarray, bins: int = 
     return float(np.abs(gap).sum() / len(label))
 
 
+def log_softmax(z: np.ndarray) -> np.ndarray:
+    """Log softmax over the last axis, in float64."""
+    z = np.asarray(z, dtype=np.float64)
+    z = z - z.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Softmax over the last axis in float64."""
     z = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))

@@ -30,11 +30,13 @@ from ..features import FEATURES
 from ..io.atomic import write_json, write_text
 from ..io.lock import FolderLock
 from .cost import cost_of_model
-from .cross_validation import Entry, folds_of, run_fold
+from .cross_validation import Entry, add_training, folds_of, run_fold
 
 #: Joint, bone, joint motion, bone motion: the weights of CTR-GCN's public ensemble script.
 ENSEMBLE_WEIGHTS = (0.6, 0.6, 0.4, 0.4)
 MISSING = 'not run yet'
+#: What all runs in a folder have in common.
+SETTINGS = ('field', 'exclude', 'amp', 'train_share', 'fit_fusion')
 
 
 def entries(args: argparse.Namespace) -> dict[tuple[str, str], Entry]:
@@ -51,6 +53,8 @@ def entries(args: argparse.Namespace) -> dict[tuple[str, str], Entry]:
             feature=feature,
             amp=args.amp,
             threads=1,
+            train_share=args.train_share,
+            fit_fusion=args.fit_fusion,
         )
         for config, feature in pairs
     }
@@ -63,10 +67,13 @@ def keep_settings(args: argparse.Namespace) -> dict:
         ConfigError: Trained otherwise than what is there.
     """
     file = args.out / 'settings.json'
-    wanted = {'field': args.field, 'exclude': args.exclude, 'amp': args.amp}
-    there = json.loads(file.read_text()) if file.exists() else wanted
+    wanted = {name: getattr(args, name) for name in SETTINGS}
+    # Folders of earlier versions do not say all.
+    there = dict(train_share=1.0, fit_fusion=False)
+    there = there | json.loads(file.read_text()) if file.exists() else wanted
     if args.no_train:
-        args.field, args.exclude, args.amp = there['field'], there['exclude'], there['amp']
+        for name in SETTINGS:
+            setattr(args, name, there[name])
     elif there != wanted:
         raise ConfigError(
             f'{args.out}', f'runs with {there}', f'{wanted}', 'use another folder for --out'
@@ -232,6 +239,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--without', **rules, help='a further column of the mean without these test clips'
     )
+    add_training(parser)
     parser.add_argument('--amp', action='store_true', help='train all in mixed precision')
     parser.add_argument('--jobs', type=int, default=1, help='folds at a time, one thread each')
     parser.add_argument('--no-train', action='store_true', help='only make the table')

@@ -11,24 +11,17 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib
 import json
-import multiprocessing
-import os
-import resource
-import subprocess
-import sys
-import time
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config, DictAction
 
+from ..apis.tool_process import run_tool
 from ..apis.trained_run import checkpoint_of
 from ..datasets import ClipStore
 from ..engine.config_file import load_config
@@ -37,7 +30,7 @@ from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
 from ..io.atomic import write_json, write_text
-from ..io.process import die_with
+from .shares import share_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,9 @@ class Entry:
         feature: One of ``bharnet_mm.features.FEATURES``; None keeps the config's.
         amp: Mixed precision.
         threads: Threads of a fold; None leaves it to the environment.
+        train_share: Share of the training clips that is used, drawn by the seed. The clips are gone
+            through the more often, so the number of steps stays about the same.
+        fit_fusion: Whether each fold fits its fusion weights inside its training clips.
     """
 
     config: str
@@ -63,6 +59,8 @@ class Entry:
     feature: str | None = None
     amp: bool = False
     threads: int | None = None
+    train_share: float = 1.0
+    fit_fusion: bool = False
 
     def folder(self, value: str, seed: int) -> Path:
         """Where a fold's files lie."""
@@ -103,14 +101,27 @@ def folds_of(entry: Entry) -> list[str]:
     return sorted({value.decode() for value in store.column(entry.field)})
 
 
-def fold_config(entry: Entry, value: str) -> Config:
-    """The config that tests on ``value`` and trains on the rest."""
+def fold_config(entry: Entry, value: str, seed: int = 0) -> Config:
+    """The config that tests on ``value`` and trains on the rest, or on a share of it."""
     cfg = entry.read()
     common = {'exclude': list(entry.exclude)} if entry.exclude else {}
-    cfg.train_dataloader.dataset.split = {entry.field: {'not_in': [value]}} | common
+    train = cfg.train_dataloader.dataset
+    train.split = {entry.field: {'not_in': [value]}} | common
+    if entry.train_share < 1:
+        train.split = {
+            'clip_id': share_of(ClipStore(train.store), train.split, entry.train_share, seed)
+        }
+        train.repeat = round(train.get('repeat', 1) / entry.train_share)
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.split = {entry.field: [value]} | common
     return cfg
+
+
+def has_experts(cfg: Config) -> bool:
+    """Whether the model has experts whose weights can be fitted."""
+    head = cfg.model.cls_head
+    experts = [name for name in ('body', 'hand') if cfg.model.backbone.get(name) is not None]
+    return head.get('type') == 'BHaRNetHead' and len(experts) > 1
 
 
 def digest(cfg: Config) -> str:
@@ -146,7 +157,7 @@ def run_fold(entry: Entry, value: str, seed: int) -> Path:
     """
     folder = entry.folder(value, seed)
     scores = folder / 'scores.npz'
-    cfg = fold_config(entry, value)
+    cfg = fold_config(entry, value, seed)
     check_unchanged(folder, cfg)
     if scores.exists():
         return scores
@@ -155,73 +166,13 @@ def run_fold(entry: Entry, value: str, seed: int) -> Path:
     resumed = (folder / 'last_checkpoint').exists()
     train = [config, '--work-dir', folder, '--seed', seed, '--resume', '--no-validate']
     log = folder / 'output.log'
+    train += ['--fit-fusion'] * (entry.fit_fusion and has_experts(cfg))
     cost = run_tool('train', [*train, *(['--amp'] if entry.amp else [])], log, entry.threads)
     checkpoint = checkpoint_of(folder)
     test = [config, checkpoint, '--work-dir', folder, '--dump', scores]
     write_json(folder / 'cost.json', None if resumed else cost)
     run_tool('test', test, log, entry.threads)
     return scores
-
-
-def run_tool(name: str, arguments: list, log: Path, threads: int | None) -> dict[str, float]:
-    """Runs ``train`` or ``test`` in a process of its own and returns what it cost.
-
-    The process is forked from one that has imported everything, because importing torch and
-    MMAction2 twice took a third of a short fold.
-
-    Args:
-        name: Module of :mod:`bharnet_mm.apis` with the command.
-        arguments: Its command line.
-        log: File that its output is appended to.
-        threads: Threads of torch and OpenMP; None leaves them to the environment.
-
-    Returns:
-        ``seconds`` on the clock and ``cpu_seconds`` of processor time.
-
-    Raises:
-        CalledProcessError: The command failed; the log says why.
-    """
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(
-        ['__main__', 'bharnet_mm', 'mmaction.models', 'mmaction.datasets', __name__]
-    )
-    command = [name, *map(str, arguments)]
-    receiver, sender = context.Pipe(duplex=False)
-    start = time.time()
-    process = context.Process(target=_tool, args=(command, log, threads, sender, os.getpid()))
-    process.start()
-    sender.close()
-    process.join()
-    seconds = round(time.time() - start, 2)
-    if process.exitcode:
-        raise subprocess.CalledProcessError(process.exitcode, command)
-    return {'seconds': seconds, 'cpu_seconds': receiver.recv()}
-
-
-def _tool(
-    command: list[str], log: Path, threads: int | None, sender: Connection, parent: int
-) -> None:
-    """Body of the process: runs the command with its output going to the log."""
-    die_with(parent)
-    import torch
-
-    with open(log, 'a') as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
-    if threads:
-        os.environ['OMP_NUM_THREADS'] = str(threads)
-        torch.set_num_threads(threads)
-    name, *arguments = command
-    try:
-        module = importlib.import_module(f'bharnet_mm.apis.{name}')
-        parser = argparse.ArgumentParser(prog=name)
-        module.add_arguments(parser)
-        module.run(parser.parse_args(arguments))
-    finally:
-        # Unlike the clock, processor time is that of the work even where other programs run or the
-        # process was stopped for a while.
-        usage = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        sender.send(round(sum(u.ru_utime + u.ru_stime for u in usage), 2))
 
 
 def summarise(files: dict[tuple[str, int], Path]) -> dict:
@@ -257,6 +208,22 @@ def to_markdown(summary: dict) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """The arguments ``--train-share`` and ``--fit-fusion``."""
+    parser.add_argument(
+        '--fit-fusion',
+        action='store_true',
+        help='fit the fusion weights inside the training clips of each fold',
+    )
+    parser.add_argument(
+        '--train-share',
+        type=float,
+        default=1.0,
+        metavar='SHARE',
+        help='train on this share of the clips, drawn by the seed, of each class and subject alike',
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -280,6 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='overrides'
     )
     parser.add_argument('--feature', choices=FEATURES, help="default: the config's")
+    add_training(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--jobs', type=int, default=1, help='folds at a time')
     args = parser.parse_args(argv)
@@ -291,6 +259,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg_options=args.cfg_options,
         feature=args.feature,
         amp=args.amp,
+        train_share=args.train_share,
+        fit_fusion=args.fit_fusion,
         # On few cores several jobs of one thread finish sooner than one of several.
         threads=1 if args.jobs > 1 else None,
     )
@@ -303,6 +273,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         'feature': args.feature,
         'amp': args.amp,
         'cfg_options': args.cfg_options,
+        'train_share': args.train_share,
+        'fit_fusion': args.fit_fusion,
     } | summarise(files)
     write_json(entry.work_dir / 'summary.json', summary)
     write_text(entry.work_dir / 'summary.md', to_markdown(summary))

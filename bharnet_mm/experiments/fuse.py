@@ -7,8 +7,9 @@ Files: ours (``tools/test.py --dump scores.npz``), MMAction2's dumps and pyskl's
 read without running code; files without clip ids need ``--annotations`` and ``--split``).
 ``FILE:EXPERT`` takes another expert than ``pred``, such as ``scores.npz:body``; ``FILE,FILE`` puts
 files of different clips together, such as folds. Members of other clips than the first are refused.
-Weights are given, equal, or searched on ``--search``, the same members' scores of clips held out of
-*training*; test clips among them are refused.
+Weights are given; or searched on ``--search``, the same members' scores of clips held out of
+*training* (test clips among them are refused); or those that the checkpoint has, if the members are
+its experts (``tools/train.py --fit-fusion``); else equal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +30,9 @@ from ..evaluation.fusion import (
     bootstrap_interval,
     check_twins,
     concatenate,
+    fit_weights,
     fuse,
     mcnemar,
-    search_weights,
 )
 from ..evaluation.measures import measure
 from ..fusion import METHODS
@@ -60,6 +62,17 @@ def read_members(
 
 def _has_expert(name: str) -> bool:
     return ':' in name and '.' not in name.rpartition(':')[2] and not Path(name).exists()
+
+
+def stored_weights(members: dict[str, Scores]) -> list[float] | None:
+    """Weights that the checkpoint has for its experts, where the members are these; else None."""
+    facts = [scores.facts for scores in members.values()]
+    experts = [name.rpartition(':')[2] if _has_expert(name) else 'pred' for name in members]
+    digests = {fact.get('checkpoint_sha256') for fact in facts}
+    weights = facts[0].get('fusion_weights') or {}
+    if len(digests) > 1 or None in digests or not set(experts) <= set(weights):
+        return None
+    return [float(weights[expert]) for expert in experts]
 
 
 def check_apart(held_out: dict[str, Scores], test: dict[str, Scores]) -> None:
@@ -124,11 +137,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('files', nargs='+', metavar='FILE[,FILE][:EXPERT]')
     weights = parser.add_mutually_exclusive_group()
-    weights.add_argument('--weights', nargs='+', type=float, help='one a file; default: 1 each')
+    weights.add_argument(
+        '--weights',
+        nargs='+',
+        type=float,
+        help="one a file; default: their checkpoint's if it has some, else 1 each",
+    )
     weights.add_argument(
         '--search', nargs='+', metavar='FILE', help='search them on these held-out score files'
     )
-    parser.add_argument('--step', type=float, default=0.1, help='of the grid of the search')
     parser.add_argument('--method', choices=METHODS, default='sum')
     parser.add_argument('--annotations', help='annotation pickle, for files without clip ids')
     parser.add_argument('--split', help='its split that was tested')
@@ -143,7 +160,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Fuses, tests and prints."""
     args = parse_args(argv)
     members = read_members(args.files, args.annotations, args.split)
-    weights, searched = args.weights or [1.0] * len(members), None
+    weights = args.weights or stored_weights(members) or [1.0] * len(members)
+    searched = None
     if args.search:
         held_out = read_members(args.search, args.annotations, args.search_split)
         if len(held_out) != len(members):
@@ -156,8 +174,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_apart(held_out, members)
         first = next(iter(held_out.values()))
         logits = [scores.logits['pred'] for scores in held_out.values()]
-        weights, top1 = search_weights(logits, first.label, args.step, args.method)
-        searched = {'files': args.search, 'clips': len(first), 'top1': top1}
+        fitted = fit_weights(logits, first.label, args.method)
+        weights = list(fitted.weights)
+        searched = {'files': args.search, 'clips': len(first)} | asdict(fitted)
     first = next(iter(members.values()))
     logits = {name: scores.logits['pred'] for name, scores in members.items()}
     entries = {name: fuse([value]) for name, value in logits.items()}

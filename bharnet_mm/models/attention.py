@@ -150,9 +150,16 @@ class PoolingAttention(BaseModule):
         num_heads (int): Defaults to 4.
         axes (Sequence[str]): Defaults to all of ``('frame', 'joint', 'instance')``.
         dropout (float): On the attention weights. Defaults to 0.
+        drop_path (float): In training, the share of clips in which a stream does not attend to the
+            other and is only averaged, drawn for each direction by itself (stochastic depth, Huang
+            et al., ECCV 2016, here without rescaling). An expert so learns to do without the other
+            one, as it must where that is missing. Defaults to 0.
 
     Shapes:
         Two :class:`Instances` → ``(N, C_body)``, ``(N, C_hand)``.
+
+    Raises:
+        ConfigError: For unknown axes, and a share outside of [0, 1).
     """
 
     def __init__(
@@ -166,9 +173,15 @@ class PoolingAttention(BaseModule):
         num_heads: int = 4,
         axes: tuple[str, ...] = AXES,
         dropout: float = 0.0,
+        drop_path: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if not 0 <= drop_path < 1:
+            raise ConfigError(
+                'PoolingAttention', f'{drop_path=}', 'a share in [0, 1)', 'correct drop_path'
+            )
+        self.drop_path = drop_path
         if not axes or set(axes) - set(AXES):
             raise ConfigError(
                 'PoolingAttention', f'axes={tuple(axes)}', f'some of {AXES}', 'correct axes'
@@ -200,15 +213,14 @@ class PoolingAttention(BaseModule):
             streams.append(tokens)
         lengths = [[own[AXES.index(axis)] for axis in self.axes] for own in lengths]
         layers = [[own[axis] for axis in self.axes] for own in (self.body, self.hand)]
+        others = [self._some_dropped(*stream) for stream in streams]  # as what is attended to
         if is_plain() or streams[0][0].size(-1) != streams[1][0].size(-1):
             function = _by_layer if is_plain() else _together
             arguments = [(layers[i], len(self.axes), lengths[i], lengths[1 - i]) for i in (0, 1)]
-            both = [function(*arguments[i], streams[i], streams[1 - i])[0] for i in (0, 1)]
+            both = [function(*arguments[i], streams[i], others[1 - i])[0] for i in (0, 1)]
         else:  # both directions at once
-            own, other = (
-                [torch.cat(pair) for pair in zip(streams[i], streams[1 - i], strict=True)]
-                for i in (0, 1)
-            )
+            own = [torch.cat(pair) for pair in zip(*streams, strict=True)]
+            other = [torch.cat(pair) for pair in zip(*others[::-1], strict=True)]
             both = _together(
                 layers[0] + layers[1],
                 len(self.axes),
@@ -218,6 +230,15 @@ class PoolingAttention(BaseModule):
                 other,
             )
         return both[0].to(body.x.dtype), both[1].to(hand.x.dtype)
+
+    def _some_dropped(self, tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens ``(A, N, L, C)``, and their weights ``(A, N, L)`` with 0 in the clips in which, in
+        training, nothing attends to them.
+        """
+        if not (self.training and self.drop_path):
+            return tokens, weight
+        kept = torch.rand(weight.size(1), device=weight.device) >= self.drop_path
+        return tokens, weight * kept[None, :, None]
 
 
 def _by_layer(

@@ -59,8 +59,10 @@ class BHaRNetHead(BaseModule):
             Defaults to :class:`ExpertBranch`.
         fusion (str): At test time: ``'sum'`` of logits, ``'mean_prob'``, ``'noisy_or'``, or one
             modality alone. Defaults to ``'sum'``.
-        fusion_weights (dict): Weight of each modality in ``sum`` and ``mean_prob``. Defaults to 1
-            each.
+        fusion_weights (dict, optional): Weight of each modality in ``sum`` and ``mean_prob``; given
+            ones (1 for those not named) stay as they are. By default they are those of the
+            checkpoint that is loaded: 1 each, or what ``tools/train.py --fit-fusion`` found on
+            training clips that the experts had not seen.
 
     Raises:
         ConfigError: For branches, fusions or labels that do not fit.
@@ -84,6 +86,7 @@ class BHaRNetHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         coupled = modalities if coupled is None else coupled
+        self._given_weights = bool(fusion_weights)
         fusion_weights = dict(fusion_weights or {})
         self._check(branches, attention, modalities, coupled, fusion, fusion_weights)
         modalities = tuple(name for name in MODALITIES if name in modalities)
@@ -91,7 +94,8 @@ class BHaRNetHead(BaseModule):
         self.coupled = tuple(name for name in modalities if name in coupled)
         self.loss_cpl, self.loss_nor, self.label_smoothing = loss_cpl, loss_nor, label_smoothing
         self.fusion = fusion
-        self.fusion_weights = {name: 1.0 for name in modalities} | fusion_weights
+        weights = [float(fusion_weights.get(name, 1)) for name in modalities]
+        self.register_buffer('fusion_weight', torch.tensor(weights))
         widths = self._widths(in_channels, modalities)
         classifier = dict(classifier or dict(type='ExpertBranch'))
         self.classifiers = nn.ModuleDict(
@@ -174,6 +178,22 @@ class BHaRNetHead(BaseModule):
                 'an attention config, a body and a hand',
                 "give attention=dict(body_joints=...), or use 'vanilla' branches",
             )
+
+    @property
+    def fusion_weights(self) -> dict[str, float]:
+        """Modality → weight of its logits in the fused prediction."""
+        return dict(zip(self.modalities, self.fusion_weight.tolist(), strict=True))
+
+    @fusion_weights.setter
+    def fusion_weights(self, weights: dict[str, float]) -> None:
+        self.fusion_weight.copy_(torch.tensor([float(weights[name]) for name in self.modalities]))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        # Given weights stay, and checkpoints of earlier versions have none.
+        key = f'{prefix}fusion_weight'
+        if self._given_weights or key not in state_dict:
+            state_dict[key] = self.fusion_weight.clone()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _of(self, name: str) -> tuple[str, ...]:
         """The branches of a modality."""
@@ -306,12 +326,13 @@ class BHaRNetHead(BaseModule):
         if fusion == 'noisy_or':
             members = self._members(logits, present, self.modalities)
             return rules.fuse(*members, method=fusion).exp()
-        names = (fusion,) if fusion in self.modalities else self.modalities
+        alone = fusion in self.modalities
+        names = (fusion,) if alone else self.modalities
         return rules.fuse(
             [sum(logits[name]) for name in names],
             [present[name] for name in names],
-            [1.0 if fusion in self.modalities else self.fusion_weights[name] for name in names],
-            'sum' if fusion in self.modalities else fusion,
+            None if alone else self.fusion_weight,
+            'sum' if alone else fusion,
         ).exp()
 
     def _by_kind(self, name: str, logits: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -7,9 +7,10 @@ from bharnet_mm.evaluation import Scores
 from bharnet_mm.evaluation.fusion import (
     align,
     bootstrap_interval,
+    fit_temperature,
+    fit_weights,
     fuse,
     mcnemar,
-    search_weights,
 )
 from bharnet_mm.evaluation.measures import softmax
 
@@ -81,11 +82,60 @@ def test_weights_that_do_not_fit_are_refused(weights):
         fuse([np.zeros((2, 2))] * 2, weights)
 
 
-def test_search_prefers_who_knows():
+def opinions(strength, label, rng, classes=4):
+    """Logits whose probabilities are right by construction: labels are drawn from them elsewhere."""
+    return strength * np.eye(classes)[label] + rng.normal(size=(len(label), classes))
+
+
+def test_fitted_weights_prefer_who_knows():
     good = 4 * np.eye(4)[LABEL] + RNG.normal(size=(40, 4))
     bad = 9 * np.eye(4)[RNG.integers(0, 4, 40)]
-    weights, top1 = search_weights([bad, good], LABEL)
-    assert sum(weights) == pytest.approx(1) and weights[1] > weights[0] and top1 > 0.9
+    for order in ([bad, good], [good, bad]):
+        fitted = fit_weights(order, LABEL)
+        known = [i for i in range(2) if order[i] is good][0]
+        assert fitted.shares[known] > 0.8 and fitted.top1 > 0.9
+        assert sum(fitted.shares) == pytest.approx(1) and min(fitted.shares) > 0
+        np.testing.assert_allclose(fitted.weights, 2 * np.array(fitted.shares) / fitted.temperature)
+
+
+def test_a_few_clips_leave_the_weights_equal():
+    label = np.arange(4)
+    better, worse = 2.0 * np.eye(4), np.eye(4)[[0, 1, 2, 0]]
+    assert fit_weights([better, worse], label).shares == (0.5, 0.5)
+    # the same evidence many times over is enough
+    many = [np.tile(z, (200, 1)) for z in (better, -worse)]
+    assert fit_weights(many, np.tile(label, 200)).shares[0] > 0.9
+
+
+def test_fit_does_not_depend_on_the_scale_of_all_logits():
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, 4, 3000)
+    z = [opinions(2, label, rng), opinions(0.5, label, rng)]
+    one, other = fit_weights(z, label), fit_weights([3 * v for v in z], label)
+    assert one.shares == other.shares  # but for the prior, which is that of the temperature
+    np.testing.assert_allclose(np.array(one.weights) / 3, other.weights, rtol=0.05)
+
+
+def test_an_absent_member_does_not_count_against_itself():
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 4, 400)
+    z = [opinions(2, label, rng), opinions(2, label, rng)]
+    z[1][::2] = 0  # sees nothing in half of the clips, and is as good in the others
+    assert fit_weights(z, label).shares == (0.5, 0.5)
+
+
+def test_few_right_answers_do_not_make_certain():
+    label = np.arange(4)
+    assert 0.4 < fit_temperature(4.0 * np.eye(4), label) < 1
+    assert fit_temperature(np.zeros((4, 4)), label) == pytest.approx(1, rel=1e-4)
+
+
+def test_temperature_is_that_of_the_data():
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(20000, 5)) * 2
+    label = (softmax(z).cumsum(1) > rng.random((20000, 1))).argmax(1)
+    for scale in (0.4, 1, 3):
+        assert fit_temperature(scale * z, label) == pytest.approx(scale, rel=0.05)
 
 
 def test_bootstrap_covers_about_as_often_as_it_says():

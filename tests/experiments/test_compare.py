@@ -17,6 +17,7 @@ from bharnet_mm.layouts import get_layout
 def arguments(tmp_path, **more):
     values = dict(configs=['configs/p.py', 'configs/q.py'], ensembles=['configs/q.py'])
     values |= dict(out=tmp_path, field='subject', exclude=[], amp=True, no_train=False)
+    values |= dict(train_share=1.0, fit_fusion=False)
     return Namespace(**values | more)
 
 

@@ -71,7 +71,7 @@ def test_folds_are_put_together(files, tmp_path):
 
 def test_weights_are_searched_on_held_out_clips_only(files, tmp_path):
     held_out = [
-        write(tmp_path / 'va.npz', np.arange(60), ids='v'),
+        write(tmp_path / 'va.npz', np.arange(60), 3.0, ids='v'),
         write(tmp_path / 'vw.npz', np.arange(60), 0.1, ids='v'),
     ]
     out = tmp_path / 'r.json'
@@ -81,3 +81,19 @@ def test_weights_are_searched_on_held_out_clips_only(files, tmp_path):
     assert result['searched']['clips'] == 60
     said = run_tool('analysis/fuse.py', *files[:2], '--search', *files[:2], status=1)
     assert 'tested on as well' in said
+
+
+def test_experts_of_one_checkpoint_have_its_weights(tmp_path):
+    z = {name: RNG.normal(size=(60, 3)) for name in ('pred', 'body', 'hand')}
+    facts = {'checkpoint_sha256': 'f' * 64, 'fusion_weights': {'body': 0.25, 'hand': 1.5}}
+    names = [f'c{i}' for i in range(60)]
+    save_scores(tmp_path / 's.npz', names, LABEL, z, ['a', 'b', 'c'], facts)
+    members = [f'{tmp_path}/s.npz:hand', f'{tmp_path}/s.npz:body']
+    out = tmp_path / 'r.json'
+    run_tool('analysis/fuse.py', *members, '--json', out)
+    assert list(json.loads(out.read_text())['weights'].values()) == [1.5, 0.25]
+    run_tool('analysis/fuse.py', *members, '--weights', '1', '1', '--json', out)
+    assert list(json.loads(out.read_text())['weights'].values()) == [1, 1]
+    write(tmp_path / 'other.npz', np.arange(60))
+    run_tool('analysis/fuse.py', members[0], f'{tmp_path}/other.npz', '--json', out)
+    assert list(json.loads(out.read_text())['weights'].values()) == [1, 1]

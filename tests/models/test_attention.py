@@ -172,3 +172,34 @@ def test_size_at_the_default_width():
 def test_bad_axes():
     with pytest.raises(ConfigError, match='axes'):
         attention(axes=('time',))
+
+
+def test_dropped_paths_leave_the_plain_average_and_only_in_training():
+    body, hand = features()
+    module = trained(attention(drop_path=0.5))
+    whole = module.eval()(body, hand)
+    plain = body.pool(), hand.pool()
+    assert not torch.allclose(whole[0][0], plain[0][0])
+    module.train()
+    torch.manual_seed(0)
+    seen = {(i, n): set() for i in (0, 1) for n in range(3)}
+    for _ in range(20):
+        out = module(body, hand)
+        for i, n in seen:
+            kept = torch.allclose(out[i][n], whole[i][n], atol=1e-5)
+            assert kept or torch.allclose(out[i][n], plain[i][n], atol=1e-5)
+            seen[i, n].add(kept)
+    # each clip and direction is drawn by itself; the last clip has no hands to attend to
+    assert all(seen[i, n] == {True, False} for i in (0, 1) for n in (0, 1))
+    assert not torch.allclose(whole[1][2], plain[1][2]) or not hand.present()[2]
+    torch.manual_seed(1)
+    fast = module(body, hand)
+    torch.manual_seed(1)
+    with plain_form():
+        slow = module(body, hand)
+    torch.testing.assert_close(fast, slow)
+
+
+def test_drop_path_is_a_share():
+    with pytest.raises(ConfigError, match='drop_path'):
+        attention(drop_path=1.0)

@@ -139,6 +139,29 @@ def test_fusions(variant):
     torch.testing.assert_close(weighted, (0.5 * body + 2 * hand).softmax(-1))
 
 
+def test_fusion_weights_travel_with_the_checkpoint():
+    f = features(1)
+    fitted = head('B').eval()
+    fitted.fusion_weights = dict(body=0.25, hand=1.5)
+    state = fitted.state_dict()
+    other = head('B').eval()
+    other.load_state_dict(state)
+    assert other.fusion_weights == dict(body=0.25, hand=1.5)
+    torch.testing.assert_close(other.answers(f), fitted.answers(f))
+    z = {name: sum(z) for name, z in other(f).items()}
+    expected = (0.25 * z['body'] + 1.5 * z['hand']).softmax(-1)
+    torch.testing.assert_close(other.answers(f)['pred_score'], expected)
+    # the config's own weights stay
+    given = head('B', fusion_weights=dict(body=2.0))
+    given.load_state_dict(state)
+    assert given.fusion_weights == dict(body=2.0, hand=1.0)
+    # a checkpoint of an earlier version
+    del state['fusion_weight']
+    old = head('B')
+    old.load_state_dict(state)
+    assert old.fusion_weights == dict(body=1.0, hand=1.0)
+
+
 def test_a_clip_without_hands_is_left_to_the_body():
     module = head('P').eval()
     logits = module(features(1))
