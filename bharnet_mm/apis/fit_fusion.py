@@ -258,8 +258,8 @@ def fit_fusion(
         weights_of_fold.unlink()
     said = ', '.join(f'{name} {share:g}' for name, share in facts['shares'].items())
     print(
-        f'fusion weights, from {facts["results"]["held_out_clips"]} training clips that the experts '
-        f'had not seen: {said}; temperature {facts["temperature"]:g}'
+        f'fusion weights, from {facts["results"]["held_out_clips"]} training clips that the '
+        f'experts had not seen: {said}; temperature {facts["temperature"]:g}'
     )
     return facts
 
