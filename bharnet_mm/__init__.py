@@ -1,10 +1,10 @@
 """BHaRNet for MMAction2: body-hand action recognition from skeletons.
 
-``custom_imports = dict(imports=['bharnet_mm'])`` in a config mends the platform
-(:mod:`bharnet_mm.compat`), sends its files through
-:mod:`bharnet_mm.io` (:mod:`bharnet_mm.safety`) and makes every data set, transform, model, metric,
-hook and optimizer wrapper of the package known to MMAction2's registries
-(:mod:`bharnet_mm.registration`). Neither torch nor MMAction2 is imported before something needs it.
+``custom_imports = dict(imports=['bharnet_mm'])`` in a config does three things. It works around
+faults of MMAction2 and MMEngine (:mod:`bharnet_mm.compat`). It makes MMEngine read and write files
+through :mod:`bharnet_mm.io` (:mod:`bharnet_mm.safety`). And it registers every data set, transform,
+model, metric, hook and optimizer wrapper of the package with MMAction2
+(:mod:`bharnet_mm.registration`). torch and MMAction2 are imported only when something needs them.
 """
 
 from . import compat, registration, safety

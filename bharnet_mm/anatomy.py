@@ -1,7 +1,7 @@
-"""What the package knows of a human body beyond a layout's graph: its axes, and its proportions.
+"""Axes and proportions of a human body, found by the joint names of a layout.
 
-Joints are found by the names that the shipped layouts use. A layout with other names says in its
-``parts`` which joints are meant, such as ``parts=dict(left_shoulder='LShoulder')``.
+Joints are found by the names that the shipped layouts use. A layout with other names maps them in
+its ``parts``, such as ``parts=dict(left_shoulder='LShoulder')``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ FOREARM_SHARES = (
     (0.5, '{}_shoulder', '{}_hip'),
     (0.7, 'left_shoulder', 'right_shoulder'),
 )
-#: Lower and upper end of the spine; the first pair that a layout has counts.
+#: Lower and upper end of the spine. The first pair that a layout has is used.
 SPINES = (('spine_base', 'spine_mid'), ('hip_center', 'spine'))
-#: The layout that files with so many joints most often have; others have to be named.
+#: Number of joints to the layout that such files usually have. Other layouts have to be named.
 BY_JOINTS = {
     17: 'coco',
     18: 'openpose_18',
@@ -30,7 +30,7 @@ BY_JOINTS = {
 def joint(layout: SkeletonLayout, name: str) -> int | None:
     """Number of an anatomical joint, such as ``'left_shoulder'``; None if the layout has none.
 
-    A joint of that name counts before a part of that name that has one joint.
+    A joint of this name is used if there is one, otherwise a part of this name with one joint.
     """
     named = (name,) if name in layout.joints else layout.parts.get(name, ())
     return layout.index(named[0]) if len(named) == 1 else None
@@ -43,11 +43,11 @@ def joints(layout: SkeletonLayout, *names: str) -> list[int] | None:
 
 
 def body_axes(layout: SkeletonLayout) -> list[list[int]] | None:
-    """The joints that say how a body stands: ``[left, right, lower, upper]``, each the joints whose
-    mean is meant.
+    """The joints that give the axes of a body: ``[left, right, lower, upper]``. Each is a list of
+    joints whose mean is used.
 
-    The first two are the shoulders. The last two are the ends of the spine, or the hips and the
-    shoulders of a layout without spine. None if a layout has neither.
+    The first two are the shoulders. The last two are the ends of the spine, or hips and shoulders
+    if the layout has no spine. None if it has neither.
     """
     shoulders = joints(layout, 'left_shoulder', 'right_shoulder')
     if shoulders is None:
@@ -62,9 +62,10 @@ def body_axes(layout: SkeletonLayout) -> list[list[int]] | None:
 
 
 def forearms(layout: SkeletonLayout) -> list[tuple[float, int, int]]:
-    """Lengths from which the length of a forearm follows: ``(share, joint, joint)``.
+    """Pairs of joints from which the length of a forearm is estimated: ``(share, joint, joint)``,
+    where the forearm is ``share`` times their distance.
 
-    A layout without arms and trunk has its ``scale`` pair, taken for a trunk.
+    If the layout has no arms and trunk, its ``scale`` pair is used as a trunk.
     """
     found = []
     for share, first, second in FOREARM_SHARES:
@@ -76,6 +77,6 @@ def forearms(layout: SkeletonLayout) -> list[tuple[float, int, int]]:
 
 
 def usual_layout(num_joints: int) -> SkeletonLayout | None:
-    """The usual layout of files with this number of joints; None where it is not clear."""
+    """The usual layout of files with this number of joints; None if it is not clear."""
     name = BY_JOINTS.get(num_joints)
     return get_layout(name) if name in LAYOUTS else None

@@ -14,7 +14,7 @@ from .errors import BHaRNetError
 from .version import __version__
 
 #: Command → its module and what it does. A module has ``add_arguments(parser)`` and ``run(args)``;
-#: it is imported when its command is called, so that others need not wait for it.
+#: It is imported when its command is called, so that the other commands start faster.
 COMMANDS = {
     'predict': ('bharnet_mm.apis.predict', 'recognise actions in videos, streams and clip stores'),
     'live': ('bharnet_mm.apis.live.command', 'recognise actions before a camera'),
@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_module(command: str, argv: Sequence[str] | None = None) -> None:
-    """Runs one command; what ``tools/*.py`` call as well.
+    """Runs one command. ``tools/*.py`` call this as well.
 
-    An error of ours, or of the disk, is the last thing on the screen, without a traceback unless
-    ``--debug`` is given.
+    An error of this package or of the disk is printed last, without a traceback unless ``--debug``
+    is given.
 
     Args:
         command: One of :data:`COMMANDS`.

@@ -1,13 +1,13 @@
 """Work-arounds that let MMAction2 1.2 and MMEngine 0.10 run on a current Python stack.
 
-``import bharnet_mm`` calls :func:`apply` once. Every function below mends one thing, first checks
-that it is broken here, may be called any number of times and says when it can go. A mend is made
-right after the module that it mends has been imported, so that neither torch nor MMAction2 is
-imported before somebody needs them. What cannot be mended from here, because it happens before any
-``custom_imports`` of a config is read:
+``import bharnet_mm`` calls :func:`apply` once. Each function below fixes one fault. It first checks
+that the fault exists, may be called any number of times, and its docstring says when it can be
+removed. A fix is applied right after the faulty module has been imported, so that torch and
+MMAction2 are imported only when they are needed. One fault cannot be fixed here, because it occurs
+before ``custom_imports`` of a config is read:
 
 * ``_base_ = 'mmaction::...'`` under MMAction2's own ``tools/train.py`` with setuptools >= 82. Our
-  ``tools/`` import this package first, so there it works.
+``tools/`` import this package first, so they work.
 """
 
 import atexit
@@ -63,8 +63,8 @@ class _DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def provide_missing_drn() -> None:
     """Make ``import mmaction.models`` work although its wheel and sdist lack ``localizers.drn``.
 
-    The finder is the last one asked, so a real copy wins. Can go when MMAction2 publishes a release
-    with the sub-package (open-mmlab/mmaction2#2714).
+    The finder is asked last, so a real copy is preferred. Can be removed when MMAction2 publishes a
+    release with the sub-package (open-mmlab/mmaction2#2714).
     """
     if not any(isinstance(finder, _DRNFinder) for finder in sys.meta_path):
         sys.meta_path.append(_DRNFinder())
@@ -73,9 +73,10 @@ def provide_missing_drn() -> None:
 def skip_broken_multimodal() -> None:
     """Keep an installed ``transformers`` from breaking ``import mmaction.models``.
 
-    MMAction2 then imports its video-text models, which need ``timm``, undeclared, and names that
-    newer releases of both have dropped. Where those cannot be imported MMAction2's own placeholders
-    take the models' place. Can go when MMAction2 guards that import.
+    If ``transformers`` is installed, MMAction2 imports its video-text models. These need ``timm``,
+    which MMAction2 does not declare, and names that newer releases of both packages do not have. If
+    they cannot be imported, MMAction2's own placeholders are used. Can be removed when MMAction2
+    guards that import.
     """
     from mmaction.utils import dependency
 
@@ -105,7 +106,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _get_installed_path(package: str) -> str:
-    """``mmengine.utils.get_installed_path`` of a distribution or module, without that."""
+    """``mmengine.utils.get_installed_path`` without ``pkg_resources``."""
     names = [package, package.replace('-', '_')]
     try:
         top_level = importlib.metadata.distribution(package).read_text('top_level.txt') or ''
@@ -130,7 +131,8 @@ _ASKING_PKG_RESOURCES = (
 def replace_pkg_resources() -> None:
     """Let MMEngine find packages (``_base_ = 'mmaction::...'``) without ``pkg_resources``.
 
-    setuptools 82 removed that module. Can go when MMEngine asks ``importlib.metadata`` instead.
+    setuptools 82 removed that module. Can be removed when MMEngine asks ``importlib.metadata``
+    instead.
     """
     if importlib.util.find_spec('pkg_resources') is not None:
         return
@@ -159,9 +161,9 @@ def allow_message_hub() -> None:
     """Make checkpoints with MMEngine's log history loadable with ``weights_only=True``.
 
     torch >= 2.6 refuses ``HistoryBuffer`` and the NumPy arrays and numbers in it. They are plain
-    data, so just these types are allowed, NumPy's through stand-ins that build plain numbers only;
-    the pickled ``getattr`` resolves to a function that knows four methods and nothing else. Can go
-    when MMEngine saves ``message_hub`` as plain types (open-mmlab/mmengine#1655).
+    data, so exactly these types are allowed. NumPy's types are replaced by stand-ins that build
+    plain numbers only, and the pickled ``getattr`` becomes a function that knows four methods. Can
+    go when MMEngine saves ``message_hub`` as plain types (open-mmlab/mmengine#1655).
     """
     import torch
     from mmengine.logging.history_buffer import HistoryBuffer
@@ -214,10 +216,11 @@ def _with_gloo(start: Callable) -> Callable:
 def start_gloo_without_gpu() -> None:
     """Let every launcher start on a machine without an accelerator.
 
-    MMEngine selects a CUDA device and the configs' NCCL whatever the machine has. Here the
-    processes talk through gloo, and close it at their end: else its threads, still waiting for the
-    interpreter, abort about one finished run in ten. Can go when MMEngine chooses the backend by
-    device and torch closes its groups itself (pytorch/pytorch#190489).
+    MMEngine selects a CUDA device and the configs' NCCL on every machine. With this fix the
+    processes communicate through gloo on a CPU and close it at their end. Otherwise the threads of
+    gloo, which still wait for the interpreter, abort about one of ten finished runs. Can be removed
+    when MMEngine chooses the backend by device and torch closes its groups itself
+    (pytorch/pytorch#190489).
     """
     from mmengine.dist import utils
 
@@ -231,7 +234,7 @@ def wrap_cpu_models_for_ddp() -> None:
     """Let ``MMDistributedDataParallel`` wrap a model on the CPU.
 
     The runner always passes ``device_ids=[LOCAL_RANK]``, which torch refuses for CPU parameters.
-    Can go when MMEngine passes device ids for GPUs only.
+    Can be removed when MMEngine passes device ids for GPUs only.
     """
     from mmengine.model.wrappers.distributed import MMDistributedDataParallel
 
@@ -250,10 +253,10 @@ def wrap_cpu_models_for_ddp() -> None:
 
 
 def survive_broken_torchvision() -> None:
-    """Keep a torchvision that does not fit the installed torch from stopping every run.
+    """Let runs start with a torchvision that does not fit the installed torch.
 
-    The runner only wants its version for the log. Can go when MMEngine's ``collect_env`` catches
-    more than ``ModuleNotFoundError``.
+    The runner only needs its version for the log. Can be removed when MMEngine's ``collect_env``
+    catches more than ``ModuleNotFoundError``.
     """
     import torch
 
@@ -300,7 +303,7 @@ _OLD_NUMPY_NAMES = {
 def restore_numpy_names() -> None:
     """Give the few MMAction2 modules that use removed NumPy names a ``np`` that has them.
 
-    NumPy itself is not touched. Can go when MMAction2 supports NumPy 2.
+    NumPy itself is not touched. Can be removed when MMAction2 supports NumPy 2.
     """
     for module_name, name in _OLD_NUMPY_NAMES.items():
         if not hasattr(np, name) and module_name in sys.modules:
@@ -320,8 +323,8 @@ def _adjust_hue(img: np.ndarray, factor: float) -> np.ndarray:
 def fix_color_jitter() -> None:
     """Compute ``ColorJitter``'s hue shift without overflow.
 
-    It adds a signed number to a uint8 array: NumPy 2 raises for each negative one, half of all
-    calls. Can go when MMAction2 supports NumPy 2.
+    It adds a signed number to a uint8 array. NumPy 2 raises an error if the number is negative,
+    which is the case in half of all calls. Can be removed when MMAction2 supports NumPy 2.
     """
     if np.lib.NumpyVersion(np.__version__) >= '2.0.0':
         from mmaction.datasets.transforms.processing import ColorJitter
@@ -332,8 +335,8 @@ def fix_color_jitter() -> None:
 def accept_bfloat16_scores() -> None:
     """Let stock heads report their accuracy under bfloat16 autocast.
 
-    They turn the class scores into a NumPy array, and NumPy has no bfloat16. Can go when MMAction2
-    converts them first.
+    They turn the class scores into a NumPy array, and NumPy has no bfloat16. Can be removed when
+    MMAction2 converts them first.
     """
     import torch
     from mmaction.models.heads.base import BaseHead
@@ -352,7 +355,7 @@ def accept_bfloat16_scores() -> None:
     BaseHead.loss_by_feat = loss_by_feat
 
 
-#: The module after whose import a mend is due.
+#: Fix → the module after whose import it is applied.
 _DUE = {
     **dict.fromkeys(_ASKING_PKG_RESOURCES, replace_pkg_resources),
     **dict.fromkeys(_OLD_NUMPY_NAMES, restore_numpy_names),
@@ -367,7 +370,7 @@ _DUE = {
 
 
 def apply() -> None:
-    """Mend everything above, each as soon as it is there; calling it again changes nothing."""
+    """Apply all fixes, each once its module is imported. Calling it again changes nothing."""
     provide_missing_drn()
     for module, mend in _DUE.items():
         after_import(module, mend)

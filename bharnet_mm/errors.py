@@ -14,8 +14,8 @@ class BHaRNetError(ValueError):
         expected: What should have been there.
         fix: What the user can do about it.
 
-    Only ``where`` is needed to build one, because a data-loader worker re-raises an exception from
-    its finished text alone; raise with all four.
+    Always raise with all four arguments. Only ``where`` is required, because a data-loader worker
+    builds an exception again from its text alone.
     """
 
     def __init__(self, where: str, found: str = '', expected: str = '', fix: str = '') -> None:
@@ -49,7 +49,7 @@ class ConfigError(BHaRNetError):
 
 
 class SourceError(BHaRNetError):
-    """A raw file being converted into a clip store cannot be read as what it should be."""
+    """A raw file that is being converted into a clip store cannot be read in its format."""
 
 
 class CheckpointError(BHaRNetError):
@@ -57,4 +57,4 @@ class CheckpointError(BHaRNetError):
 
 
 class WriteError(BHaRNetError):
-    """A file could not be written; what was there before is untouched."""
+    """A file could not be written. The old content is unchanged."""

@@ -15,7 +15,7 @@ Array = TypeVar('Array', 'np.ndarray', 'Tensor')
 
 
 def check_feature(feature: str) -> str:
-    """Returns ``feature``; a ConfigError unless it is one of :data:`FEATURES`."""
+    """Returns ``feature``, or raises ConfigError if it is none of :data:`FEATURES`."""
     if feature not in FEATURES:
         raise ConfigError('feature', repr(feature), f'one of {FEATURES}', 'correct feature')
     return feature
@@ -31,8 +31,8 @@ def make_feature(
     - ``joint_motion``: ``x[t + 1] - x[t]``; 0 in the last frame.
     - ``bone_motion``: the motion of the bones.
 
-    A motion is visible where both of its frames are, in the last frame as in the one before. The
-    only frame of a clip has motion 0 and stays as visible as it was.
+    A motion is visible if both of its frames are visible. The last frame is as visible as the one
+    before. If a clip has one frame, its motion is 0 and its visibility is unchanged.
 
     Args:
         x: (..., T, V, C) positions.
@@ -41,7 +41,7 @@ def make_feature(
         feature: One of :data:`FEATURES`.
 
     Returns:
-        Feature and visibility, of the shapes of ``x`` and ``visible``.
+        Feature and visibility, with the shapes of ``x`` and ``visible``.
     """
     if feature.startswith('bone'):
         x = x - x[..., parent_index, :]

@@ -1,4 +1,4 @@
-"""How the predictions of several experts become one: the rules of the head and of score files."""
+"""Fusion of the predictions of several experts, in the head and for score files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fuse(
     - ``noisy_or``: :math:`\log\big(1 - \prod_i (1 - p_i)^{w_i}\big)`: one confident expert is
       enough.
 
-    An absent expert has no influence. Without any expert all classes are equally likely.
+    An absent expert has no influence. If no expert is present, all classes are equally likely.
 
     Args:
         logits: ``(N, K)`` each.
@@ -58,7 +58,7 @@ def fuse(
             )
     if method == 'noisy_or':
         return noisy_or_log_prob(logits, present, weights).log_softmax(-1)
-    # In clips without the expert its term is zero (in `sum`) or left out (in `mean_prob`).
+    # If the expert is absent, its term is zero (in `sum`) or left out (in `mean_prob`).
     terms = [
         _precise(z).masked_fill(~mask[:, None], 0) for z, mask in zip(logits, present, strict=True)
     ]
@@ -87,7 +87,7 @@ def log_complement(logits: Tensor) -> Tensor:
     r"""``log(1 - softmax(z))`` in log space: :math:`\log\sum_{j \ne k} e^{z_j} - \log\sum_j
     e^{z_j}`.
 
-    Exact where ``1 - p`` cancels to zero (a saturated expert), with a finite gradient.
+    It is exact and has a finite gradient even if ``1 - p`` is rounded to zero (a saturated expert).
 
     Shapes:
         ``(N, K)`` → ``(N, K)``, all entries ≤ 0. ``K`` ≥ 2.
@@ -98,7 +98,8 @@ def log_complement(logits: Tensor) -> Tensor:
     top = log_p.argmax(-1, keepdim=True)
     is_top = torch.zeros_like(log_p, dtype=torch.bool).scatter(-1, top, True)
     rest = torch.logsumexp(log_p.masked_fill(is_top, float('-inf')), dim=-1, keepdim=True)
-    # p is masked before log1p: a derivative of 1/(1-1) that `where` would multiply by zero is NaN.
+    # p is masked before log1p, because `where` multiplies the derivative 1/(1-1) by zero, which is
+    # NaN.
     others = torch.log1p(-log_p.masked_fill(is_top, float('-inf')).exp())
     return torch.where(is_top, rest, others)
 
@@ -116,8 +117,7 @@ def noisy_or_log_prob(
         weights: One for each expert; by default 1 each. An expert of weight 0 supports nothing.
 
     Returns:
-        Tensor: ``(N, K)``, not normalised over the classes. 0 (no support denied) where no expert
-        is present.
+        Tensor: ``(N, K)``, not normalised over the classes. 0 if no expert is present.
     """
     weights = [1.0] * len(logits) if weights is None else weights
     members = [m for m in zip(logits, present, weights, strict=True) if m[2] > 0]

@@ -1,4 +1,6 @@
-"""The shipped skeletons as plain arguments of ``SkeletonLayout``; ``layouts`` builds them."""
+"""The skeletons that come with the package, as arguments of ``SkeletonLayout``. ``layouts`` builds
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,13 @@ from typing import Any
 
 
 def _pairs(names: str) -> tuple[tuple[str, str], ...]:
-    """Left/right pairs from words; ``*`` stands for the side, which else comes first."""
+    """Left/right pairs from words. ``*`` stands for the side; without it the side comes first."""
     words = [word if '*' in word else f'*_{word}' for word in names.split()]
     return tuple((word.replace('*', 'left'), word.replace('*', 'right')) for word in words)
 
 
 def _both(chains: str) -> dict[str, str]:
-    """Parents from ``child>parent`` words where ``*`` stands for left and right."""
+    """Parents from ``child>parent`` words, in which ``*`` stands for left and right."""
     parents = {}
     for word in chains.split():
         for side in ('left', 'right') if '*' in word else ('',):
@@ -218,7 +220,7 @@ _OPENPOSE_25 = _openpose(
 
 
 def _coco_wholebody() -> dict[str, Any]:
-    """17 body, 6 foot and 68 face joints; `layouts` hangs the two hands on the wrists."""
+    """17 body, 6 foot and 68 face joints. `layouts` adds the two hands at the wrists."""
     feet = _both('*_big_toe>*_ankle *_small_toe>*_ankle *_heel>*_ankle')
     order = [
         f'{side}_{joint}'

@@ -12,7 +12,7 @@ import numpy as np
 from .errors import LayoutError
 from .layout_definitions import COCO_WHOLEBODY, DEFINITIONS
 
-#: Parts whose surroundings are cut out of the pictures by default; names of `SkeletonLayout.parts`.
+#: Parts of which regions are cut by default; names of `SkeletonLayout.parts`.
 REGION_PARTS = ('head', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
 COLORS = {'left': (0, 128, 255), 'right': (255, 96, 0), 'middle': (64, 176, 64)}
 
@@ -36,7 +36,7 @@ class SkeletonLayout:
         scale: Two joint names; their distance is the unit of size.
         swaps: ``(left, right)`` pairs of joint names.
         parts: Part name to joint names (``head``, ``left_wrist``, ``right_wrist``, ``left_ankle``,
-            ``right_ankle`` where the skeleton has them).
+            ``right_ankle`` if the skeleton has them).
         colors: RGB of ``left``, ``right`` and ``middle`` joints for drawing.
 
     Raises:
@@ -74,7 +74,8 @@ class SkeletonLayout:
     def __hash__(self) -> int:
         return hash((self.name, self.joints))
 
-    # Rebuilt when unpickled, so that the cached arrays do not travel and stay read-only.
+    # A layout is built again when it is unpickled. So the cached arrays are not pickled and stay
+    # read-only.
     def __reduce__(self):
         return _from_fields, (self.to_dict(),)
 
@@ -153,18 +154,18 @@ class SkeletonLayout:
         return self._indices(self.parts[part])
 
     def side(self, name: str) -> str:
-        """``left``, ``right`` or ``middle``, as the swaps say."""
+        """``left``, ``right`` or ``middle``, according to the swaps."""
         i = self.index(name)
         if self.swap_index[i] == i:
             return 'middle'
         return 'left' if any(name == left for left, _ in self.swaps) else 'right'
 
     def select(self, layout: str | dict | SkeletonLayout, prefix: str = '') -> np.ndarray:
-        """Where the joints of another layout lie in this one, by name.
+        """Indices of the joints of another layout in this one, by name.
 
         Args:
             layout: The layout to select.
-            prefix: Put before each of its joint names, e.g. ``left_hand.`` to take a hand out of a
+            prefix: Added before each of its joint names, e.g. ``left_hand.`` to select a hand of a
                 whole body.
 
         Returns:
@@ -204,16 +205,17 @@ class SkeletonLayout:
     def adjacency(self) -> np.ndarray:
         """Spatial partition of the graph, (3, V, V) float32: self, inward, outward.
 
-        ``A[k, i, j]`` weighs what joint j sends to joint i. Inward edges lead toward the centre of
-        the graph (the root of the bone tree, by number of hops), outward edges away from it. Each
-        matrix is divided by the degree of its columns, ``A / sum_i A[i, j]``. As in ST-GCN (Yan et
-        al., AAAI 2018), an edge between two joints equally far from the centre belongs to the
-        first subset; a graph without such an edge has the plain identity there.
+        ``A[s, i, j]`` is the weight with which joint i receives from joint j in subset s. Inward
+        edges lead toward the centre of the graph (the root of the bone tree, by number of hops),
+        outward edges away from it. Each matrix is divided by the degree of its columns, ``A / sum_i
+        A[i, j]``. As in ST-GCN (Yan et al., AAAI 2018), an edge between two joints equally far from
+        the centre belongs to the first subset; without such an edge the first subset is the
+        identity.
         """
         return self._adjacency
 
     def to_dict(self) -> dict[str, Any]:
-        """The definition as plain types; ``get_layout`` turns it back."""
+        """The definition as plain types, from which ``get_layout`` builds the layout again."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
@@ -326,8 +328,8 @@ def unified_layout(
 
     Args:
         body_layout: Has the joints ``left_wrist`` and ``right_wrist``.
-        hand_layout: Its joints become ``left_hand.<joint>`` and ``right_hand.<joint>``; its root
-            hangs on the wrist.
+        hand_layout: Its joints become ``left_hand.<joint>`` and ``right_hand.<joint>``; its root is
+            connected to the wrist.
         name: Defaults to ``<body>+<hand>``.
     """
     body, hand = get_layout(body_layout), get_layout(hand_layout)
@@ -364,7 +366,7 @@ def unified_layout(
 
 
 def get_layout(layout: str | dict | SkeletonLayout) -> SkeletonLayout:
-    """A layout from its name, from a dict of ``SkeletonLayout`` arguments, or as it is.
+    """A layout, given its name, a dict of ``SkeletonLayout`` arguments or itself.
 
     ``'<body>+<hand>'`` is the :func:`unified_layout` of two names.
     """

@@ -1,5 +1,5 @@
-"""Importing late: package attributes at their first use, and work that follows another module's
-import.
+"""Lazy imports: package attributes at their first use, and functions that run after the import of
+another module.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def attributes(
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds what the other finders find, for the modules after which something is due."""
+    """Finds modules as the other finders do, and runs functions after some are loaded."""
 
     def __init__(self) -> None:
         self.due: dict[str, list[Callable[[], None]]] = {}
@@ -69,7 +69,7 @@ _FINDER = _Finder()
 
 
 def after_import(module: str, function: Callable[[], None]) -> None:
-    """Calls a function once a module has been imported: at once if it has been already.
+    """Calls a function after a module has been imported, or at once if it is imported already.
 
     Args:
         module: Full name of the module.

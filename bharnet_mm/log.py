@@ -5,7 +5,7 @@ import sys
 
 
 def warn(message: str) -> None:
-    """Logs a warning: by MMEngine's current logger where MMEngine is in use, else by Python's."""
+    """Logs a warning with MMEngine's logger if MMEngine is in use, otherwise with Python's."""
     if 'mmengine' in sys.modules:
         from mmengine.logging import print_log
 

@@ -1,4 +1,4 @@
-"""Tells MMAction2's registries where the parts of this package are."""
+"""Registers the parts of this package with MMAction2."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LOCATIONS = {
 
 
 def register() -> None:
-    """Makes every part of the package known to MMAction2's registries, once these are imported.
+    """Registers every part of the package with MMAction2, once its registries are imported.
 
-    A registry imports its locations when a name is first looked up in it, so nothing of torch or
-    MMAction2 is imported here. In a registry that is in use already the parts are registered at
+    A registry imports its locations when a name is first looked up in it, so neither torch nor
+    MMAction2 is imported here. If a registry has been used already, the parts are registered at
     once.
     """
     after_import('mmaction.registry', _add_locations)

@@ -1,4 +1,4 @@
-"""Sends what MMEngine itself reads and writes through ``bharnet_mm.io``.
+"""Makes MMEngine read and write files through ``bharnet_mm.io``.
 
 ``import bharnet_mm`` calls :func:`apply` once; each change is made right after the module that it
 changes has been imported.
@@ -17,9 +17,9 @@ def load_weights_safely() -> None:
     """Send every checkpoint that MMEngine and MMAction2 load through
     :func:`io.weights.load_weights`.
 
-    MMEngine downloads URLs through torch hub, which unpickles them whole, runs what they ask for
-    and keeps them under the last part of the address alone. Can go when MMEngine loads them with
-    ``weights_only=True``; the errors and the checksum stay ours.
+    MMEngine downloads URLs through torch hub. That unpickles a file completely, which can run code,
+    and stores it under the last part of the address only. Can be removed when MMEngine loads them
+    with ``weights_only=True``; but the error messages and the checksum are still needed.
     """
     from mmengine.logging import print_log
     from mmengine.runner.checkpoint import CheckpointLoader
@@ -38,7 +38,8 @@ def load_weights_safely() -> None:
 def write_whole_files() -> None:
     """Make files that MMEngine writes (checkpoints, dumped results) appear whole or not at all.
 
-    It writes them in place, so that a kill or a full disk leaves a torn one where a good one was.
+    MMEngine writes them in place, so a kill or a full disk would leave a damaged file instead of
+    the old one.
     """
     from mmengine.fileio.backends.local_backend import LocalBackend
 
@@ -77,7 +78,7 @@ def dump_whole_configs() -> None:
 
 
 def apply() -> None:
-    """Make the changes above, each as soon as its module is there."""
+    """Make the changes above, each once its module is imported."""
     after_import('mmengine.runner.checkpoint', load_weights_safely)
     after_import('mmengine.fileio.backends.local_backend', write_whole_files)
     after_import('mmengine.config.config', dump_whole_configs)

@@ -1,3 +1,3 @@
-"""Version of the package: the only place it is written (``setup.py`` reads this file)."""
+"""Version of the package. It is written only here; ``setup.py`` reads this file."""
 
 __version__ = '0.1.0'

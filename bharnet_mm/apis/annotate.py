@@ -1,4 +1,4 @@
-"""Videos with skeletons, hands and answers drawn in."""
+"""Writes videos with skeletons, hands and answers drawn on the frames."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FORMATS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}
 class VideoWriter:
     """Writes RGB frames of one size to an H.264 video, which every browser plays.
 
-    A context manager; the file appears under its name when the block ends without an exception.
+    A context manager. The file gets its name when the block ends without an exception.
 
     Args:
         path: An ``.mp4``, ``.mkv`` or ``.mov``.
-        fps: Frames per second; 30 where it is not above 0.
+        fps: Frames per second; 30 is used if it is not above 0.
 
     Raises:
         ConfigError: PyAV is missing, or the path has another ending or no folder.
@@ -80,7 +80,7 @@ class VideoWriter:
 
 
 def write_video(path: str | os.PathLike, results: Sequence[Result]) -> None:
-    """The source of the results with everybody and their answers drawn in; see ``save_results``."""
+    """Writes the source of the results with everybody and their answers; see ``save_results``."""
     sources = {result.video for result in results}
     first = results[0] if results else None
     if first is None or len(sources) != 1 or first.read_frames is None:
@@ -101,7 +101,7 @@ def write_video(path: str | os.PathLike, results: Sequence[Result]) -> None:
 
 
 def annotate(image: np.ndarray, number: int, results: Sequence[Result]) -> np.ndarray:
-    """A frame of a source with what the results say of everybody in it."""
+    """A copy of a frame on which everybody and the answers are drawn."""
     here: dict[int | None, Result] = {}
     for result in results:
         if not result.frame_index[0] <= number <= result.frame_index[-1]:

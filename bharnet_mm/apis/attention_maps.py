@@ -1,4 +1,4 @@
-"""What the pooling attention looks at: frames, joints and instances of the other expert."""
+"""Attention maps: which frames, joints and instances of the other expert are attended to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..ops import plain_form
 
 @dataclass
 class AttentionMap:
-    """Of one direction and axis, over all clips in which the other expert sees something.
+    """The mean attention of one direction and axis, over the clips with the other expert present.
 
     Attributes:
         focus: (L',) mean over clips, heads and queries of a token's attention times the number of
-            visible tokens: 1 is as much as any other gets. NaN for a token that is never visible.
-        change: Mean length of what the attention adds, relative to the token it is added to.
+            visible tokens; 1 is the average. NaN for a token that is never visible.
+        change: Mean norm of the vector that the attention adds, relative to the norm of the token.
         clips: Number of clips.
     """
 
@@ -34,7 +34,7 @@ class AttentionRecorder:
     """Collects attention maps while a model predicts.
 
     Args:
-        model: With :class:`PoolingAttention` in it; without, there is nothing to collect.
+        model: A model. Without a :class:`PoolingAttention` in it nothing is collected.
 
     Example:
         ``with recorder.listening(): model(...)``, then ``recorder.maps()``.
@@ -68,7 +68,7 @@ class AttentionRecorder:
         some = visible.any(-1)
         visible = visible[some].double()
         weights = module.weights(*inputs).mean((1, 2))  # over heads and queries: (N, L')
-        # Attention times the number of tokens it is shared among.
+        # The attention times the number of tokens that share it.
         relative = weights[some].double() * visible.sum(-1, keepdim=True)
         lengths = x[some].double().norm(dim=-1)
         added = (output - x)[some].double().norm(dim=-1)
@@ -86,7 +86,7 @@ class AttentionRecorder:
         )
 
     def maps(self) -> dict[tuple[str, str], AttentionMap]:
-        """(who looks, axis) → what it looks at of the other; empty where nothing was recorded."""
+        """(expert, axis) → map of the other expert; empty if nothing was recorded."""
         return {
             key: AttentionMap(
                 focus=torch.where(s['count'] > 0, s['focus'] / s['count'], torch.nan).numpy(),

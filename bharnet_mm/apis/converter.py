@@ -1,4 +1,4 @@
-"""The command line that all converters share: ``python tools/data/<form>.py SOURCE OUT``."""
+"""The command line of all converters: ``python tools/data/<form>.py SOURCE OUT``."""
 
 import argparse
 import contextlib
@@ -59,15 +59,15 @@ def image_size(text: str) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def place_to_write(args: argparse.Namespace) -> Iterator[Path]:
-    """The folder to write the store in, as ``--resume`` and ``--overwrite`` say.
+    """The folder in which the store is written, according to ``--resume`` and ``--overwrite``.
 
-    That is OUT, or with ``--overwrite`` a folder beside it that takes OUT's place when the block
-    ends without an exception and there are clips in it. Until then
-    the old store is whole, and locked against writers.
+    This is OUT. With ``--overwrite`` it is a folder beside OUT, which replaces OUT if the block
+    ends without an exception and with clips in it. Until then the old store is unchanged, and
+    locked against writers.
 
     Raises:
-        ConfigError: OUT exists and neither was given, or it is not a clip store.
-        StoreError: Another writer is at work.
+        ConfigError: OUT exists and neither option was given, or OUT is not a clip store.
+        StoreError: Another process is writing to it.
     """
     out = Path(os.path.abspath(args.out))
     undo_swap(out)
@@ -92,7 +92,8 @@ def place_to_write(args: argparse.Namespace) -> Iterator[Path]:
         return
     with FolderLock(out / LOCK_FILE):
         beside = out.with_name(f'.{out.name}.building')
-        if beside.exists():  # of an overwriting that was killed, and nobody's: we hold the lock
+        # left by an overwriting that was killed; nobody uses it, since we hold the lock
+        if beside.exists():
             shutil.rmtree(beside)
         try:
             yield beside
@@ -103,7 +104,7 @@ def place_to_write(args: argparse.Namespace) -> Iterator[Path]:
 
 
 def _is_store(folder: Path) -> bool:
-    """Whether a folder is a clip store, or one whose first commit never came."""
+    """Whether a folder is a clip store, or one without its first commit."""
     if not folder.is_dir():
         return False
     return (folder / META_FILE).is_file() or all(
@@ -125,17 +126,17 @@ def run(
     """Opens the store, converts and prints the report.
 
     Args:
-        args (argparse.Namespace): Of a :func:`converter_parser`.
+        args (argparse.Namespace): Arguments of a :func:`converter_parser`.
         items, read, report: See :func:`convert`.
-        ids (Callable, optional): Item to its only clip id, so that ``--resume`` can pass over it
-            unread.
-        prepare (Callable, optional): Last change to the items, given the open store.
-        splits (dict | Callable, optional): Rules, or what makes them once all clips are there (a
-            rule must not name what no clip has).
+        ids (Callable, optional): Item to its only clip id, so that ``--resume`` can skip it without
+            reading it.
+        prepare (Callable, optional): Changes the items, given the open store.
+        splits (dict | Callable, optional): Rules, or a function that makes them when all clips are
+            stored (a rule must not name values that no clip has).
         **store: Other arguments of :class:`StoreWriter`.
 
     Returns:
-        int: Exit status: 1 where the store holds no clip afterwards.
+        int: Exit status: 1 if the store holds no clip afterwards.
     """
     later = callable(splits)
     with place_to_write(args) as place:
@@ -164,7 +165,7 @@ def finish(args: argparse.Namespace, report: Report) -> int:
 
 
 def main(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> None:
-    """Runs a tool; an error of ours or of the disk is printed without a traceback."""
+    """Runs a tool; an error of this package or of the disk is printed without a traceback."""
     try:
         sys.exit(command(argv))
     except (BHaRNetError, OSError) as error:

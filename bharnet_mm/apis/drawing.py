@@ -23,7 +23,7 @@ SIDES = ('left', 'right')
 
 @dataclass(frozen=True)
 class Skeleton:
-    """One body or hand in a picture.
+    """One body or hand in an image.
 
     Attributes:
         points (np.ndarray): ``(V, 2)`` pixels; joints that are not finite are not drawn.
@@ -39,7 +39,8 @@ class Skeleton:
 def skeletons_of_poses(
     bodies: Mapping[int, BodyPose], hands: Mapping[tuple[int, int], HandPose], body_layout: Layout
 ) -> list[Skeleton]:
-    """What a ``BodyHandTracker`` found in one frame. Joints of low confidence are left out.
+    """The skeletons that a ``BodyHandTracker`` found in one frame, without joints of low
+    confidence.
 
     Args:
         bodies: Person number → body.
@@ -60,13 +61,13 @@ def skeletons_of_poses(
 def skeletons_of_clip(
     clip: Clip, frame: int, body_layout: Layout, size: tuple[int, int], hand_layout: Layout = 'hand'
 ) -> list[Skeleton]:
-    """The visible bodies and hands of one frame of a clip whose coordinates are picture fractions.
+    """The visible bodies and hands of one frame of a clip whose coordinates are image fractions.
 
     Args:
         clip: The clip.
-        frame: Which of its frames.
+        frame: Number of the frame in the clip.
         body_layout: Layout of ``clip.body``.
-        size: Width and height of the picture in pixels.
+        size: Width and height of the image in pixels.
         hand_layout: Layout of ``clip.hand``.
     """
     layout, hand_layout = get_layout(body_layout), get_layout(hand_layout)
@@ -84,7 +85,7 @@ def skeletons_of_clip(
 def draw_frame(
     image: np.ndarray, skeletons: Iterable[Skeleton], lines: Sequence[str] = ()
 ) -> np.ndarray:
-    """A copy of a picture with skeletons and text on it.
+    """A copy of an image with skeletons and text on it.
 
     Args:
         image: RGB ``(H, W, 3)`` uint8.
@@ -124,7 +125,7 @@ def _draw_skeleton(picture: np.ndarray, skeleton: Skeleton, width: int) -> None:
 
 
 def _draw_text(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """Text by Pillow, since OpenCV's own fonts have ASCII letters only."""
+    """Draws text with Pillow, since OpenCV's own fonts have ASCII letters only."""
     from PIL import Image, ImageDraw
 
     large = max(14, picture.shape[0] // 18)

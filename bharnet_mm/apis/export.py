@@ -100,7 +100,7 @@ def data_for_check(source: str, data: str | None = None) -> tuple[ClipStore, Any
         data: Path of a clip store, instead.
 
     Returns:
-        The store, the split of it (None: all clips), and for a model with pictures where these
+        The store, the split of it (None: all clips), and for a model with images where these
         are, if they are at hand.
 
     Raises:

@@ -22,7 +22,7 @@ def check(model: BHaRNet, exported: ExportedRecognizer, clips: Sequence[Clip]) -
     """Compares an exported file with its model in torch, as it runs in training and testing.
 
     Both get the clips as they are, and without the hands, one of them, the bodies, everything, a
-    third of the frames, the pictures; one by one and as batches; and with other numbers of frames.
+    third of the frames, the images; one by one and as batches; and with other numbers of frames.
 
     Args:
         model: Left in evaluation mode.
@@ -83,7 +83,7 @@ def _cases(
     for part in ('hand', 'body', 'rgb'):
         if f'{part}_mask' in batch:
             yield f'without {part}', batch | {f'{part}_mask': hidden[f'{part}_mask']}
-    if 'rgb' in batch:  # also where the clips at hand have no pictures
+    if 'rgb' in batch:  # also where the clips at hand have no images
         noise = generator.integers(256, size=batch['rgb'].shape, dtype=np.uint8)
         mask = generator.random(batch['rgb_mask'].shape) < 0.7
         yield 'pictures of noise', batch | dict(rgb=noise, rgb_mask=mask)

@@ -35,7 +35,7 @@ class ExportForm(nn.Module):
     """A recognizer as one graph whose shapes depend on no data.
 
     All persons and hands of a clip are computed, and what is absent weighs nothing
-    (:class:`~bharnet_mm.models.instances.AllSlots`); pictures are normalised inside.
+    (:class:`~bharnet_mm.models.instances.AllSlots`); images are normalised inside.
 
     Args:
         model (BHaRNet): Is copied; its operators are taken as their references.
@@ -111,7 +111,7 @@ def example_inputs(
     inputs: Mapping[str, Sequence[int | str]], clips: int, frames: int, seed: int = 0
 ) -> dict[str, Tensor]:
     """Random values for the graph's inputs, with every kind of absence: missing frames, hands,
-    bodies and pictures, and a last clip without anything.
+    bodies and images, and a last clip without anything.
 
     Args:
         inputs: As :func:`graph_inputs` gives them.

@@ -1,4 +1,4 @@
-"""``bharnet extract``: hands (and bodies) out of videos to a clip store."""
+"""``bharnet extract``: finds bodies and hands in videos and writes a clip store."""
 
 from __future__ import annotations
 

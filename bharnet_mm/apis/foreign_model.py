@@ -1,7 +1,8 @@
-"""Models that a file describes: its card may come from anywhere, so nothing in it is believed.
+"""Builds models from the card of a file. The file may come from anywhere, so the card is not
+trusted.
 
-MMEngine builds whatever Python object a config names (``type='subprocess.call'``). A config is code
-and its user knows that; a file of weights is not.
+MMEngine builds whatever Python object a config names (``type='subprocess.call'``). The user of a
+config knows that it is code, but expects a file of weights to be harmless.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from ..io.guard import reading
 from .model_card import ModelCard
 from .model_zoo import build_model
 
-#: Of OpenMMLab's registered parts those that open no file and no connection when they are built.
+#: Registered parts of OpenMMLab that open no file and no connection when they are built.
 _SAFE = tuple(
     f'mmaction.models.{name}.'
     for name in 'backbones common data_preprocessors heads losses necks recognizers utils'.split()
 ) + ('mmengine.model.', 'mmcv.cnn.', 'mmaction.datasets.transforms.formatting.')
-#: Arguments that name other files or addresses; the weights are in the file itself.
+#: Arguments that name other files or addresses. They are not needed, since the weights are in the
+#: file.
 _SOURCES = ('pretrained', 'init_cfg', 'experts', 'load_from', 'checkpoint', 'store', 'data_root')
 _LARGEST = 1e5  # a count of frames, channels or joints; more could only take memory or time
 _EXPECTED = 'a model of bharnet_mm or MMAction2, and the weights of that model'
@@ -31,8 +33,9 @@ _FIX = 'take the file from somebody you trust, or publish the model again'
 def build_from_card(card: ModelCard, state: Mapping[str, Any], trusted: bool = False) -> Any:
     """The model of a card with its weights, in evaluation mode.
 
-    Parts are built by registered names only, arguments that name other files are left out, and
-    nothing is built for real before its tensors are known to be those of the file.
+    Only registered parts are built, and arguments that name other files are left out. Memory for
+    the model is allocated only after the names and shapes of its tensors were found equal to the
+    file's.
 
     Args:
         card: As it was read.
@@ -40,7 +43,8 @@ def build_from_card(card: ModelCard, state: Mapping[str, Any], trusted: bool = F
         trusted: Whether the card was made from the user's own config.
 
     Raises:
-        ConfigError: Another kind of object, a part that cannot be built, or other weights.
+        ConfigError: The card names an object that is not registered or a part that cannot be built,
+            or the weights are those of another model.
     """
     import torch
 
@@ -73,7 +77,7 @@ def build_steps(card: ModelCard, skipped: tuple[str, ...], trusted: bool = False
         trusted: Whether the card was made from the user's own config.
 
     Raises:
-        ConfigError: Another kind of object, or wrong arguments.
+        ConfigError: The card names an object that is not registered, or wrong arguments.
     """
     from mmaction.registry import TRANSFORMS
     from mmengine.dataset import Compose
@@ -98,18 +102,18 @@ def without_sources(config: Any) -> Any:
 
 
 def check_types(config: Any, where: str, registry: Any = None) -> None:
-    """Refuses a config whose ``type``s are anything but registered parts, and huge numbers.
+    """Refuses a config with a ``type`` that is not a registered part, or with a huge number.
 
-    What the user's own code has registered is admitted, and of OpenMMLab's packages what opens no
-    file when it is built.
+    Parts that the user's own code has registered are allowed. Of OpenMMLab's packages, parts are
+    allowed that open no file when they are built.
 
     Args:
         config: Plain dicts and lists.
-        where: For the message.
-        registry: Of MMEngine. Defaults to MMAction2's models.
+        where: Place for the message.
+        registry: A registry of MMEngine. Defaults to MMAction2's models.
 
     Raises:
-        ConfigError: Names the type or the number.
+        ConfigError: A type or a number is refused; the message names it.
     """
     from mmaction.registry import MODELS
 
@@ -154,7 +158,7 @@ def _numbers(config: Any) -> Iterator[float]:
 
 @contextlib.contextmanager
 def _at_most(number: int) -> Iterator[None]:
-    """Ends a model that registers more parameters than the file can have."""
+    """Stops the building of a model with more parameters than the file can have."""
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
     left = [number]

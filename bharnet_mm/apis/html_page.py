@@ -1,4 +1,4 @@
-"""HTML pages that need nothing else: no scripts, no links, pictures inside."""
+"""HTML pages in one file, without scripts and links and with the figures inside."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def save_page(path: str | os.PathLike, title: str, parts: Iterable[str]) -> None
 
     Args:
         path: HTML file.
-        title: Of the browser's window.
-        parts: HTML of the body.
+        title: Title of the browser's window.
+        parts: HTML of the page's body.
     """
     page = [
         '<!DOCTYPE html>',
@@ -64,7 +64,7 @@ def table(names: list[str], rows: list[list[str]]) -> list[str]:
     """A table.
 
     Args:
-        names: Of the columns; the name of a column of numbers begins with ``#``.
+        names: Names of the columns. The name of a column of numbers begins with ``#``.
         rows: Cells with their ``<td>``.
     """
     heads = [
@@ -83,7 +83,7 @@ def table(names: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def picture(figure: Figure, text: str, dpi: int = 80) -> str:
-    """A figure inside the page, with what it shows in words."""
+    """A figure inside the page, with a description in words."""
     stream = io.BytesIO()
     figure.savefig(stream, format='png', dpi=dpi)
     data = base64.b64encode(stream.getvalue()).decode('ascii')

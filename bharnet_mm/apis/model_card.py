@@ -1,4 +1,4 @@
-"""What a trained model needs to be used: a card that travels inside its file."""
+"""The card of a trained model: all that is needed to use it. It is stored in the model's file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIX = 'publish the model again'
 
 def _is_number(value: Any) -> bool:
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return good and -1e9 < value < 1e9  # and no NaN
+    return good and -1e9 < value < 1e9  # also False for NaN
 
 
 def _is_texts(value: Any) -> bool:
@@ -39,7 +39,7 @@ def _is_channels(value: Any) -> bool:
     return good and all(_is_texts(names) and names for names in value.values())
 
 
-#: What each attribute of a card has to be.
+#: Type and range of each attribute of a card.
 _FORMS = {
     'model': lambda value: isinstance(value, dict),
     'pipeline': _is_steps,
@@ -58,25 +58,25 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What belongs to a trained model beside its weights.
+    """All facts about a trained model besides its weights.
 
     Attributes:
         name: Name of the model.
         model: Config of the recognizer.
-        pipeline: Config of the transforms of a test clip, from the clip on.
+        pipeline: Config of the transforms of a test clip, beginning with the clip.
         classes: Class names in the order of the logits.
         none_classes: Those that mean that no action is shown.
         body_layout: Layout of the clips at the head of the pipeline, a name or a definition.
         channels: Channel names of the ``body`` and the ``hand`` of these clips.
         temperature: Divides the log probabilities, so that they are calibrated.
-        unsure_below: The model is unsure where its largest calibrated probability lies below this.
+        unsure_below: The model is unsure if its largest calibrated probability lies below this.
         window: Seconds of a window of a longer video, about the length of a training clip.
-        data: Which clips it was trained on, and where they come from.
-        licence: Of the data and the weights.
+        data: The clips of its training, and where they come from.
+        licence: Licence of the data and the weights.
         protocol: How the numbers in ``results`` were measured.
         results: Names to numbers.
-        limits: What it cannot do.
-        version: Of the package that wrote the card.
+        limits: Known limits of the model.
+        version: Version of the package that wrote the card.
     """
 
     name: str
@@ -138,7 +138,7 @@ class ModelCard:
             where: The file, for errors.
 
         Raises:
-            ConfigError: It is none, or one that this version cannot use.
+            ConfigError: The text is no card, or one that this version cannot use.
         """
         with reading(where, _EXPECTED, _FIX, ConfigError):
             content = json.loads(text)
@@ -161,7 +161,7 @@ def read_card(path: str | os.PathLike) -> ModelCard:
     """The card of a published file, without its weights.
 
     Raises:
-        BHaRNetError: No such file, a damaged one, or one without a card.
+        BHaRNetError: The file does not exist, is damaged or has no card.
     """
     from safetensors import safe_open
 
@@ -174,7 +174,7 @@ def read_card(path: str | os.PathLike) -> ModelCard:
 
 
 def card_text(meta: Mapping[str, Any], where: Any) -> str:
-    """The card's JSON out of the metadata of a file.
+    """The JSON of the card in the metadata of a file.
 
     Raises:
         ConfigError: There is none.
@@ -191,7 +191,7 @@ def card_text(meta: Mapping[str, Any], where: Any) -> str:
 
 
 def describe_layout(layout: SkeletonLayout) -> str | dict[str, Any]:
-    """A layout as plain data: its name if it is a shipped one, else its definition."""
+    """A layout as plain data: the name of a shipped layout, or the definition of another one."""
     try:
         if get_layout(layout.name) == layout:
             return layout.name

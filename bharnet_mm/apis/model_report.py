@@ -1,4 +1,4 @@
-"""What a trained model gets right and wrong, and where it looks: pictures and one HTML page."""
+"""Report on a trained model as one HTML page with figures: accuracy, errors and attention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: More classes than this are not written into a picture one by one.
+#: If there are more classes than this, a figure does not name each of them.
 MAX_NAMED = 40
 _COLORS = {'body': '#3b7dd8', 'hand': '#e8853a', 'rgb': '#9467bd', 'pred': '#3f9e57'}
 _COLORS['without'] = '#8a93a3'
@@ -37,7 +37,7 @@ def confusion_matrix(scores: Scores, expert: str = 'pred') -> np.ndarray:
 
 
 def class_accuracy(scores: Scores, expert: str) -> np.ndarray:
-    """Share of each class's clips that the expert gets right, (K,); NaN for a class without."""
+    """Accuracy of an expert by class, (K,), 0 to 1; NaN for a class without clips."""
     counts = np.bincount(scores.label, minlength=len(scores.classes)).astype(float)
     right = np.bincount(scores.label, scores.correct(expert), len(scores.classes))
     return np.divide(right, counts, out=np.full(len(counts), np.nan), where=counts > 0)
@@ -65,9 +65,8 @@ def draw_confusion(scores: Scores) -> Figure:
 
 
 def draw_classes(accuracy: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> Figure:
-    """Accuracy by class of each expert, sorted by what the fused prediction gains on the first.
-
-    Of many classes only the ends are shown.
+    """Accuracy by class of each expert, sorted by the gain of the fused prediction over the first
+    expert. Of many classes only the first and the last ones are shown.
     """
     first = next(iter(accuracy))
     gain = accuracy['pred'] - accuracy[first]
@@ -95,10 +94,10 @@ def draw_attention(
     poses: Mapping[str, np.ndarray],
     layouts: Mapping[str, SkeletonLayout],
 ) -> Figure:
-    """Two rows: where the body looks among the hands' tokens, and the other way round.
+    """Two rows: the attention of the body to the tokens of the hands, and the reverse.
 
     Args:
-        maps: (who looks, axis) → map.
+        maps: (expert, axis) → map.
         poses: 'body' and 'hand' → mean pose (V, 2 or 3).
         layouts: 'body' and 'hand' → layout.
     """
@@ -165,7 +164,7 @@ def _skeleton(ax: Axes, pose: np.ndarray, layout: SkeletonLayout, focus: np.ndar
 
 
 def draw_curves(curves: Mapping[str, TrainingCurve]) -> Figure:
-    """Loss of each run, and validation accuracy where there was one."""
+    """Loss of each run, and its validation accuracy if there was one."""
     tested = any('acc/top1' in curve.measures for curve in curves.values())
     figure = new_figure(12 if tested else 7, 3.6)
     axes = figure.subplots(1, 2 if tested else 1, squeeze=False)[0]
@@ -210,9 +209,9 @@ def write_report(
     Args:
         path: HTML file.
         title: Heading.
-        scores: Of the test clips; ``pred`` and perhaps ``body``, ``hand`` and ``rgb``.
-        without: Of a body-only model on the same clips in the same order.
-        maps: Of the attention, where there is one, with ``poses`` and ``layouts``.
+        scores: Scores of the test clips: ``pred`` and perhaps ``body``, ``hand`` and ``rgb``.
+        without: Scores of a body-only model on the same clips in the same order.
+        maps: Attention maps, if there is an attention, with ``poses`` and ``layouts``.
         curves: Name of a run → its training curve.
         facts: A line about the runs.
     """
@@ -263,7 +262,7 @@ def _measures(rows: Mapping[str, tuple[Scores, str]]) -> list[str]:
 
 
 def _gain(scores: Scores, without: Scores | None, experts: list[str]) -> list[str]:
-    """What the hands add, class by class."""
+    """The gain by the hands, class by class."""
     if without is None:
         name, base = 'the body expert', scores.correct('body')
         accuracy = {'body': class_accuracy(scores, 'body')}
@@ -271,7 +270,7 @@ def _gain(scores: Scores, without: Scores | None, experts: list[str]) -> list[st
         name, base = 'the body-only model', without.correct('pred')
         accuracy = {'without': class_accuracy(without, 'pred')}
     accuracy |= {expert: class_accuracy(scores, expert) for expert in experts}
-    if without is None:  # the body comes first: it is what is gained upon
+    if without is None:  # the body comes first, since gains are relative to it
         accuracy = {'body': accuracy.pop('body')} | accuracy
     fused = scores.correct('pred')
     helped, hurt = int((fused & ~base).sum()), int((base & ~fused).sum())

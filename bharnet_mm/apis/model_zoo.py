@@ -22,10 +22,10 @@ _VARIANTS = Path('_base_/models/bharnet.py')
 
 
 def config_folder() -> Path:
-    """The shipped configs: inside an installed package, beside it in a checkout.
+    """The folder of the shipped configs: inside an installed package, beside it in a checkout.
 
     Raises:
-        ConfigError: An incomplete installation.
+        ConfigError: The installation is incomplete.
     """
     for folder in (_PACKAGE / '.mim' / 'configs', _PACKAGE.parent / 'configs'):
         if (folder / '_base_').is_dir():
@@ -39,12 +39,12 @@ def config_folder() -> Path:
 
 
 def trained_folder() -> Path:
-    """The trained models that come with the package."""
+    """The folder of the trained models that come with the package."""
     return _PACKAGE / 'pretrained'
 
 
 def list_models(trained: bool | None = None) -> list[str]:
-    """Names that :func:`create_model` and the inferencer take, sorted.
+    """Sorted names of the models for :func:`create_model` and the inferencer.
 
     Args:
         trained: True: only the trained models, ready to predict. False: only untrained ones, that
@@ -68,10 +68,10 @@ def _variants() -> list[str]:
 
 
 def config_path(name: str) -> Path:
-    """The config file of a name that :func:`list_models` gives; all variants stand in one.
+    """The config file of a name of :func:`list_models`. All variants are in one file.
 
     Raises:
-        ConfigError: Unknown.
+        ConfigError: Unknown name.
     """
     if name in _variants():
         return config_folder() / _VARIANTS
@@ -82,7 +82,7 @@ def config_path(name: str) -> Path:
 
 
 def _model_config(name: str) -> Any:
-    """The recognizer's config of a name that :func:`list_models` gives."""
+    """The recognizer's config of a name of :func:`list_models`."""
     from mmengine.config import Config
 
     if name in list_models(True) and name not in list_models(False):
@@ -94,10 +94,10 @@ def _model_config(name: str) -> Any:
 
 
 def find_config(config: str) -> str:
-    """The path of a config: a file, or a shipped one by its name.
+    """The path of a config, given as a file or as the name of a shipped one.
 
     Raises:
-        ConfigError: Neither.
+        ConfigError: There is neither such a file nor such a name.
     """
     path = Path(config)
     if path.is_file():
@@ -113,10 +113,10 @@ def find_config(config: str) -> str:
 
 
 def find_trained(name: str) -> Path:
-    """The path of a trained model: a shipped one by its name, else a file or folder that exists.
+    """The path of a trained model, given as the name of a shipped one, or as a file or folder.
 
     Raises:
-        ConfigError: Neither.
+        ConfigError: There is no such model.
     """
     shipped = trained_folder() / f'{name}.safetensors'
     if shipped.is_file() and os.sep not in name:
@@ -165,15 +165,16 @@ def create_model(
 
     Args:
         name: One of :func:`list_models`, such as ``bharnet_p`` or ``bharnet_p_ntu60``.
-        num_classes: Classes. Defaults to the config's.
+        num_classes: Number of classes. Defaults to the config's.
         layout: Skeleton of the bodies: a name, a definition as a dict or a ``SkeletonLayout``.
-        channels: Of body and hands, ``dict(body=2, hand=2)`` or one number for both.
+        channels: Number of channels of body and hands, ``dict(body=2, hand=2)`` or one number for
+            both.
         feature: ``joint``, ``bone``, ``joint_motion`` or ``bone_motion``.
-        num_frames: Frames of the clips it will see.
-        pretrained: Weights to start from: True for those shipped under this name, or a file or URL
-            for :func:`bharnet_mm.io.weights.load_weights`. Classifiers of another number of classes
-            start anew.
-        device: Where to put it; by default it stays on the CPU.
+        num_frames: Frames of the clips.
+        pretrained: Weights to start from: True for the shipped weights of this name, or a file or
+            URL for :func:`bharnet_mm.io.weights.load_weights`. Classifiers with another number of
+            classes start from random weights.
+        device: Device of the model, by default the CPU.
         **options: Further overrides of the config, dots written as two underscores:
             ``cls_head__fusion='noisy_or'``.
 
@@ -208,7 +209,7 @@ def build_model(cfg: Any) -> nn.Module:
 
 @contextlib.contextmanager
 def _quiet_init() -> Iterator[None]:
-    """Without MMEngine's two lines a parameter about how it was initialised."""
+    """Hides MMEngine's two lines about the initialisation of each parameter."""
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()
@@ -229,7 +230,7 @@ def _override(
     feature: str | None,
     num_frames: int | None,
 ) -> None:
-    """Sets what differs from data set to data set."""
+    """Sets the values that depend on the data set."""
     if num_classes is not None:
         _set(cfg, ['cls_head', 'num_classes'], num_classes, name)
     if layout is not None:

@@ -1,4 +1,4 @@
-"""``bharnet models``: which models there are."""
+"""``bharnet models``: lists the models, or shows the card of one."""
 
 from __future__ import annotations
 

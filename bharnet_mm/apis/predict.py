@@ -1,4 +1,4 @@
-"""``bharnet predict``: from videos to labels, annotated videos and JSON."""
+"""``bharnet predict``: labels, annotated videos and JSON for videos."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predicts as the command line says."""
+    """Predicts, given the arguments of the command line."""
     sources = [int(word) if word.isdecimal() else word for word in args.source]
     _check(args, sources)
     from .inferencer import BodyHandInferencer
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, sources: list[Any]) -> None:
-    """What can be wrong is said before anything heavy is imported."""
+    """Checks the arguments before anything heavy is imported."""
     from .sources import read_source
 
     for source in sources:
@@ -115,11 +115,11 @@ def row(result: Result) -> str:
 
 
 class Progress:
-    """Frames done of each video: a bar on a terminal, else a line every 30 seconds.
+    """Shows the progress of each video: a bar on a terminal, otherwise a line every 30 seconds.
 
     Args:
-        quiet: Shows nothing.
-        every: Seconds between lines where there is no terminal.
+        quiet: Whether to show nothing.
+        every: Seconds between lines if there is no terminal.
     """
 
     def __init__(self, quiet: bool = False, every: float = 30.0) -> None:

@@ -1,4 +1,4 @@
-"""One file of a trained model: weights as safetensors, with its card inside."""
+"""Publishes a trained model as one safetensors file with its card inside."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _PATHS = ('store', 'data_root')  # of the training machine, in steps that read v
 
 
 def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = None) -> ModelCard:
-    """The card of a model from its config, its checkpoint and, where it is at hand, its data.
+    """The card of a model, made from its config, its checkpoint and, if available, its data.
 
     Args:
         cfg: MMEngine config it was trained with.
-        checkpoint: As loaded; its ``meta`` says the classes.
+        checkpoint: The loaded checkpoint; its ``meta`` has the classes.
         name: Defaults to the config's file name.
 
     Raises:
-        ConfigError: Neither the checkpoint nor the store of the config says the classes.
+        ConfigError: Neither the checkpoint nor the store of the config has the classes.
     """
     dataset = cfg.test_dataloader.dataset
     meta = dict(checkpoint.get('meta') or {}).get('dataset_meta') or {}
@@ -68,13 +68,13 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
 
 
 def _regions(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The step that cuts pictures, which the data set puts before its pipeline."""
+    """The step that cuts regions. The data set puts it before its pipeline."""
     regions = dataset.get('regions')
     return [] if regions is None else [dict(type='CutRegions') | dict(regions)]
 
 
 def _facts_of_store(path: Any) -> dict[str, Any] | None:
-    """Classes, layout and channels of a store, None where there is none."""
+    """Classes, layout and channels of a store, None if there is none."""
     if not isinstance(path, (str, os.PathLike)) or not (Path(path) / 'store.json').is_file():
         return None
     store = ClipStore(path)
@@ -91,18 +91,18 @@ def _facts_of_store(path: Any) -> dict[str, Any] | None:
 
 
 def calibrate(card: ModelCard, held_out: Scores, kept: float = 0.9) -> ModelCard:
-    """The card with a temperature and a threshold found on clips that were not trained on.
+    """The card with a temperature and a threshold, found on clips that were not used for training.
 
-    The temperature has the least mean negative log likelihood (Guo et al., ICML 2017). The model
-    is unsure below the largest probability that leaves the share ``kept`` of its right answers.
+    The temperature has the least mean negative log likelihood (Guo et al., ICML 2017). The
+    threshold is the largest one that keeps the share ``kept`` of the right answers.
 
     Args:
-        card: To be completed.
-        held_out: Scores of such clips, ``pred`` among them; of several folds put together.
+        card: Card without temperature and threshold.
+        held_out: Scores of such clips with ``pred``, for example of all folds together.
         kept: Share of the right answers that stay sure, in (0, 1].
 
     Raises:
-        ConfigError: Scores of other classes, or a share out of range.
+        ConfigError: The scores have other classes, or the share is out of range.
     """
     if held_out.classes != card.classes or 'pred' not in held_out.logits:
         raise ConfigError(
@@ -138,7 +138,7 @@ def write_published(path: str | os.PathLike, card: ModelCard, state: Mapping[str
     """Writes card and weights to one ``.safetensors`` file; returns its SHA-256.
 
     Args:
-        path: To write.
+        path: File to write.
         card: Stored in the file's metadata.
         state: Name to tensor.
     """
@@ -185,7 +185,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Publishes as the command line says."""
+    """Publishes, given the arguments of the command line."""
     from ..evaluation.fusion import concatenate
     from .recognizer import load_recognizer
 

@@ -1,4 +1,4 @@
-"""A trained model with its card: from clips to predictions."""
+"""A trained model with its card, which predicts for clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OWN = ('CutRegions',)  # steps that need the videos of the training data
 
 
 class Recognizer(abc.ABC):
-    """A trained model, of torch or exported: from clips to predictions.
+    """A trained model, in torch or exported, which predicts for clips.
 
     Args:
         card: Its card.
@@ -36,8 +36,8 @@ class Recognizer(abc.ABC):
 
     @abc.abstractmethod
     def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
-        """Log probabilities ``(N, K)`` by name: ``'fused'``, and each expert's, NaN where it saw
-        nothing.
+        """Log probabilities ``(N, K)`` by name: ``'fused'``, and each expert's, NaN if it is
+        absent.
         """
 
     @property
@@ -60,11 +60,11 @@ class Recognizer(abc.ABC):
         """Predictions for clips, with the calibration and the threshold of the model's card.
 
         Args:
-            clips: Each of one person, or of several who are judged together.
+            clips: Clips, each of one person or of several with a common prediction.
             body_layout: Layout of the clips' bodies. Defaults to the one the model was trained on;
-                of another one its joints are taken by name.
+                from another one the joints are selected by name.
             channels: Channel names of the clips' ``body`` and ``hand``. Defaults to the model's.
-            top_k: Most labels of a prediction.
+            top_k: Largest number of labels in a prediction.
 
         Raises:
             BHaRNetError: The clips lack joints or channels that the model was trained on.
@@ -132,7 +132,7 @@ def fit_clip(
     """The clip with the joints and channels that the model was trained on.
 
     Raises:
-        BHaRNetError: It lacks some.
+        BHaRNetError: The clip lacks some of them.
     """
     wanted = card.layout
     changed: dict[str, Any] = {}
@@ -174,12 +174,12 @@ class TorchRecognizer(Recognizer):
     Args:
         card: Its card.
         state: Its weights, name to tensor.
-        device: Where it runs; the GPU if there is one, by default.
+        device: Device of the model; by default the GPU if there is one.
         trusted: Whether the card was made from the user's own config, which may name any object.
 
     Raises:
-        ConfigError: The weights are not those of the card's model; a card from a file that names
-            anything but registered parts.
+        ConfigError: The weights do not fit the card's model, or the card of a file names something
+            that is not a registered part.
     """
 
     def __init__(
@@ -229,11 +229,11 @@ class TorchRecognizer(Recognizer):
 
 
 def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What :meth:`Recognizer.scores` gives, from a model's answers.
+    """The log probabilities of :meth:`Recognizer.scores`, from the outputs of a model.
 
     Args:
         answers: ``pred_score``, the fused probabilities, and ``body_logits`` and so on, (N, K)
-            each. An expert that sees nothing gives zeros.
+            each. An absent expert gives zeros.
     """
     tiny = np.finfo(np.float32).tiny
     out = {'fused': np.log(np.maximum(answers['pred_score'], tiny))}
@@ -247,20 +247,21 @@ def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def load_recognizer(
     model: str | os.PathLike, checkpoint: str | os.PathLike | None = None, device: str | None = None
 ) -> Recognizer:
-    """A trained model, ready for clips.
+    """Loads a trained model.
 
     Args:
         model: Name of a shipped model (:func:`bharnet_mm.list_models`), a ``.safetensors`` file or
             URL that ``bharnet publish`` wrote, an exported ``.onnx`` or ``.pt2``, a work folder of
             ``tools/train.py``, or a config file together with ``checkpoint``.
         checkpoint: The weights for a config file.
-        device: As torch names it. Defaults to the GPU if there is one.
+        device: Device in torch's notation. Defaults to the GPU if there is one.
 
     Raises:
-        BHaRNetError: No such model, a damaged file, or weights of another model.
+        BHaRNetError: The model does not exist, its file is damaged, or the weights are those of
+            another model.
     """
     name = os.fspath(model)
-    # With a checkpoint a name is that of a config, although a trained model may have it too.
+    # With a checkpoint, a name means a config, although a trained model may have the same name.
     path = find_trained(name) if checkpoint is None else Path(find_config(name))
     if path.suffix == '.py':
         return TorchRecognizer(*_read_config(path, checkpoint), device, trusted=True)
@@ -278,7 +279,7 @@ def read_published(source: str | os.PathLike) -> tuple[ModelCard, dict[str, Any]
     """Card and weights of a file or URL that ``bharnet publish`` wrote.
 
     Raises:
-        BHaRNetError: No such file, another checksum, or no card in it.
+        BHaRNetError: The file does not exist, has another checksum or no card.
     """
     from ..io.weights import load_weights
 

@@ -1,4 +1,4 @@
-"""A clip's region grid beside the frames that it was cut from."""
+"""Draws the region grid of a clip with the frames from which it was cut."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def save_regions(
     grid: RegionGrid | None = None,
     title: str = '',
 ) -> None:
-    """Writes a picture: above, each frame of the middle offset with skeleton and regions; beneath,
-    the grid.
+    """Writes a figure. Above are the frames of the middle offset with skeleton and regions, below
+    is the grid.
 
     Args:
-        path: Its ending says the form.
-        clip: With `body_pixel`.
-        layout: Of the body.
+        path: File to write; its ending gives the format.
+        clip: A clip with `body_pixel`.
+        layout: Layout of the body.
         videos: Folder in which the clip's video is found.
-        grid: What is cut out. Default: `RegionGrid()` with those parts that the layout has.
-        title: Put above; by default the clip's id.
+        grid: The grid to cut. Default: `RegionGrid()` with those parts that the layout has.
+        title: Title of the figure; by default the clip's id.
 
     Raises:
-        ClipError: No pixels, or nobody is visible in any frame.
+        ClipError: The clip has no pixels, or nobody is visible in any frame.
         SourceError: The video is absent or broken.
     """
     grid = grid or RegionGrid(tuple(part for part in RegionGrid().parts if part in layout.parts))

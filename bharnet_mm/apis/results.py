@@ -1,4 +1,4 @@
-"""What the inferencer answers."""
+"""Results of the inferencer."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a recognizer says of one clip.
+    """The prediction of a recognizer for one clip.
 
     Attributes:
         labels: The most probable classes, best first, with calibrated probabilities.
-        experts: The same of each expert alone; empty where it saw nothing.
-        unsure: Whether none of the labels should be believed.
-        reason: Why it is unsure, else empty.
-        none: Whether the best label is one that means that no action is shown.
+        experts: The same for each expert alone; empty if it is absent.
+        unsure: Whether the model is not sure enough of any label.
+        reason: Why it is unsure, otherwise empty.
+        none: Whether the best label means that no action is shown.
     """
 
     labels: tuple[Label, ...]
@@ -52,7 +52,7 @@ class Prediction:
         return 'unsure' if self.unsure else self.labels[0].name
 
     def lines(self) -> list[str]:
-        """The prediction as short lines of text, for a picture: the answer, then each expert's."""
+        """The prediction as short lines of text: the answer, then that of each expert."""
         best = self.labels[0]
         first = f'{best.name} {best.probability:.0%}'
         out = [f'unsure ({first}?)' if self.unsure else first]
@@ -84,15 +84,15 @@ class Result(Prediction):
     Attributes:
         video: Path, address or name of the source.
         start, end: Seconds from the beginning of the source.
-        person: Number of the person in the source, or None where all were judged together.
+        person: Number of the person in the source, or None if all were judged together.
         frame_index: Numbers of the window's frames in the source, (T,).
-        body: Pixels of the body's joints, (T, V, 2); NaN in frames without the person. Without
-            pixels (a store that has none) the store's own coordinates.
+        body: Pixels of the body's joints, (T, V, 2); NaN in frames without the person. If the store
+            has no pixels, its own coordinates.
         body_score: Confidence of the body in each frame, (T,), 0 where missing.
-        joint_score: Confidence of each joint, (T, V), where the estimator gives one, else None.
-        hand: Pixels of the left and the right hand, (2, T, 21, 2); NaN where missing.
+        joint_score: Confidence of each joint, (T, V); None if the estimator gives none.
+        hand: Pixels of the left and the right hand, (2, T, 21, 2); NaN if missing.
         hand_score: (2, T), 0 where missing.
-        layout: Of the body.
+        layout: Layout of the body.
     """
 
     video: str
@@ -118,7 +118,7 @@ class Result(Prediction):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction with its place in the video, as plain data."""
+        """The prediction, its time in the video and the visible shares of frames, as plain data."""
         hands = (self.hand_score > 0).mean(axis=1) if self.hand_score.size else np.zeros(2)
         return {
             'video': self.video,
@@ -143,10 +143,10 @@ class Result(Prediction):
             number: The frame's number in the source. Defaults to the middle one of the window.
 
         Returns:
-            A new picture.
+            A new image.
 
         Raises:
-            ConfigError: The frame is no picture, or not one of this window.
+            ConfigError: The frame is no image, or is not in this window.
         """
         from .drawing import draw_frame
 
@@ -155,7 +155,7 @@ class Result(Prediction):
         return draw_frame(frame, self.skeletons(t), self.lines())
 
     def find(self, number: int) -> int:
-        """Place in this window of a frame of the source."""
+        """Index in this window of a frame of the source."""
         place = np.flatnonzero(self.frame_index == number)
         if not len(place):
             raise ConfigError(
@@ -167,7 +167,7 @@ class Result(Prediction):
         return int(place[0])
 
     def skeletons(self, t: int) -> list[Skeleton]:
-        """Body and hands in the window's frame ``t``, to be drawn."""
+        """Body and hands in the window's frame ``t``, for drawing."""
         from .drawing import SIDES, Skeleton
 
         found = []
@@ -201,7 +201,7 @@ def save_results(
     middle is nearest.
 
     Args:
-        results: Of one source, in any order.
+        results: Results of one source, in any order.
         video: Path of an ``.mp4`` to write; needs PyAV.
         json: Path of a JSON file to write.
         model: Name of the model, for the JSON file.

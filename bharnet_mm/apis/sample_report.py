@@ -1,4 +1,4 @@
-"""What the experts reached on the synthetic sample beside the known ceilings: table and picture."""
+"""Accuracy of the experts on the synthetic sample and its known ceilings, as table and figure."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ def groups(classes: Sequence[str]) -> tuple[list[Group], list[Group], list[Group
 
 
 def accuracy(scores: Scores, expert: str, classes: Sequence[int]) -> float:
-    """Top-1 of an expert on the clips of some classes; NaN where there are none."""
+    """Top-1 of an expert on the clips of some classes; NaN if there are none."""
     chosen = np.isin(scores.label, classes)
     return float(correct(scores, expert)[chosen].mean()) if chosen.any() else float('nan')
 
 
 def make_table(scores: Scores) -> Table:
-    """A `rich` table: each expert's top-1, its known ceiling and how far chance can carry it."""
+    """A `rich` table: each expert's top-1, its known ceiling and the range of chance around it."""
     from rich.table import Table
 
     table = Table(title=f'{NAME}: top-1 on {len(scores)} test clips, {len(scores.classes)} classes')
@@ -104,7 +104,7 @@ def make_table(scores: Scores) -> Table:
         table.add_column(column, justify='right' if column else 'left')
     names = experts(scores)
     for expert, ceiling in ceilings(scores).items():
-        # The ceiling is an expectation: so many clips, each right with that probability.
+        # The ceiling is an expectation. Each clip is right with that probability.
         chance = np.sqrt(ceiling * (1 - ceiling) / len(scores))
         reached = correct(scores, expert).mean()
         table.add_row(names[expert], f'{reached:.3f}', f'{ceiling:.3f}', f'± {chance:.3f}')
@@ -121,14 +121,14 @@ def draw_report(
     curve: TrainingCurve | None = None,
     store: ClipStore | None = None,
 ) -> None:
-    """Writes the picture.
+    """Writes the figure.
 
     Args:
         path (str | Path): PNG file.
-        scores (Scores): With `body`, `hand` and `fused` logits of clips of the sample.
-        curve (Curve | None): Of the training.
-        store (ClipStore | None): Where the example clip comes from: one that only both together
-            get right, if there is one.
+        scores (Scores): `body`, `hand` and `fused` logits of clips of the sample.
+        curve (Curve | None): Curve of the training.
+        store (ClipStore | None): Store of the example clip. The figure shows a clip that only the
+            experts together get right, if there is one.
     """
     heights = [8] if store is None else [8, 4.5]
     figure = new_figure(15, sum(heights))
@@ -214,7 +214,7 @@ def _percent(ax: Axes) -> None:
 
 
 def _example(scores: Scores) -> str:
-    """A clip that all together get right, and no expert alone, as far as there is one."""
+    """A clip that the experts together get right and as few as possible alone."""
     names = [expert for expert in experts(scores) if expert != 'fused']
     value = 2.0 * scores.correct('fused')
     value -= np.mean([correct(scores, expert) for expert in names], axis=0)

@@ -1,4 +1,4 @@
-"""What a user may hand to the inferencer, as frames or clips."""
+"""Sources for the inferencer, as frames or clips."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _STREAM = re.compile(r'(rtsp|rtsps|http|https|rtmp|udp|tcp|srt)://', re.IGNORECA
 
 @dataclass
 class Video:
-    """Frames that come one after the other.
+    """A sequence of frames.
 
     Attributes:
         name: Path, address or name.
-        fps: Frames per second, 0 where unknown.
-        frames: Number of frames, 0 where unknown or endless.
-        open: Begins at the first frame: yields RGB pictures (H, W, 3) uint8.
+        fps: Frames per second, 0 if unknown.
+        frames: Number of frames, 0 if unknown or endless.
+        open: Function that yields the RGB frames (H, W, 3) uint8 from the first one on.
         again: Whether ``open`` may be called more than once.
     """
 
@@ -44,9 +44,9 @@ class Clips:
     """Clips that need no estimator.
 
     Attributes:
-        name: Of the store, or of the clip.
-        clips: One after the other.
-        store: Where they come from: layout and channels; None for a single clip.
+        name: Name of the store, or of the clip.
+        clips: The clips.
+        store: Their store, which has layout and channels; None for a single clip.
     """
 
     name: str
@@ -55,16 +55,16 @@ class Clips:
 
 
 def read_source(source: Any, fps: float | None = None) -> Iterator[Video | Clips]:
-    """The videos and clips that a source stands for, one at a time.
+    """Yields the videos and clips of a source, one at a time.
 
     Args:
         source: A video file, a folder of videos, a pattern with ``*``, a clip store, a ``Clip`` or
             ``ClipStore``, the number of a camera, the address of a stream, frames as an array
             (T, H, W, 3) uint8 in RGB or a list of such (H, W, 3), or a list of any of these.
-        fps: Of frames given as arrays, which do not say it. Defaults to 30.
+        fps: Frames per second of frames given as arrays. Defaults to 30.
 
     Raises:
-        BHaRNetError: Nothing of these, or it does not exist.
+        BHaRNetError: The source is none of these, or does not exist.
     """
     if isinstance(source, Clip):
         yield Clips(source.clip_id, [source])
@@ -134,7 +134,7 @@ def _video(path: str) -> Video:
         except SourceError:
             if reader == readers[-1]:
                 raise
-    once = [first]  # the reader that is open already serves the first pass
+    once = [first]  # the first pass uses the reader that is open already
 
     def frames() -> Iterator[np.ndarray]:
         return once.pop() if once else open_video(path, reader)[1]

@@ -1,4 +1,4 @@
-"""Test a checkpoint: ``bharnet test CONFIG CHECKPOINT``, ``python tools/test.py CONFIG
+"""Tests a checkpoint: ``bharnet test CONFIG CHECKPOINT`` or ``python tools/test.py CONFIG
 CHECKPOINT``.
 
 The arguments are MMAction2's.
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def dump_to(cfg: Config, path: str) -> None:
-    """Has the test write its predictions to ``path``: score file or pickle, by the name's end."""
+    """Makes the test write its predictions to ``path``, as score file or pickle by its ending."""
     evaluators = cfg.test_evaluator
     evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
     if path.endswith(('.pkl', '.pickle')):
@@ -51,11 +51,11 @@ def dump_to(cfg: Config, path: str) -> None:
 
 
 def what_is_tested(runner: Runner, config: str, checkpoint: str) -> dict[str, Any]:
-    """Where the scores of a test come from, for its log and score file.
+    """Facts about the scores of a test, for its log and score file.
 
     Returns:
-        ``config`` (name), ``checkpoint`` (name), ``checkpoint_sha256`` (None of one that is not a
-        local file), ``feature``, ``store``, ``split`` and ``clips``, as far as they are known.
+        ``config`` (name), ``checkpoint`` (name), ``checkpoint_sha256`` (None if it is not a local
+        file), ``feature``, ``store``, ``split`` and ``clips``, if they are known.
     """
     from ..engine.consistency import model_facts
 
@@ -76,7 +76,7 @@ def what_is_tested(runner: Runner, config: str, checkpoint: str) -> dict[str, An
 
 
 def run(args: argparse.Namespace) -> None:
-    """Tests as the command line says."""
+    """Tests, given the arguments of the command line."""
     args.config = find_config(args.config)
     from ..engine.command_line import add_hook, build_runner, read_config
     from ..evaluation import BodyHandMetric
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     cfg.resume = False
     if args.dump is not None:
         dump_to(cfg, args.dump)
-    # All of them: what is missing would be random.
+    # All weights must be in the file, since missing ones would be random.
     add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=1.0))
     add_hook(cfg, dict(type='ConsistencyHook'))
     runner = build_runner(cfg)

@@ -1,4 +1,4 @@
-"""Train a model: ``bharnet train CONFIG``, ``python tools/train.py CONFIG``.
+"""Trains a model: ``bharnet train CONFIG`` or ``python tools/train.py CONFIG``.
 
 The arguments are MMAction2's.
 """
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains as the command line says."""
+    """Trains, given the arguments of the command line."""
     args.config = find_config(args.config)
     from mmengine.dist import is_main_process
 

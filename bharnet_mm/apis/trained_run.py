@@ -1,4 +1,4 @@
-"""A trained model with its test clips, from the work folder of its training."""
+"""A trained model and its test clips, given the work folder of the training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FUSIONS = ('sum', 'noisy_or')
 
 
 def checkpoint_of(folder: str | os.PathLike) -> Path:
-    """The last checkpoint of a work folder, by its name: the folder may have been moved since."""
+    """The last checkpoint of a work folder, found by name, since the folder may have been moved."""
     latest = Path(folder) / 'last_checkpoint'
     if not latest.exists():
         raise ConfigError(
@@ -40,7 +40,7 @@ class TrainedRun:
         batch_size: Clips at a time.
 
     Raises:
-        ConfigError: The folder has not one config and a checkpoint.
+        ConfigError: The folder does not have exactly one config and a checkpoint.
     """
 
     def __init__(self, folder: str | os.PathLike, batch_size: int = 64) -> None:
@@ -61,10 +61,10 @@ class TrainedRun:
         self.dataset = DATASETS.build(self.cfg.test_dataloader.dataset)
 
     def batches(self, damage: Callable[[dict], dict] | None = None) -> Iterator[dict]:
-        """The test clips as the model's data preprocessor leaves them.
+        """Yields the test clips in batches of the model's data preprocessor.
 
         Args:
-            damage: Applied to each clip before anything else of the pipeline.
+            damage: Applied to each clip before the pipeline.
         """
         with self._damaged(damage):
             for first in range(0, len(self.dataset), self.batch_size):
@@ -108,7 +108,7 @@ class TrainedRun:
         """Logits of every expert, and ``pred``, the log of the fused probabilities.
 
         Args:
-            watch: Called with each batch before the model sees it.
+            watch: Called with each batch before the model.
         """
         metric = BodyHandMetric()
         for data in self.batches():

@@ -1,4 +1,4 @@
-"""What a training logged, read back from MMEngine's files."""
+"""Training curves, read from MMEngine's log files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class TrainingCurve(NamedTuple):
-    """By epoch: training losses and what the validation measured."""
+    """Training losses and validation measures by epoch."""
 
     losses: dict[str, np.ndarray]  # name → (n, 2): epoch with fraction, value
     measures: dict[str, np.ndarray]  # name → (m, 2): epoch, value

@@ -1,4 +1,4 @@
-"""Pictures of clips: a strip of frames, bodies above, both hands enlarged beneath."""
+"""Figures of clips: a strip of frames with bodies above and enlarged hands below."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _SIDES = ('left', 'right')
 
 
 def y_points_down(points: np.ndarray, layout: SkeletonLayout) -> bool:
-    """Whether y grows downwards, as in pictures, judged by the head against the layout's centre.
+    """Whether y grows downwards, as in images, found by comparing the head with the layout's
+    centre.
 
     Args:
         points (np.ndarray): (..., V, C) finite coordinates.
-        layout (SkeletonLayout): Its joints. One without a head part counts as upright in metres.
+        layout (SkeletonLayout): Its joints. Without a part `head` the answer is False.
     """
     if 'head' not in layout.parts or not points.size:
         return False
@@ -47,16 +48,17 @@ def draw_skeleton(
         ax (Axes): Where to draw.
         points (np.ndarray): (V, C), x and y first. Joints that are not finite are left out.
         layout (str | dict | SkeletonLayout): Its joints, edges and colours.
-        side (str | None): Draw all in this side's colour (a hand); default: each joint in its own.
+        side (str | None): Draws all joints in the colour of this side (a hand). By default each
+            joint has the colour of its own side.
         alpha (float): Opacity.
-        width (float): Of the lines, points.
+        width (float): Width of the lines in points.
     """
     layout = get_layout(layout)
     x, y = np.asarray(points, dtype=np.float64)[:, :2].T
     colors = {key: np.array(value) / 255 for key, value in layout.colors.items()}
     sides = [side or layout.side(joint) for joint in layout.joints]
     for start, end in layout.edge_index:
-        # An edge belongs to the side that it leads to: a shoulder's bone is the arm's.
+        # An edge has the colour of the joint that it leads to.
         edge_side = sides[start] if sides[end] == 'middle' else sides[end]
         ax.plot(
             x[[start, end]],
@@ -79,21 +81,22 @@ def draw_clip(
 ) -> Figure | SubFigure:
     """A strip of evenly spaced frames of a clip.
 
-    Bodies are seen from the camera, in one common scale; later persons are paler. Beneath are each
-    person's left and right hand, each centred on itself and all in one scale. What is missing is an
-    empty box that says so. The body's y may point up (metres) or down (pictures); a hand's points
-    down, as estimators give it.
+    Bodies are drawn as the camera shows them, in one common scale; later persons are paler.
+    Below are the left and the right hand of each person, each centred, in one common scale. A
+    missing hand is an empty box with a note. The body's y may point up (metres) or down
+    (images). The y of hands points down, as in the output of estimators.
 
     Args:
         clip (Clip): What to draw.
-        body_layout (str | dict | SkeletonLayout): Of `clip.body`.
-        hand_layout (str | dict | SkeletonLayout | None): Of `clip.hand`; None draws bodies only.
+        body_layout (str | dict | SkeletonLayout): Layout of `clip.body`.
+        hand_layout (str | dict | SkeletonLayout | None): Layout of `clip.hand`; None draws
+            bodies only.
         num_frames (int): Columns of the strip.
-        title (str): Put above; by default the clip's id.
+        title (str): Title; by default the clip's id.
         figure (Figure | SubFigure | None): Where to draw; default: a new one.
 
     Returns:
-        Figure | SubFigure: The picture.
+        Figure | SubFigure: The figure.
     """
     if num_frames < 1:
         raise ConfigError('draw_clip', f'num_frames={num_frames}', 'at least 1', 'ask for a frame')
@@ -154,13 +157,13 @@ def draw_clip(
 def save_clip(
     path: str | Path, clip: Clip, body_layout: Layout, hand_layout: Layout | None = 'hand', **kwargs
 ) -> None:
-    """`draw_clip` into a PNG file."""
+    """Draws a clip to a PNG file, see `draw_clip`."""
     draw_clip(clip, body_layout, hand_layout, **kwargs).savefig(path, dpi=110)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches that needs no display."""
-    # Not by pyplot, which would keep it alive and might want a display.
+    """An empty figure of this size in inches, which needs no display."""
+    # pyplot is not used, since it would keep the figure in memory and might need a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -187,7 +190,7 @@ def _hand_half_width(hand: np.ndarray) -> float:
     points = hand[np.isfinite(hand).all(axis=(-1, -2))][..., :2]
     if not len(points):
         return 0.5
-    # A quantile: one wild frame must not shrink all others.
+    # A quantile is used, so that one faulty frame does not shrink all others.
     return float(np.quantile(np.ptp(points, axis=1).max(axis=-1), 0.98)) * 0.58 or 0.5
 
 

@@ -1,4 +1,4 @@
-"""``bharnet web``: a page for videos and the camera."""
+"""``bharnet web``: serves a page for videos and the camera."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build_page(infer: BodyHandInferencer) -> Any:
     """The page as a ``gradio.Blocks``.
 
     Args:
-        infer: Answers for the videos; one at a time.
+        infer: The inferencer, which answers one video at a time.
     """
     import gradio as gr
 
@@ -92,7 +92,7 @@ def build_page(infer: BodyHandInferencer) -> Any:
 def recognise(
     infer: BodyHandInferencer, path: str, tick: Any = lambda name, done, total: None
 ) -> tuple[str, str, dict[str, float], list[list[str]]]:
-    """What the page shows of a video.
+    """The content of the page for a video.
 
     Args:
         infer: The model.

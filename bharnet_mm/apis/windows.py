@@ -1,4 +1,4 @@
-"""Windows of a video: who was seen in its last frames, and where."""
+"""Windows of a video: the bodies and hands in its last frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Hands = Mapping[tuple[int, int], HandPose]
 
 @dataclass(frozen=True)
 class Frame:
-    """What was found in one frame."""
+    """Bodies and hands in one frame."""
 
     number: int
     bodies: Mapping[int, BodyPose]
@@ -28,7 +28,7 @@ class Frame:
 
 
 class WindowBuffer:
-    """Keeps what was found in the last frames and gives a window whenever one is full.
+    """Keeps the bodies and hands of the last frames and gives each window that is complete.
 
     Args:
         length: Frames of a window.
@@ -39,7 +39,7 @@ class WindowBuffer:
         self.length, self.stride = length, stride
         self._frames: deque[Frame] = deque(maxlen=length)
         self._size = (0, 0)
-        self._count, self._given = 0, 0  # frames seen, and seen when the last window was given
+        self._count, self._given = 0, 0  # frames so far, and when the last window was given
 
     def add(
         self, number: int, size: tuple[int, int], bodies: Mapping[int, BodyPose], hands: Hands
@@ -47,9 +47,9 @@ class WindowBuffer:
         """Takes the next frame; returns the window that it completes, if any.
 
         Args:
-            number: Of the frame in the source.
-            size: (width, height) of the picture.
-            bodies, hands: As ``BodyHandTracker.step`` gives them.
+            number: Number of the frame in the source.
+            size: (width, height) of the image.
+            bodies, hands: Results of ``BodyHandTracker.step``.
         """
         self._size = size
         self._frames.append(Frame(number, bodies, hands))
@@ -60,7 +60,7 @@ class WindowBuffer:
         return Window(tuple(self._frames), self._size)
 
     def end(self) -> Window | None:
-        """The last window, up to the end, if frames are left that no window had."""
+        """The last window, up to the end, if there are frames that no window contained."""
         if self._count == self._given:
             return None
         return Window(tuple(self._frames), self._size)
@@ -68,11 +68,11 @@ class WindowBuffer:
 
 @dataclass(frozen=True)
 class Window:
-    """Some frames that follow one another.
+    """Consecutive frames.
 
     Args:
         frames: At least one.
-        size: (width, height) of the pictures.
+        size: (width, height) of the images.
     """
 
     frames: Sequence[Frame]
@@ -92,7 +92,7 @@ class Window:
         """The persons in the window by number, those who move most first.
 
         Args:
-            at_most: The rest is left out.
+            at_most: Largest number of persons.
         """
         from ..datasets.extraction.extract import Track
 
@@ -107,7 +107,7 @@ class Window:
         return {person: found[person] for person in order[:at_most]}
 
     def clip(self, tracks: Sequence[Track], estimator: Estimator, **fields: Any) -> Clip:
-        """A clip of some of the persons; of nobody one empty person."""
+        """A clip of these persons; with one empty person if there are none."""
         from ..datasets.extraction.extract import Track, tracks_to_clip
 
         numbers = [frame.number for frame in self.frames]

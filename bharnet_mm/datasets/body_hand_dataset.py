@@ -35,7 +35,7 @@ class BodyHandDataset(Dataset):
     - ``body_joint_visible`` (M, T, V), ``hand_joint_visible`` (M, 2, T, 21) bool, where the store
       has joint scores: False where a joint is missing by itself and its position was filled
 
-    Coordinates in fractions of a picture come in units of its width (``Clip.squared``), so that
+    Coordinates in fractions of an image come in units of its width (``Clip.squared``), so that
     every transform can measure lengths and angles. Other arrays are read-only views of the store.
 
     Args:
@@ -50,8 +50,8 @@ class BodyHandDataset(Dataset):
         min_joint_score: A joint is there where its own score is above this; others of a visible
             frame are filled from the frames that show them.
         test_mode: Whether the clips are tested on; the pipeline decides what is random in it.
-        regions: Arguments of a :class:`CutRegions` that cuts pictures before anything else of the
-            pipeline. It draws its frames at random unless ``test_mode``. None for no pictures.
+        regions: Arguments of a :class:`CutRegions` that cuts images before anything else of the
+            pipeline. It draws its frames at random unless ``test_mode``. None for no images.
         repeat: How often the clips are gone through in one epoch.
         check: Whether each clip's checksum is compared when it is first read.
 

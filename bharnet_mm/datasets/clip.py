@@ -43,12 +43,12 @@ class Clip:
         setup: Which arrangement of cameras.
         source: The data set or file format it came from.
         video: Path of the video, relative to the data set.
-        image_size: (width, height) of the video in pixels, (0, 0) where unknown.
-        fps: Frames per second, 0 where unknown.
+        image_size: (width, height) of the video in pixels, (0, 0) if unknown.
+        fps: Frames per second, 0 if unknown.
         body_joint_score: Confidence of each body joint, (M, T, V) in [0, 1], 0 = missing by itself;
-            None where all joints of a visible frame are there.
+            None if all joints of a visible frame are there.
         hand_joint_score: Likewise for the hands' joints, (M, 2, T, 21).
-        units: Units of body and hand coordinates, see ``coordinates.UNITS``; '' where unknown.
+        units: Units of body and hand coordinates, see ``coordinates.UNITS``; '' if unknown.
     """
 
     clip_id: str
@@ -90,7 +90,7 @@ class Clip:
 
         Args:
             body_layout: Gives the number of body joints.
-            hand_layout: Gives the number of hand joints; None where the clip must show no hand.
+            hand_layout: Gives the number of hand joints; None if the clip must show no hand.
             num_classes: Labels must lie below it; None leaves the upper end open.
 
         Raises:
@@ -144,8 +144,8 @@ class Clip:
         return count
 
     def squared(self) -> Clip:
-        """The clip with picture fractions in units of the picture's width, so that lengths and
-        angles can be measured; itself where nothing is a fraction or the image size is unknown.
+        """The clip with image fractions in units of the image's width, so that lengths and
+        angles can be measured; itself if nothing is a fraction or the image size is unknown.
         """
         changed = {}
         for part, unit in zip(('body', 'hand'), self.units, strict=True):
@@ -335,12 +335,12 @@ def pipeline_input(
 ) -> dict[str, Any]:
     """What the first transform of a pipeline gets of a clip, see ``BodyHandDataset``.
 
-    Picture fractions become square here (:meth:`Clip.squared`), before anything geometric.
+    Image fractions become square here (:meth:`Clip.squared`), before anything geometric.
 
     Args:
         clip: Without NaN or infinity in a visible frame (:meth:`Clip.with_nonfinite_masked`).
         body_layout: Layout of its bodies.
-        hand_layout: Layout of its hands; None where no hand is ever visible.
+        hand_layout: Layout of its hands; None if no hand is ever visible.
         min_score: A frame is visible where its score is above this.
         min_joint_score: A joint is there where its score is above this; other joints of a visible
             frame are filled, see ``joints.with_joints_filled``.

@@ -1,6 +1,6 @@
-"""Units of coordinates, and how fractions of a picture become square.
+"""Units of coordinates, and how fractions of an image become square.
 
-A fraction of a picture's width and one of its height are different lengths unless the picture is
+A fraction of an image's width and one of its height are different lengths unless the image is
 square. Angles, distances and rotations need one unit, so fractions are brought to one before
 anything geometric: x and z stay fractions of the width, and y is multiplied by height / width.
 """
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from ..layouts import SkeletonLayout
     from .clip import Clip
 
-#: ``fraction``: x of the picture's width, y of its height, z of its width. ``width``: all of the
+#: ``fraction``: x of the image's width, y of its height, z of its width. ``width``: all of the
 #: width. ``crop``: fractions of a square of its own. ``''``: not known. Only fractions are changed.
 UNITS = ('metre', 'pixel', 'fraction', 'width', 'crop', '')
 
 
 def square(x: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Picture fractions in units of the picture's width.
+    """Image fractions in units of the image's width.
 
     Args:
         x: Fractions, (..., C), x and y first.
         image_size: (width, height) in pixels.
 
     Returns:
-        A copy of ``x`` with y multiplied by height / width; ``x`` itself where the size is unknown
-        or the picture is square.
+        A copy of ``x`` with y multiplied by height / width; ``x`` itself if the size is unknown
+        or the image is square.
     """
     width, height = image_size
     if not width or not height or width == height or x.shape[-1] < 2:
@@ -86,7 +86,7 @@ def _bodies_are_fractions(clips: list[Clip]) -> bool:
 def _hands_are_fractions(
     clips: list[Clip], body: SkeletonLayout, hand: SkeletonLayout, body_unit: str
 ) -> bool:
-    """Whether hands lie at the arms' ends, in fractions of the picture."""
+    """Whether hands lie at the arms' ends, in fractions of the image."""
     if not {'left_wrist', 'right_wrist'} <= set(body.parts):
         return False
     wrists = [body.part_index(f'{side}_wrist')[0] for side in ('left', 'right')]

@@ -129,7 +129,7 @@ class Report:
 
 
 def _first(names: list[str]) -> Iterator[str]:
-    """The first few names, one a line."""
+    """The first few names, one for each line."""
     for name in names[:_SHOWN]:
         yield f'            {name}'
     if len(names) > _SHOWN:
@@ -155,7 +155,7 @@ def gather(
         writer (StoreWriter | RegionWriter): An open store.
         report (Report): Counts everything. ``found`` and ``skipped`` are the caller's.
         add (Callable, optional): Adds one of ``Converted.clips``. Defaults to ``writer.add``.
-        held (Collection[str], optional): Clip ids that are left out without a word, as they were
+        held (Collection[str], optional): Clip ids that are left out silently, as they were
             counted as skipped before.
         strict (bool): Whether the first clip that does not fit is an error. Defaults to False.
 
@@ -259,7 +259,7 @@ class _Guarded:
 
 
 def _items(items: Iterable) -> Iterator:
-    """The items; what an archive's content raises on the way is an error of ours."""
+    """The items; what an archive's content raises on the way is an error of this package."""
     items = iter(items)
     while True:
         with reading('source', 'a readable archive or list'):

@@ -27,7 +27,7 @@ def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nearest true frame at or before, and at or after, each frame of a mask (I, T).
 
     Returns:
-        Two (I, T) index arrays; -1 and T where there is none.
+        Two (I, T) index arrays; -1 and T if there is none.
     """
     time = np.arange(mask.shape[1])
     before = np.maximum.accumulate(np.where(mask, time, -1), axis=1)
@@ -47,10 +47,10 @@ def joint_scores(
     Args:
         x: (..., T, V, C) coordinates.
         visible: (..., T) bool.
-        score: (..., T, V) confidences in [0, 1], None where the source has none.
+        score: (..., T, V) confidences in [0, 1], None if the source has none.
 
     Returns:
-        (..., T, V) float32, or None where the source has no scores and no joint is missing.
+        (..., T, V) float32, or None if the source has no scores and no joint is missing.
     """
     frames = visible[..., None]
     gone = (x[..., 0] == 0) & frames
@@ -89,7 +89,7 @@ def fill_joints(
         max_gap: In frames.
 
     Returns:
-        A copy of ``x``, or ``x`` itself where nothing is missing.
+        A copy of ``x``, or ``x`` itself if nothing is missing.
     """
     known = known & visible[..., None]
     lost = visible[..., None] & ~known
@@ -143,13 +143,13 @@ def with_joints_filled(
 ) -> Clip:
     """The clip with positions for the joints that are missing by themselves.
 
-    See :func:`fill_joints`. Pixel positions of such joints become (-1, -1), outside the picture, so
+    See :func:`fill_joints`. Pixel positions of such joints become (-1, -1), outside the image, so
     that regions and wrist crops do not look for them. Joint scores stay as they are.
 
     Args:
         clip: With joint scores where its source has them.
         body_layout: Layout of the bodies.
-        hand_layout: Layout of the hands; None where there are none.
+        hand_layout: Layout of the hands; None if there are none.
         min_score: A joint is there where its score is above this.
     """
     changed = {}

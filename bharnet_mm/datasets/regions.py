@@ -1,8 +1,8 @@
-"""Region grids: squares around some joints at some moments of a clip, side by side in one picture.
+"""Region grids: squares around some joints at some moments of a clip, side by side in one image.
 
 A grid has one row of cells per part of the body and one column per moment. Where two people are
 seen at a moment, each cell of its column holds both, in half a cell each, in the order in which
-they stand in the picture.
+they stand in the image.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..layouts import REGION_PARTS, SkeletonLayout
 
 
 def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-    """Length of a forearm seen from the side: the size of a person in the picture.
+    """Length of a forearm seen from the side: the size of a person in the image.
 
     The longest of forearm, upper arm, trunk and shoulder width, each turned into a forearm's length
     by an adult's proportions, since any of them may be foreshortened but none looks longer than it
     is.
 
     Args:
-        points: Joints in the picture, ``(..., V, 2)``.
+        points: Joints in the image, ``(..., V, 2)``.
         known: Which of them count, ``(..., V)`` bool.
         layout: Names the joints; those it lacks do not count. Without any of them, its ``scale``
             pair is taken for a trunk.
@@ -104,7 +104,7 @@ class RegionGrid:
         return asdict(self) | {'parts': list(self.parts)}
 
     def empty(self) -> tuple[np.ndarray, np.ndarray]:
-        """The grid of a clip without pictures, and its mask."""
+        """The grid of a clip without images, and its mask."""
         shape = (3, *self.shape)
         return np.zeros(shape, np.uint8), np.zeros((len(self.parts), self.num_frames), bool)
 
@@ -206,8 +206,8 @@ class ClipRegions:
             image: That frame, RGB ``(H, W, 3)`` uint8, of any size.
 
         Returns:
-            ``(R cell, cell, 3)`` uint8, and ``(R,)`` whether anybody's region is in the picture.
-            What lies beyond the picture's edge is black.
+            ``(R cell, cell, 3)`` uint8, and ``(R,)`` whether anybody's region is in the image.
+            What lies beyond the image's edge is black.
         """
         cell = self.grid.cell
         out = np.zeros((len(self.grid.parts) * cell, cell, 3), np.uint8)

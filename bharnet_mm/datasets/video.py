@@ -88,7 +88,7 @@ class VideoFolder:
 
 
 class VideoFrames(Iterator[np.ndarray]):
-    """The pictures of a video, one after the other, RGB ``(H, W, 3)`` uint8.
+    """The images of a video, one after the other, RGB ``(H, W, 3)`` uint8.
 
     Where a reader breaks off, the next one goes on with the frame that follows.
 
@@ -169,7 +169,7 @@ def read_frames(
         readers: See ``open_video``; the next one takes over where one fails.
 
     Yields:
-        Frame number and RGB picture ``(H, W, 3)`` uint8.
+        Frame number and RGB image ``(H, W, 3)`` uint8.
 
     Raises:
         SourceError: No such file, no reader can open it, it breaks off, or it lacks one of the

@@ -1,7 +1,7 @@
 """Frames of one video by decord or by PyAV, so that both give the same ones.
 
-decord repeats the last picture for every frame that it cannot decode. So its count is compared with
-the container's packets and, where two pictures in a row are the same, with the number of frames
+decord repeats the last image for every frame that it cannot decode. So its count is compared with
+the container's packets and, where two images in a row are the same, with the number of frames
 that PyAV decodes.
 """
 
@@ -26,7 +26,7 @@ class VideoInfo:
 
     Args:
         frames: Number of frames, 0 where the container does not say; may be wrong.
-        fps: Frames per second, 0 where unknown.
+        fps: Frames per second, 0 if unknown.
     """
 
     frames: int
@@ -74,7 +74,7 @@ def _open_decord(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
         # `next`, not an index: an index seeks, and seeking is slow and goes wrong where the
         # container lies.
         last, held = None, []
-        still = 'pyav' not in available_readers()  # whether the same picture again may be no frame
+        still = 'pyav' not in available_readers()  # whether the same image again may be no frame
         checked = still
         for i in range(count):
             try:
@@ -90,7 +90,7 @@ def _open_decord(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
             if same and still:
                 held.append(i)
                 continue
-            for number in held:  # another picture follows: the scene stood still
+            for number in held:  # another image follows: the scene stood still
                 yield number, last
             held, last = [], image
             yield i, image
@@ -249,8 +249,8 @@ def _check_count(path: str, count: int, numbers: list[int]) -> None:
 
 
 #: Reader to what opens a video: (path, object whose ``lost`` is set at the end) to ``VideoInfo``
-#: and an iterator of (frame number, picture).
+#: and an iterator of (frame number, image).
 OPEN = {'decord': _open_decord, 'pyav': _open_pyav}
 #: Reader to what picks frames: (path, rising frame numbers) to an iterator of (frame number,
-#: picture).
+#: image).
 PICK = {'decord': _pick_decord, 'pyav': _pick_pyav}

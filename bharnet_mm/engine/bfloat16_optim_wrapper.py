@@ -15,7 +15,7 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Runs the forward pass under ``torch.autocast`` in bfloat16, on a CPU or a GPU.
 
     bfloat16 has the exponent range of float32, so the loss needs no scaling. This is what ``--amp``
-    of ``tools/train.py`` uses where there is no GPU; MMEngine's ``AmpOptimWrapper`` demands one.
+    of ``tools/train.py`` uses if there is no GPU; MMEngine's ``AmpOptimWrapper`` demands one.
     Checkpoints of either resume with the other. Arguments are those of
     :class:`mmengine.optim.OptimWrapper`.
     """

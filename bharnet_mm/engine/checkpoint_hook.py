@@ -165,7 +165,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 self._remove(path)
 
     def _best(self) -> dict[str | None, str | None]:
-        """Metric → path of its best checkpoint, None → path where there is one metric."""
+        """Metric → path of its best checkpoint, None → path if there is one metric."""
         if hasattr(self, 'best_ckpt_path'):
             return {None: self.best_ckpt_path}
         return dict(getattr(self, 'best_ckpt_path_dict', {}))

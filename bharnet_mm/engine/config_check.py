@@ -112,7 +112,7 @@ def check_key(where: str, cfg: Config, name: str, read: Collection[str]) -> None
 
 
 def accepted(path: str, value: Mapping) -> set[str] | None:
-    """The keys that a dict of a config may have; None where any may be right.
+    """The keys that a dict of a config may have; None if any may be right.
 
     Args:
         path: Its dotted name.

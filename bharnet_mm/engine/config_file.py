@@ -157,7 +157,7 @@ def runner_part(cfg: Config) -> dict:
 
 
 def value_at(cfg: Config | Mapping, name: str) -> Any:
-    """The value of a dotted name; None where there is none."""
+    """The value of a dotted name; None if there is none."""
     value: Any = cfg
     for key in name.split('.'):
         if isinstance(value, (list, tuple)):

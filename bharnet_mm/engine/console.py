@@ -51,8 +51,8 @@ def _for_the_screen(record: logging.LogRecord) -> bool:
 
 @HOOKS.register_module()
 class ConsoleHook(Hook):
-    """Says what is trained, one line an epoch with each expert's accuracy, and the results of a
-    test.
+    """Says what is trained, one line for each epoch with each expert's accuracy, and the results of
+    a test.
 
     On a terminal the line of the running epoch shows the iterations and the time left.
     """

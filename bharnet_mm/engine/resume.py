@@ -14,7 +14,7 @@ _STEP = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
 def newest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
-    """The newest checkpoint of a work folder that loads; None where there is none at all.
+    """The newest checkpoint of a work folder that loads; None if there is none at all.
 
     That is the one that ``last_checkpoint`` names, by its name alone where the folder was moved,
     and else the ones before it. What is passed over is logged.

@@ -20,22 +20,22 @@ class BodyHandMetric(BaseMetric):
     """Accuracy and calibration of the fused prediction and of every expert.
 
     ``acc/top1``, ``acc/top5``, ``acc/mean1`` (mean class accuracy) and ``acc/ece`` (expected
-    calibration error) are of ``pred_score``, the first three as MMAction2's ``AccMetric`` names
-    them; ``acc/body_top1``, ``acc/hand_ece`` and so on of the experts' own logits, and
-    ``acc/<group>_top1``, ``acc/body_<group>_top1`` of the clips of a group of classes. If an
-    expert sees nothing in a clip, its logits are zero, which predicts class 0.
+    calibration error) are computed from ``pred_score``; the first three are named as in MMAction2's
+    ``AccMetric``. ``acc/body_top1``, ``acc/hand_ece`` and so on are computed from the logits of an
+    expert alone, and ``acc/<group>_top1``, ``acc/body_<group>_top1`` from the clips of a group of
+    classes. If an expert is absent in a clip, its logits are zero, which predicts class 0.
 
     Args:
         scores_file (str, optional): Where to write the logits of all clips with their ids, as
             :func:`save_scores` does (``.npz``).
-        class_groups (Sequence[str] | dict): Groups of classes to report top-1 of: names out of
-            ``protocols.CLASS_GROUPS``, or a dict of name to class names. Defaults to none.
+        class_groups (Sequence[str] | dict): Groups of classes for which top-1 is reported: names
+            from ``protocols.CLASS_GROUPS``, or a dict of name to class names. Defaults to none.
         collect_device (str): ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
         prefix (str, optional): Defaults to ``'acc'``.
 
     Raises:
-        ConfigError: For data samples without a clip id, for one clip that came up twice, and for
-            groups of classes that the data set has not.
+        ConfigError: If a data sample has no clip id, a clip occurs twice, or a group has classes
+            that the data set lacks.
     """
 
     default_prefix = 'acc'
@@ -49,9 +49,10 @@ class BodyHandMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.scores_file = scores_file
-        self.model_classes: Sequence[str] | None = None  # set where they are not the data's
+        self.model_classes: Sequence[str] | None = None  # set if they differ from the data's
         self.class_groups = class_groups
-        #: Written to the score file: what was tested, see :class:`Scores`. Set by the test tool.
+        #: Facts for the score file about what was tested, see :class:`Scores`. The test tool sets
+        #: them.
         self.facts: dict[str, Any] = {}
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
@@ -79,7 +80,7 @@ class BodyHandMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Metrics over all clips; writes the score file where one is asked for."""
+        """Metrics over all clips. Writes the score file if one was given."""
         classes = (self.dataset_meta or {}).get('classes')
         if self.model_classes is not None and classes is not None:
             results = _by_name(results, classes, self.model_classes)
@@ -108,7 +109,7 @@ class BodyHandMetric(BaseMetric):
 def _by_name(
     results: Sequence[dict], classes: Sequence[str], model_classes: Sequence[str]
 ) -> list[dict]:
-    """Results whose labels count in the model's classes, -1 for a class that it has not."""
+    """Results with labels of the model's classes; -1 for a class that the model lacks."""
     numbers = {str(name): number for number, name in enumerate(model_classes)}
     of = [numbers.get(str(name), -1) for name in classes]
     return [row | {'label': of[row['label']]} for row in results]

@@ -20,7 +20,7 @@ from .scores import Scores, load_scores
 
 
 def _storage(data: Any) -> Any:
-    """A tensor's storage; torch's own function loads what it finds there as a full pickle."""
+    """A tensor's storage. torch's own function is not used, since it loads it as a full pickle."""
     import torch
 
     return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
@@ -44,7 +44,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> np
 
 
 class DumpUnpickler(RestrictedUnpickler):
-    """Takes torch tensors as well, which MMAction2's dumps hold, as arrays."""
+    """Unpickler that also reads the torch tensors of MMAction2's dumps, as arrays."""
 
     admitted: ClassVar[Mapping[tuple[str, str], Callable]] = {
         **RestrictedUnpickler.admitted,
@@ -62,12 +62,12 @@ def read_scores(
 ) -> Scores:
     """Reads a score file of ours (``.npz``), MMAction2's or pyskl's (``.pkl``).
 
-    - MMAction2: ``--dump`` of its ``tools/test.py``, a list of data samples. They know their clips
-      only if ``PackActionInputs`` has ``meta_keys=('frame_dir',)`` or the like.
+    - MMAction2: ``--dump`` of its ``tools/test.py``, a list of data samples. They contain clip ids
+      only if ``PackActionInputs`` has ``meta_keys=('frame_dir',)`` or similar.
     - pyskl: ``--out`` of its ``tools/test.py``, a list of an array (K,) or (clips, K) for each clip
-      in the order of the split, without ids: they come from the annotation pickle.
+      in the order of the split. The ids come from the annotation pickle.
 
-    Probabilities become log probabilities, under the name ``pred``.
+    Probabilities are converted to log probabilities. The name of the expert is ``pred``.
 
     Args:
         path: The file.
@@ -76,8 +76,8 @@ def read_scores(
         classes: Names of the classes; by default their numbers.
 
     Raises:
-        SourceError: Not such a file.
-        ConfigError: It does not say which clips it is of.
+        SourceError: The file has none of these formats.
+        ConfigError: The clips of the file are not known.
     """
     if Path(path).suffix not in ('.pkl', '.pickle'):
         return load_scores(path)
@@ -101,7 +101,7 @@ def read_scores(
 
 
 def _to_log(scores: np.ndarray) -> np.ndarray:
-    """Log of what is a probability; logits as they are."""
+    """The logarithm of probabilities; logits are returned unchanged."""
     if (scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3):
         scores = np.log(np.maximum(scores, np.finfo(np.float32).tiny))
     return scores.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Fusion of score files: aligned by clip id, weighted, compared."""
+"""Fusion of score files: alignment by clip id, weights and comparisons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def align(members: Mapping[str, Scores]) -> dict[str, Scores]:
         members: Name, for instance the path, to scores.
 
     Raises:
-        ConfigError: Members with other clips, labels or classes than the first; says which.
+        ConfigError: A member has other clips, labels or classes than the first one; the message
+            names them.
     """
     first_name, first = next(iter(members.items()))
     aligned = {}
@@ -68,7 +69,7 @@ def align(members: Mapping[str, Scores]) -> dict[str, Scores]:
 
 
 def check_twins(members: Mapping[str, Scores], experts: Mapping[str, str]) -> None:
-    """Refuses members that are one and the same model's opinion.
+    """Refuses two members that are predictions of the same model.
 
     Two members are twins if they are of the same expert of the same checkpoint, or if their
     ``pred`` probabilities are equal up to rounding.
@@ -78,7 +79,7 @@ def check_twins(members: Mapping[str, Scores], experts: Mapping[str, str]) -> No
         experts: Name to the expert whose logits the member's ``pred`` are.
 
     Raises:
-        ConfigError: Names both, and what they have in common.
+        ConfigError: Two members are twins; the message names them.
     """
     for (a, first), (b, second) in itertools.combinations(members.items(), 2):
         digests = [scores.facts.get('checkpoint_sha256') for scores in (first, second)]
@@ -97,18 +98,18 @@ def check_twins(members: Mapping[str, Scores], experts: Mapping[str, str]) -> No
 
 
 def _numbered(a: Scores, b: Scores) -> bool:
-    """Whether as many classes, one of the two without names (numbers from 0)."""
+    """Whether both have as many classes and one of them has numbers in place of names."""
     numbers = tuple(str(i) for i in range(len(a.classes)))
     return len(a.classes) == len(b.classes) and numbers in (a.classes, b.classes)
 
 
 def concatenate(parts: Sequence[Scores]) -> Scores:
-    """Scores of different clips, such as the folds of a cross-validation, as one.
+    """Joins the scores of different clips, such as the folds of a cross-validation.
 
-    Only what all parts have of the experts is kept.
+    Only experts that all parts have are kept.
 
     Raises:
-        ConfigError: Other classes, or a clip in two parts.
+        ConfigError: The classes differ, or a clip is in two parts.
     """
     for part in parts[1:]:
         if part.classes != parts[0].classes:
@@ -137,12 +138,12 @@ def fuse(
 ) -> np.ndarray:
     """Log probabilities of the fused members, by the rules of :func:`bharnet_mm.fusion.fuse`.
 
-    A member whose logits of a clip are all 0 saw nothing in it: experts give such logits only
-    there. It has no influence on the clip.
+    A member whose logits of a clip are all 0 was absent in it, because only an absent expert gives
+    such logits. It has no influence on the clip.
 
     Args:
         logits: Members, each (N, K), clips in the same order.
-        weights: One a member, not negative; by default 1 each.
+        weights: One for each member, not negative; by default 1 each.
         method: One of ``bharnet_mm.fusion.METHODS``.
 
     Returns:
@@ -275,11 +276,11 @@ def bootstrap_interval(
         correct: (N,) bool, or the difference of two such as float.
         level: Coverage.
         rounds: Resamples of the clips.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     generator = np.random.default_rng(seed)
     values = np.asarray(correct, dtype=np.float64)
-    # Only how often each value is drawn matters, which is multinomial.
+    # Only the number of draws of each value matters. It is multinomial.
     distinct, counts = np.unique(values, return_counts=True)
     drawn = generator.multinomial(len(values), counts / len(values), size=rounds)
     means = drawn @ distinct / len(values)
@@ -290,8 +291,8 @@ def bootstrap_interval(
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, float]:
     """Exact McNemar test of two entries on the same clips.
 
-    Under the null hypothesis a clip that only one of the two gets right is equally likely to be
-    either's: two-sided binomial test (McNemar, Psychometrika 1947).
+    Under the null hypothesis a clip that only one of the two gets right is equally likely to be of
+    the one or the other. The binomial test is two-sided (McNemar, Psychometrika 1947).
 
     Returns:
         ``only_a``, ``only_b``: such clips; ``p_value``.

@@ -1,4 +1,4 @@
-"""What is measured on scores of clips: accuracies and calibration."""
+"""Accuracies and calibration of predictions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..errors import ConfigError
 def top_k(scores: np.ndarray, label: np.ndarray, k: int) -> float:
     """Share of clips whose true class is among the ``k`` highest scores, ``(N, K)`` and ``(N,)``.
 
-    A class counts as higher than the true one only where its score is strictly greater, or equal
-    with a smaller number, as ``argmax`` decides ties.
+    A class counts as higher than the true one if its score is greater, or equal and its number is
+    smaller. ``argmax`` decides ties in the same way.
     """
     own = scores[np.arange(len(label)), label][:, None]
     earlier = np.arange(scores.shape[1]) < label[:, None]
@@ -23,7 +23,7 @@ def top_k(scores: np.ndarray, label: np.ndarray, k: int) -> float:
 
 
 def mean_class_accuracy(predicted: np.ndarray, label: np.ndarray) -> float:
-    """Mean over the classes that occur of the share of their clips that is predicted right."""
+    """Mean accuracy over the classes that occur: the share of right clips, averaged by class."""
     return float(np.mean([(predicted[label == c] == c).mean() for c in np.unique(label)]))
 
 
@@ -66,11 +66,11 @@ def group_members(
     """Class numbers of named groups of classes.
 
     Args:
-        groups: Names out of ``protocols.CLASS_GROUPS``, or a dict of name to class names.
+        groups: Names from ``protocols.CLASS_GROUPS``, or a dict of name to class names.
         classes: Names of all classes in order.
 
     Raises:
-        ConfigError: An unknown group, or a class that the data set has not.
+        ConfigError: An unknown group, or a class that the data set lacks.
     """
     if not isinstance(groups, Mapping):
         unknown = [name for name in groups if name not in CLASS_GROUPS]
@@ -105,8 +105,8 @@ def measure(
     Args:
         scores: (N, K) probabilities.
         label: (N,).
-        groups: Name to class numbers; ``<name>_top1`` is of the clips whose true class is in the
-            group, against all classes. A group without a clip is left out.
+        groups: Name to class numbers; ``<name>_top1`` is computed on the clips whose true class is
+            in the group, with all classes as possible answers. A group without a clip is left out.
     """
     result = {f'top{k}': top_k(scores, label, k) for k in (1, 5)}
     result['mean1'] = mean_class_accuracy(scores.argmax(1), label)

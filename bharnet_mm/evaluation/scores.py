@@ -25,14 +25,14 @@ class Scores:
 
     Args:
         clip_id (np.ndarray): (N,) of str, unique.
-        label (np.ndarray): (N,) int64, the true classes; -1 throughout where no clip has one.
+        label (np.ndarray): (N,) int64, the true classes; all -1 if no clip has one.
         logits (dict[str, np.ndarray]): Expert (`body`, `hand`, `fused` ...) to (N, K) float32.
         classes (tuple[str, ...]): K names.
         facts (Mapping): Where the scores come from: ``config``, ``feature``, ``checkpoint``,
-            ``checkpoint_sha256``, ``store``, ``split`` and ``clips``, as far as they are known.
+            ``checkpoint_sha256``, ``store``, ``split`` and ``clips``, if they are known.
 
     Raises:
-        ConfigError: Shapes that disagree, a label outside the classes, an id that is there twice.
+        ConfigError: Shapes that disagree, a label outside the classes, or an id that occurs twice.
     """
 
     clip_id: np.ndarray
@@ -74,7 +74,7 @@ class Scores:
         return len(self.clip_id)
 
     def correct(self, expert: str) -> np.ndarray:
-        """Which clips this expert gets right, (N,) bool; of equal logits the first class counts."""
+        """Which clips this expert gets right, (N,) bool. Of equal logits the first one counts."""
         if expert not in self.logits:
             raise ConfigError(
                 'scores', f'expert {expert!r}', f'one of {sorted(self.logits)}', 'correct the name'
@@ -82,7 +82,7 @@ class Scores:
         return self.logits[expert].argmax(axis=1) == self.label
 
     def top1(self, expert: str) -> float:
-        """Share of clips that this expert gets right."""
+        """Share of clips that this expert gets right, 0 to 1."""
         return float(self.correct(expert).mean())
 
 
@@ -137,7 +137,7 @@ def load_scores(path: str | os.PathLike) -> Scores:
     """Reads what `save_scores` wrote.
 
     Raises:
-        SourceError: The file is not there, is no such file, or lacks an array.
+        SourceError: The file does not exist, is not a score file, or lacks an array.
     """
     fix = 'write it with tools/test.py --dump'
     arrays = load_npz(path, 'an npz file of scores', fix)

@@ -38,7 +38,7 @@ def memory_now() -> int:
 
 
 def work(connection, name: str, options: argparse.Namespace) -> None:
-    """A contender's process: builds it, then runs one round a message."""
+    """A contender's process: builds it, then runs one round for each message."""
     import mmaction.models  # noqa: F401
     import torch
     from mmaction.registry import MODELS

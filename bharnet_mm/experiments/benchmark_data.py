@@ -32,7 +32,7 @@ def touch(clip: Clip) -> None:
 
 
 def write_pickles(store: ClipStore, numbers: np.ndarray, folder: Path) -> list[Path]:
-    """One pickle a clip, with the arrays that the store holds of it."""
+    """One pickle for each clip, with the arrays that the store holds of it."""
     paths = []
     for i in numbers.tolist():
         clip = store[i]

@@ -111,7 +111,7 @@ def cpu_minutes(entry: Entry, folds: list[str], seeds: list[int]) -> float | Non
 
 
 def member_scores(members: list[Entry], value: str, seed: int) -> Scores | None:
-    """Log probabilities of an entry, or of an ensemble's fused members; None where one is missing.
+    """Log probabilities of an entry, or of an ensemble's fused members; None if one is missing.
 
     A single entry keeps its experts; the fused prediction is called ``pred`` in both.
     """

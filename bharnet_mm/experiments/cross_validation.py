@@ -152,7 +152,7 @@ def check_unchanged(folder: Path, cfg: Config) -> None:
 def run_fold(entry: Entry, value: str, seed: int) -> Path:
     """Trains and tests one fold, unless it is done; returns the score file.
 
-    Beside it lies ``cost.json``: seconds on the clock and of processor time that the training took,
+    Beside it lies ``cost.json``: seconds on the clock and of CPU time that the training took,
     null where it was interrupted and resumed.
     """
     folder = entry.folder(value, seed)
@@ -195,7 +195,9 @@ def summarise(files: dict[tuple[str, int], Path]) -> dict:
 
 
 def to_markdown(summary: dict) -> str:
-    """One row an expert: mean over the seeds for each fold, mean of all, spread over the seeds."""
+    """One row for each expert: mean over the seeds for each fold, mean of all, spread over the
+    seeds.
+    """
     folds = list(next(iter(summary['experts'].values()))['folds'])
     lines = [
         f'| expert | {" | ".join(folds)} | mean | std over seeds {summary["seeds"]} |',

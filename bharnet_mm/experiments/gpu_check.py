@@ -181,7 +181,7 @@ def _cell(row: dict) -> str:
 
 
 def _rows(rows: dict) -> list[str]:
-    """One line an entry, with its numbers."""
+    """One line for each entry, with its numbers."""
     if not any(isinstance(value, dict) for value in rows.values()):
         rows = {'': rows}
     lines = []

@@ -2,7 +2,7 @@
 
 python tools/analysis/count_launches.py
 
-Inside an operator of ours, each Triton kernel and each operator of torch counts once; outside, each
+Inside an custom operator, each Triton kernel and each operator of torch counts once; outside, each
 operator of torch. What only makes a view or allocates is not counted. An operator of torch may
 launch none, or several kernels (a sort, a reduction in two steps), so the truth is near the number,
 not equal to it.

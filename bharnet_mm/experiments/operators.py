@@ -3,7 +3,7 @@
 python tools/analysis/operators.py BHaRNet-P 'STGCN++ unified'
 
 The number of operators stands for the number of kernels that a GPU launches; it needs no GPU. An
-operator that only makes a view or allocates is not counted. An operator of ours counts once,
+operator that only makes a view or allocates is not counted. An custom operator counts once,
 whatever it launches.
 Gradients start from None, as in training: nothing is added to gradients of the step before.
 
@@ -113,7 +113,7 @@ def measure(name: str, dtype: str = 'bf16', batch: int = 2, mix: str = 'real') -
 
 
 def to_markdown(ledger: Ledger, batch: int) -> str:
-    """Operators of ours and the sum of the others: calls, MB a clip, least and moved."""
+    """Operators of ours and the sum of the others: calls, MB per clip, least and moved."""
     lines = ['| operator | calls | least, MB a clip | moved | times |', '|---|---|---|---|---|']
     own = [name for name in ledger.moved if '::' not in name]
     others = [name for name in ledger.moved if '::' in name]

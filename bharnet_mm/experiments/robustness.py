@@ -36,7 +36,7 @@ def cells_of(conditions: list[str], seeds: list[int]) -> list[tuple[str, float, 
 
 
 def collect(results: dict, entry: str, fusion: str, condition: str) -> list[tuple[float, list]]:
-    """(level, top-1 by seed) of a line of the picture; the first point is the undamaged one."""
+    """(level, top-1 by seed) of a line of the figure; the first point is the undamaged one."""
     runs = [run['cells'] for run in results[entry].values()]
 
     def by_seed(name: str, level: float) -> list[float]:
@@ -55,7 +55,7 @@ def lines_of(results: dict) -> list[tuple[str, str]]:
 
 
 def to_markdown(results: dict, conditions: list[str]) -> str:
-    """One table a condition: mean over the seeds."""
+    """One table for each condition: mean over the seeds."""
     parts = []
     for condition in conditions:
         levels = [CONDITIONS[condition].clean, *CONDITIONS[condition].levels]
@@ -72,7 +72,9 @@ def to_markdown(results: dict, conditions: list[str]) -> str:
 
 
 def draw(results: dict, conditions: list[str], path: Path) -> None:
-    """One panel a condition, one line an entry and fusion; the band is the range over the seeds."""
+    """One panel for each condition, one line for each entry and fusion; the band is the range over
+    the seeds.
+    """
     from ..apis.visualizer import new_figure
 
     columns = min(4, len(conditions))
@@ -129,7 +131,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs what is missing and writes table and picture."""
+    """Runs what is missing and writes table and figure."""
     args = parse_args(argv)
     file = args.out.with_suffix('.json')
     results = json.loads(file.read_text()) if file.exists() else {}

@@ -20,7 +20,7 @@ from .cross_validation import summarise
 
 
 def to_markdown(result: dict) -> str:
-    """One row an expert."""
+    """One row for each expert."""
     lines = ['| expert | by seed | mean | std over seeds | missing clips wrong |', '|---' * 5 + '|']
     for name, row in result['experts'].items():
         spread = '-' if row['std'] is None else f'{row["std"]:.3f}'

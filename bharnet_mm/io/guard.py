@@ -1,4 +1,4 @@
-"""One boundary for all readers: what a file's content raises becomes an error of ours."""
+"""One boundary for all readers: what a file's content raises becomes an error of this package."""
 
 from __future__ import annotations
 

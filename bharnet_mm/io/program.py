@@ -40,9 +40,10 @@ _MARKS = (
 )
 _SIZE_FUNCTIONS = {
     'Add', 'Mul', 'Pow', 'Max', 'Min', 'Mod', 'PythonMod', 'FloorDiv', 'CeilDiv', 'CleanDiv',
-    'Integer', 'IntTrueDiv', 'Symbol', 'ModularIndexing', 'Float', 'Rational', 'Eq', 'Ne', 'Lt', 'Le', 'Gt',
-    'Ge', 'TruncToInt', 'ToFloat', 'FloorToInt', 'CeilToInt', 'Equality', 'Unequality', 'StrictLessThan',
-    'LessThan', 'StrictGreaterThan', 'GreaterThan', 'And', 'Or', 'Not', 'Piecewise', 'Where',
+    'Integer', 'IntTrueDiv', 'Symbol', 'ModularIndexing', 'Float', 'Rational', 'Eq', 'Ne',
+    'Lt', 'Le', 'Gt', 'Ge', 'TruncToInt', 'ToFloat', 'FloorToInt', 'CeilToInt', 'Equality',
+    'Unequality', 'StrictLessThan', 'LessThan', 'StrictGreaterThan', 'GreaterThan', 'And', 'Or',
+    'Not', 'Piecewise', 'Where',
 }  # fmt: skip
 
 

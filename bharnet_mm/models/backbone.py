@@ -64,9 +64,9 @@ class BodyHandBackbone(BaseModule):
     Shapes:
         ``inputs``: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``,
         ``hand_mask (N, 2M, T)`` → dict of ``'body'`` and ``'hand'``, each a list of
-        :class:`Instances`, one a stream. Where ``inputs`` has ``body_rows`` and ``hand_rows`` (see
-        :class:`BodyHandPreprocessor`) these are the rows of the packed form, and nothing waits for
-        the device.
+        :class:`Instances`, one for each stream. Where ``inputs`` has ``body_rows`` and
+        ``hand_rows`` (see :class:`BodyHandPreprocessor`) these are the rows of the packed form, and
+        nothing waits for the device.
 
     Raises:
         ConfigError: Without a network; for an unknown feature; for a bone feature where a network

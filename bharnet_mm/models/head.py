@@ -43,7 +43,7 @@ class BHaRNetHead(BaseModule):
         num_classes (int): Classes.
         in_channels (int | dict, optional): Channels of a stream's features, for all or
             ``dict(body=, hand=, rgb=)``. :class:`BHaRNet` fills them from its networks.
-        branches (Sequence[str]): One a stream of the backbone, see above. Defaults to
+        branches (Sequence[str]): One for each stream of the backbone, see above. Defaults to
             ``('vanilla',)``.
         attention (dict, optional): Config of the :class:`PoolingAttention` of the interactive
             branches. Its channels are those of the features; :class:`BHaRNet` fills joints and

@@ -67,7 +67,7 @@ class BodyGuidedRGB(BaseModule):
 
     Shapes:
         ``rgb (N, 3, H, W)`` float, ``rgb_mask (N, R, F)`` bool, body: list of :class:`Instances`,
-        one a stream → ``(N, D, h, w)``. ``R`` divides ``H``, ``F`` divides ``W``.
+        one for each stream → ``(N, D, h, w)``. ``R`` divides ``H``, ``F`` divides ``W``.
 
     Raises:
         ConfigError: For a part that the layout does not have, and for a grid that does not fit.

@@ -35,7 +35,7 @@ class ExportedRecognizer(Recognizer):
         path: The file.
         meta: Its metadata, with card and inputs.
         **regions: ``data_root`` (folder of the videos) or ``store`` (a region store), for the
-            pictures of BHaRNet-M. Without them it predicts from the skeletons.
+            images of BHaRNet-M. Without them it predicts from the skeletons.
 
     Raises:
         ConfigError: A file that ``bharnet export`` did not write.
@@ -87,7 +87,7 @@ class ExportedRecognizer(Recognizer):
     def _input(self, name: str, results: Mapping[str, Any]) -> np.ndarray:
         kind = _TYPES.get(name, np.bool_)
         if name.startswith('rgb') and name not in results:
-            return np.zeros(self.inputs[name], kind)  # no region: an absent picture
+            return np.zeros(self.inputs[name], kind)  # no region: an absent image
         return np.asarray(results[name], kind)
 
     def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Draws clips of a store as pictures."""
+"""Draws clips of a store as images."""
 
 from bharnet_mm.experiments.browse import main
 

@@ -2,7 +2,7 @@
 
     python tools/docs/architecture.py docs/images/architecture.svg
 
-The picture is made of boxes and arrows on a grid, so that a change of the model is a change of a
+The figure is made of boxes and arrows on a grid, so that a change of the model is a change of a
 line here.
 """
 
@@ -101,7 +101,7 @@ def arrow(points: list[tuple[float, float]], color: str, dashed: bool) -> str:
 
 
 def draw() -> str:
-    """The whole picture as SVG text."""
+    """The whole figure as SVG text."""
     heads = ''.join(
         f'<marker id="head-{name}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
         f'markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="{color}"/></marker>'
@@ -121,7 +121,7 @@ def draw() -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Writes the picture."""
+    """Writes the figure."""
     parser = argparse.ArgumentParser(description='Draw the architecture as an SVG file.')
     parser.add_argument('out', type=Path, help='file to write')
     parser.parse_args(argv).out.write_text(draw(), encoding='utf-8')

@@ -92,7 +92,7 @@ def check_finite(survey: Survey) -> Iterator[Finding]:
 
 
 def check_coordinates(survey: Survey) -> Iterator[Finding]:
-    """Joints far from all others, outside the picture, or at the origin."""
+    """Joints far from all others, outside the image, or at the origin."""
     for part in ('body', 'hand'):
         facts, usual = survey.facts, getattr(survey.reference, part)
 
@@ -155,7 +155,7 @@ def check_joints(survey: Survey) -> Iterator[Finding]:
 
 
 def check_square(survey: Survey) -> Iterator[Finding]:
-    """Picture fractions without the size of the picture."""
+    """Image fractions without the size of the image."""
     reference = survey.reference
     fractions = reference.body.outside is not None or reference.plane == 'fraction'
     unsized = survey.read & survey.facts['unsized']

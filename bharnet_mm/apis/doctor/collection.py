@@ -30,7 +30,7 @@ class Collection:
         kind: What it is, for the report.
         classes: Class names.
         body_layout: Layout of the bodies.
-        hand_layout: Layout of the hands, None where there are none.
+        hand_layout: Layout of the hands, None if there are none.
         labels: Class numbers, (n,).
         rules: Split name to rule, ``{}`` where a split is a list of ids.
         repairs: What had to be changed to read a clip, to the numbers of the clips read so far.
@@ -52,7 +52,7 @@ class Collection:
         return len(self.labels)
 
     def clip(self, i: int) -> Clip:
-        """Clip number i; an error of ours where it cannot be read."""
+        """Clip number i; an error of this package where it cannot be read."""
         raise NotImplementedError
 
     def intact(self, i: int, clip: Clip) -> bool:

@@ -48,7 +48,7 @@ class Diagnosis:
         classes: One dict per class: number, name, clips, clips per split and missing shares.
         lengths: Histogram of clip lengths: ``edges`` (n + 1,) frames and ``counts`` (n,).
         example: Number of a clip that shows as much as possible, or None.
-        collection: What was examined, opened; None where it could not be.
+        collection: What was examined, opened; None if it could not be.
     """
 
     path: str

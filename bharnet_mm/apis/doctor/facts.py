@@ -20,7 +20,7 @@ from .wrists import wrists_elsewhere
 
 #: A joint is far where it is so many times the usual distance from the middle of the data.
 FAR, ABSURD = 10.0, 50.0
-#: Picture fractions that no body (legs outside the picture are guessed) and no hand has.
+#: Image fractions that no body (legs outside the image are guessed) and no hand has.
 OUTSIDE = {'body': (-3.0, 4.0), 'hand': (-1.0, 2.0)}
 #: Clips after which memory is given back.
 RELEASE_EVERY = 200
@@ -48,7 +48,7 @@ FACTS = np.dtype(
         *((f'{part}_{name}', '<i4') for part in ('body', 'hand') for name in COUNTS),
         ('wrists', '<i4'),  # hands that can be compared with the body's wrists
         ('crossed', '<i4'),  # those nearer to the other wrist
-        ('placed', '<i4'),  # frames in which a hand can be compared with a wrist in the picture
+        ('placed', '<i4'),  # frames in which a hand can be compared with a wrist in the image
         ('elsewhere', '<i4'),  # those in which one lies elsewhere
         ('body_key', '<f4'),  # sums of the coordinates: equal for equal clips
         ('hand_key', '<f4'),
@@ -63,7 +63,7 @@ class Usual:
     Args:
         center: Median per channel, (C,).
         scale: Median distance from it.
-        outside: Bounds of x and y where they are picture fractions, else None.
+        outside: Bounds of x and y where they are image fractions, else None.
     """
 
     center: np.ndarray
@@ -79,7 +79,7 @@ class Reference:
         body: Usual place of body joints.
         hand: Usual place of hand joints.
         plane: In which coordinates of the body its hands lie: ``body``, ``pixel``, ``fraction`` of
-            the picture, or '' for none of them.
+            the image, or '' for none of them.
     """
 
     body: Usual
@@ -260,7 +260,7 @@ def _wrist_distances(
 
     Returns:
         Distance to the wrist of the same side and of the other one, (M, 2, T), how far the body's
-        wrists are apart, (M, 1, T), and where all of these are visible, (M, 2, T); None where
+        wrists are apart, (M, 1, T), and where all of these are visible, (M, 2, T); None if
         there is no such plane.
     """
     if hand is None or not {'left_wrist', 'right_wrist'} <= set(body.parts):

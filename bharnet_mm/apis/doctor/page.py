@@ -1,4 +1,4 @@
-"""The diagnosis as one HTML page that needs nothing else: no scripts, no links, pictures inside."""
+"""The diagnosis as one HTML page that needs nothing else: no scripts, no links, figures inside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_page(path: str | os.PathLike, diagnosis: Diagnosis) -> None:
 
     Args:
         path: HTML file.
-        diagnosis: What to show. One clip is drawn, where there is one.
+        diagnosis: What to show. One clip is drawn, if there is one.
     """
     parts = [
         *_head(diagnosis),

@@ -92,7 +92,7 @@ class Survey:
         return Finding(check, severity, message, fix, len(classes), names)
 
     def share(self, field: str, of: str) -> np.ndarray:
-        """One fact as a share of another in each clip, (n,); 0 where there is none of it."""
+        """One fact as a share of another in each clip, (n,); 0 if there is none of it."""
         return self.facts[field] / np.maximum(self.facts[of], 1)
 
 

@@ -1,4 +1,4 @@
-"""Where hands and the skeleton's wrists disagree in the picture."""
+"""Where hands and the skeleton's wrists disagree in the image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ELSEWHERE = 0.6
 
 
 def wrists_elsewhere(clip: Clip, layout: SkeletonLayout) -> tuple[np.ndarray, np.ndarray]:
-    """Which hands are compared with the skeleton's wrists in the picture, and which lie elsewhere.
+    """Which hands are compared with the skeleton's wrists in the image, and which lie elsewhere.
 
     Args:
-        clip: With hands in fractions of the picture, ``body_pixel`` and a size; else nothing is
+        clip: With hands in fractions of the image, ``body_pixel`` and a size; else nothing is
             compared.
         layout: Of the body.
 

@@ -90,7 +90,7 @@ def _show(session, layout: str, display, video, lines, seconds: float | None) ->
 
 
 def caption(update) -> list[str]:
-    """The lines on a picture: the answer, then frame rate, latency and dropped frames."""
+    """The lines on an image: the answer, then frame rate, latency and dropped frames."""
     statistics = update.statistics
     latency = 1000 * statistics.latencies[-1] if statistics.latencies else 0.0
     numbers = f'{statistics.fps:.0f} frames/s, {latency:.0f} ms, {statistics.dropped} dropped'

@@ -32,10 +32,10 @@ def has_display() -> bool:
 
 
 class Display:
-    """A window with the pictures; keys pause and quit.
+    """A window with the images; keys pause and quit.
 
     Attributes:
-        paused (bool): Whether the picture stands still.
+        paused (bool): Whether the image stands still.
         closed (bool): Whether the user has asked to quit.
     """
 
@@ -43,7 +43,7 @@ class Display:
         self.paused = self.closed = False
 
     def show(self, picture: np.ndarray) -> None:
-        """Shows an RGB picture, unless paused, and reads the keys."""
+        """Shows an RGB image, unless paused, and reads the keys."""
         if not self.paused:
             cv2.imshow(TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         self.read_keys()
@@ -62,7 +62,7 @@ class Display:
 
 
 class VideoOutput:
-    """A video file that plays as fast as the session ran: a picture is repeated until the next one.
+    """A video file that plays as fast as the session ran: an image is repeated until the next one.
 
     A context manager, see :class:`VideoWriter`.
 
@@ -85,7 +85,7 @@ class VideoOutput:
         return self._writer.__exit__(*error)
 
     def write(self, picture: np.ndarray, position: float) -> None:
-        """Adds an RGB picture that belongs to the time ``position`` (seconds)."""
+        """Adds an RGB image that belongs to the time ``position`` (seconds)."""
         size = (picture.shape[1], picture.shape[0])
         if self._size is None:
             self._size, self._start = size, position

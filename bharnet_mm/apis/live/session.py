@@ -21,7 +21,7 @@ RECENT = 1000
 
 @dataclass
 class LiveStatistics:
-    """Rates, latencies and processor time of a session.
+    """Rates, latencies and CPU time of a session.
 
     Latency is the time from reading a frame until it is processed, in seconds.
     """
@@ -119,7 +119,7 @@ class LiveSession:
         self.source.close()
 
     def __iter__(self) -> Iterator[LiveUpdate]:
-        # The estimator loads its models with its first picture; no frame of the source waits for
+        # The estimator loads its models with its first image; no frame of the source waits for
         # that.
         self._tracker.step(np.zeros((480, 640, 3), np.uint8))
         self._tracker.reset()

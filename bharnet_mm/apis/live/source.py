@@ -18,7 +18,7 @@ DEFAULT_FPS = 30.0
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         image (np.ndarray): RGB ``(H, W, 3)`` uint8.

@@ -71,7 +71,7 @@ class SlidingWindow:
         near to are missing frames, which the pipeline fills or masks.
 
         Args:
-            size: Width and height of the pictures.
+            size: Width and height of the images.
             estimator: Names the layout and the channels.
         """
         if len(self._steps) < 2:

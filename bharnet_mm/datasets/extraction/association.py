@@ -24,7 +24,7 @@ SAME_HAND = 0.35
 def verified_hands(given: list[HandPose | None], arms: Sequence[Arm]) -> list[HandPose | None]:
     """For each arm its hand, without those that lie nearer to another arm which has one.
 
-    Such a find is mostly that other hand once more, fitted badly.
+    Such a find is mostly that other hand again, fitted badly.
     """
     out = list(given)
     for a, hand in enumerate(given):
@@ -99,7 +99,7 @@ def assign_hands(hands: Sequence[HandPose], arms: Sequence[Arm]) -> list[HandPos
 
 
 def nearest_arm(hand: HandPose, arms: Sequence[Arm]) -> Arm | None:
-    """The arm that the hand belongs to with the least cost, None where none is within reach."""
+    """The arm that the hand belongs to with the least cost, None if none is within reach."""
     best = min(arms, key=lambda arm: _cost(hand, arm), default=None)
     return best if best is not None and np.isfinite(_cost(hand, best)) else None
 

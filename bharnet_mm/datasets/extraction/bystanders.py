@@ -17,9 +17,9 @@ SECOND = 'video that shows a second person, who is not followed'
 
 
 class BystanderWatch:
-    """Looks now and then for somebody in the rest of the picture.
+    """Looks now and then for somebody in the rest of the image.
 
-    An estimator with ``bodies_in`` that gave one body is asked once more with that one painted
+    An estimator with ``bodies_in`` that gave one body is asked again with that one painted
     over. A video counts where somebody is seen in half of the looks at least.
 
     Args:

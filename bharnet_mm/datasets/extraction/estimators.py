@@ -52,7 +52,7 @@ class Arm:
     """Where a hand is to be looked for.
 
     Args:
-        wrist, elbow: Pixels, ``(2,)``; the elbow is NaN where it is unknown.
+        wrist, elbow: Pixels, ``(2,)``; the elbow is NaN if it is unknown.
         size: Length of a forearm seen from the side, in pixels.
         reliable: Whether the body estimator is sure of the wrist.
         previous: Where the hand that was last found here should be now, moved along with the wrist:
@@ -60,7 +60,7 @@ class Arm:
         person, side: Whose arm, and ``LEFT`` or ``RIGHT``.
         last: The hand that was last found here, as it was found, or None.
         lost: Frames since then in which there was none.
-        rivals: All arms in the picture, this one too: a hand that is nearer to another is not this
+        rivals: All arms in the image, this one too: a hand that is nearer to another is not this
             arm's.
         search: Number of this search for a lost hand, from 1; 0 in the call that only follows.
     """
@@ -79,12 +79,12 @@ class Arm:
 
 
 class Estimator(Protocol):
-    """Finds bodies and hands in pictures. One instance a process; the three attributes are the
+    """Finds bodies and hands in images. One instance for each process; the three attributes are the
     class's.
 
     It may also have ``bodies_in(image, box) -> list[BodyPose]``: bodies inside ``box`` (x0, y0, x1,
     y1 in pixels), whatever was in the frames before. It is used to see whether a known skeleton's
-    wrists are where the picture shows them, and whether a plain video shows a second person.
+    wrists are where the image shows them, and whether a plain video shows a second person.
     """
 
     body_layout: str

@@ -57,11 +57,11 @@ def extract_clip(
 ) -> Clip:
     """Bodies and hands of a plain video.
 
-    Coordinates are fractions of the picture (x of its width, y of its height; depth of its width),
+    Coordinates are fractions of the image (x of its width, y of its height; depth of its width),
     pixels are in ``body_pixel``. Persons are ordered by motion, then score.
 
     Args:
-        frames: RGB pictures of one size.
+        frames: RGB images of one size.
         estimator: Finds bodies and hands.
         clip_id, label, fields: For the clip.
         max_persons: The rest is left out.
@@ -122,7 +122,7 @@ def tracks_to_clip(
         tracks: Of the persons, in the clip's order; their ``frames`` are positions in
             ``frame_index``.
         frame_index: Numbers of the frames in the video, T.
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
         estimator: That found them.
         fields: Other fields of the clip, ``clip_id`` and ``label`` at least.
     """
@@ -169,7 +169,7 @@ def fill_hands(
     """The clips of one video with hands filled in, where their bodies' wrists are in it.
 
     Args:
-        frames: RGB pictures of one size.
+        frames: RGB images of one size.
         estimator: Finds hands. Its ``bodies_in`` is asked where a known wrist has no hand.
         clips: With ``body_pixel``, at their ``frame_index``. Positions are scaled where the video
             has another size than the clip says. A joint that is not finite or at (-1, -1) is
@@ -236,7 +236,7 @@ def fill_hands(
 
 
 def _known_people(clip: Clip, t: int, size: tuple[int, int]) -> dict[int, np.ndarray]:
-    """Joints of the persons in frame t of a clip, ``(V, 2)`` pixels of the video, NaN where
+    """Joints of the persons in frame t of a clip, ``(V, 2)`` pixels of the video, NaN if
     unknown.
     """
     scale = np.ones(2)
@@ -251,7 +251,7 @@ def _known_people(clip: Clip, t: int, size: tuple[int, int]) -> dict[int, np.nda
 
 
 def fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels ``(..., 2 or 3)`` as fractions of the picture: x of its width, y of its height, depth
+    """Pixels ``(..., 2 or 3)`` as fractions of the image: x of its width, y of its height, depth
     of its width.
     """
     return points / np.array([size[0], size[1], size[0]])[: points.shape[1]]

@@ -19,7 +19,7 @@ class Region:
     Args:
         center: ``(x, y)``.
         side: Length of a side.
-        angle: Radians, clockwise in the picture; 0 is upright.
+        angle: Radians, clockwise in the image; 0 is upright.
     """
 
     center: tuple[float, float]
@@ -33,7 +33,7 @@ class Region:
         return np.array([[cos, -sin], [sin, cos]])
 
     def cut(self, image: np.ndarray, size: int) -> np.ndarray:
-        """The region as ``(size, size, 3)``; what lies outside the picture is black."""
+        """The region as ``(size, size, 3)``; what lies outside the image is black."""
 
         scale = self.side / size
         matrix = np.empty((2, 3))

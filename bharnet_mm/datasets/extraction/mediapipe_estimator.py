@@ -1,6 +1,6 @@
 """MediaPipe: pose, then the hand models on regions around the wrists.
 
-The full-frame hand detector of MediaPipe misses hands that are small in the picture, so the palm
+The full-frame hand detector of MediaPipe misses hands that are small in the image, so the palm
 detector sees
 crops here, and the landmark model is run by itself: it gives the probability that there is a hand
 at all (the `Hands` solution keeps it to itself), and a hand that was found is followed without the
@@ -22,7 +22,7 @@ from .geometry import Region, region_from_hand, upright_angle
 from .mediapipe_graphs import LANDMARK_INPUT, landmark_graph, palm_graph, pose_graph
 
 _CROP = 256
-_LEAST = 32  # pixels of a side of a picture in which a body is looked for
+_LEAST = 32  # pixels of a side of an image in which a body is looked for
 _TRACE = 0.05  # presence below which there is no hand near the region
 # Where a search looks, one place after the other: for palms, where the hand was last, or where it
 # should be, at an angle to the forearm in radians. The first search looks at all places, later ones
@@ -31,8 +31,8 @@ _PLACES_LOST = (-0.5, 'palm', 0.0, 0.5, 'last')
 _PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
 _PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
 _TRIES = 3
-# A hand that the model is sure of is not looked at again while its picture stays the same (grey
-# levels of 255 by which at most a twentieth of a small picture of it may differ), for so many
+# A hand that the model is sure of is not looked at again while its image stays the same (grey
+# levels of 255 by which at most a twentieth of a small image of it may differ), for so many
 # frames.
 _SURE = 0.8
 _SAME_GREY = 8.0
@@ -118,7 +118,7 @@ class MediaPipeEstimator:
     def bodies_in(
         self, image: np.ndarray, box: tuple[float, float, float, float]
     ) -> list[BodyPose]:
-        """The most prominent body in the box (x0, y0, x1, y1), as in a picture by itself."""
+        """The most prominent body in the box (x0, y0, x1, y1), as in an image by itself."""
         if self._still_pose is None:
             self._still_pose = pose_graph(video=False)
         height, width = image.shape[:2]
@@ -211,7 +211,7 @@ class MediaPipeEstimator:
         return [self._settle(image, region)]
 
     def _settle(self, image: np.ndarray, region: Region) -> HandPose:
-        """The hand in a region, looked at once more around what was found where the model is not
+        """The hand in a region, looked at again around what was found where the model is not
         sure.
 
         Where it sees next to nothing, a second look does not help.
@@ -253,7 +253,7 @@ def _beyond(arm: Arm) -> np.ndarray:
 
 
 def _paint_over(image: np.ndarray, hands: Sequence[HandPose]) -> np.ndarray:
-    """The picture without these hands, so that the models see the one beside or behind them."""
+    """The image without these hands, so that the models see the one beside or behind them."""
 
     out = image.copy()
     for hand in hands:
@@ -264,7 +264,7 @@ def _paint_over(image: np.ndarray, hands: Sequence[HandPose]) -> np.ndarray:
 
 
 def _bounds(hull: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of the box around a hull, at least a pixel inside the picture."""
+    """Rows and columns of the box around a hull, at least a pixel inside the image."""
     low, high = hull.reshape(-1, 2).min(axis=0), hull.reshape(-1, 2).max(axis=0) + 1
     rows, columns = (
         slice(int(np.clip(low[i], 0, n - 1)), int(np.clip(high[i], 1, n)))

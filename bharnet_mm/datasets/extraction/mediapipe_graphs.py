@@ -128,8 +128,8 @@ def pose_graph(video: bool = True):
     video.
 
     Args:
-        video: Whether the body is followed and smoothed from one picture to the next; else each
-            picture stands for itself.
+        video: Whether the body is followed and smoothed from one image to the next; else each
+            image stands for itself.
     """
     import_mediapipe()
     from mediapipe.python.solution_base import SolutionBase

@@ -103,7 +103,7 @@ def make_plan(
     subject: str | None,
     report: Report,
 ) -> Plan:
-    """``plan_videos``, or ``plan_store`` where there is a store."""
+    """``plan_videos``, or ``plan_store`` if there is a store."""
     if source is None:
         return plan_videos(Path(videos), readers, subject, report)
     return plan_store(Path(videos), source, readers, report)
@@ -149,7 +149,7 @@ def plan_store(folder: Path, store: ClipStore, readers: tuple[str, ...], report:
 
 
 def read_split_lists(texts: Sequence[str]) -> dict[str, list[str]]:
-    """``NAME=FILE`` arguments to split name and the clip ids in the file, one a line.
+    """``NAME=FILE`` arguments to split name and the clip ids in the file, one for each line.
 
     A line may be a clip id or the path of the video (its ending is dropped); empty lines and those
     that begin with # are skipped.

@@ -36,7 +36,7 @@ class RegionWorker:
         videos: Folder of the videos.
         store: Path of the clip store.
         grid: What is wanted.
-        quality: Of the JPEG pictures.
+        quality: Of the JPEG images.
     """
 
     def __init__(self, videos: Path, store: Path, grid: RegionGrid, quality: int) -> None:

@@ -115,7 +115,7 @@ class RTMLibEstimator:
         if self._last is None or self._last[0] is not image:
             bgr = np.ascontiguousarray(image[..., ::-1])
             boxes = self._detector(bgr)
-            if len(boxes):  # without boxes the pose model would take the whole picture for a person
+            if len(boxes):  # without boxes the pose model would take the whole image for a person
                 keypoints, scores = self._pose(bgr, bboxes=boxes)
             else:
                 keypoints, scores = np.zeros((0, 133, 2)), np.zeros((0, 133))

@@ -1,4 +1,4 @@
-"""Hands of a known skeleton whose wrists are not where the picture shows them.
+"""Hands of a known skeleton whose wrists are not where the image shows them.
 
 A depth sensor loses arms that hang or are hidden: the joints it gives are then guesses.
 """
@@ -18,18 +18,18 @@ from .tracking import HandsByArm, HandTracker
 # Joints that are compared between the two skeletons, each of the left and the right side.
 _PAIRS = ('shoulder', 'hip', 'elbow', 'knee')
 # In forearm lengths: how far the joints of one person may lie apart in the two skeletons on
-# average; how far the picture's wrist must lie from the known one to be worth a look.
+# average; how far the image's wrist must lie from the known one to be worth a look.
 _SAME_PERSON = 1.0
 _ELSEWHERE = 0.3
 _MARGIN = 0.25  # around the known joints, of the longer side of their box
 
 
 class SecondOpinion:
-    """Looks for hands at the wrists of the picture's own pose, where the known wrists have none.
+    """Looks for hands at the wrists of the image's own pose, where the known wrists have none.
 
     The pose is asked for inside the box of the person's known joints only. It counts where it is
     the same person's: shoulders, hips, elbows and knees lie near the known ones. Left and right
-    follow the known skeleton where those joints say which is which, else the picture's pose.
+    follow the known skeleton where those joints say which is which, else the image's pose.
 
     Args:
         estimator: With ``bodies_in``; without it nothing is done.
@@ -49,7 +49,7 @@ class SecondOpinion:
 
         Args:
             image: The frame.
-            people: Known joints by person, ``(V, 2)`` pixels, NaN where unknown.
+            people: Known joints by person, ``(V, 2)`` pixels, NaN if unknown.
             hands: Those found at the known wrists.
 
         Returns:
@@ -68,13 +68,13 @@ class SecondOpinion:
                     continue
                 known = joints[self.layout.index(f'{("left", "right")[arm.side]}_wrist')]
                 apart = np.linalg.norm(arm.wrist - known) / arm.size
-                if not apart <= _ELSEWHERE:  # NaN where the wrist is unknown
+                if not apart <= _ELSEWHERE:  # NaN if the wrist is unknown
                     arms.append(arm)
                     elsewhere += bool(apart > MAX_DISTANCE)
         return self._tracker.step(image, arms, list(hands.values())), elsewhere
 
     def _arms(self, image: np.ndarray, person: int, joints: np.ndarray) -> list[Arm]:
-        """The arms of the picture's pose of one person, by the known skeleton's sides."""
+        """The arms of the image's pose of one person, by the known skeleton's sides."""
         known = np.isfinite(joints).all(axis=1)
         size = float(forearm_length(np.where(known[:, None], joints, 0), known, self.layout))
         if size <= 0:

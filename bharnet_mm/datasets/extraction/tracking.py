@@ -97,7 +97,7 @@ class HandTracker:
 
         Args:
             image: The frame.
-            arms: All known arms; those that end far outside the picture are left alone.
+            arms: All known arms; those that end far outside the image are left alone.
             taken: Hands in this frame that belong to other arms.
         """
         self._frame += 1
@@ -177,7 +177,7 @@ class HandTracker:
 
 
 def _in_image(arm: Arm, image: np.ndarray) -> bool:
-    """Whether the arm ends in the picture or not far outside."""
+    """Whether the arm ends in the image or not far outside."""
     size = np.array([image.shape[1], image.shape[0]])
     return bool((arm.wrist > -0.5 * arm.size).all() and (arm.wrist < size + 0.5 * arm.size).all())
 

@@ -41,8 +41,8 @@ def run_jobs(
 
     Args:
         build: Called once in each process, gives what does the jobs: ``do(job, tick) -> result``,
-            calling ``tick()`` now and then. Picklable. An error of ours that a job raises is its
-            ``Failure``; one that ``build`` raises ends everything.
+            calling ``tick()`` now and then. Picklable. An error of this package that a job raises
+            is its ``Failure``; one that ``build`` raises ends everything.
         jobs: Picklable.
         workers: Processes; 0 works in this one, without a guard against hanging.
         timeout: Seconds without a ``tick`` after which a process is ended and its job given up.

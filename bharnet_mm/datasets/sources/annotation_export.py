@@ -19,7 +19,7 @@ def export_annotations(
 ) -> None:
     """Writes a store as a pickle that MMAction2's ``PoseDataset`` reads.
 
-    Picture fractions become pixels. Missing persons and hands are zeros. Two-channel keypoints get
+    Image fractions become pixels. Missing persons and hands are zeros. Two-channel keypoints get
     a ``keypoint_score``; with three channels there is none, because stock ``FormatGCNInput`` would
     append it as a fourth.
 
@@ -84,7 +84,7 @@ def export_annotations(
 
 
 def _in_pixels(clip: Clip) -> Clip:
-    """Picture fractions as pixels, which is what stock transforms take them for."""
+    """Image fractions as pixels, which is what stock transforms take them for."""
     unit = np.float32([*clip.image_size, clip.image_size[0]])
     parts = zip(('body', 'hand'), clip.units, strict=True)
     parts = [part for part, of in parts if of == 'fraction' and unit.all()]

@@ -39,7 +39,7 @@ WIDTHS = {
 #: What ``--order`` may say of vectors without visibility and with a face: as tutorials join the
 #: parts, or as tables of the Holistic model's landmarks list them.
 ORDERS = ('pose-face-hands', 'face-left-pose-right')
-_NOSE = 0.05  # of the picture: how near the nose of the pose and that of the face lie
+_NOSE = 0.05  # of the image: how near the nose of the pose and that of the face lie
 # Names that the arrays of an .npz go by.
 KEYS = {
     'keypoint': ('keypoint', 'keypoints', 'X', 'x', 'data', 'sequences'),
@@ -83,7 +83,7 @@ def split_vectors(vectors: np.ndarray, where: str, order: str = '') -> dict[str,
     Returns:
         dict: ``body (1, T, 33, 3)``, ``body_score (1, T)``: the mean visibility of the upper body,
             1 where vectors have none, ``body_joint_score (1, T, 33)``: the visibility of each
-            joint, ``hand (1, 2, T, 21, 3)`` and ``hand_score (1, 2, T)``: 1 where there is a hand.
+            joint, ``hand (1, 2, T, 21, 3)`` and ``hand_score (1, 2, T)``: 1 if there is a hand.
 
     Raises:
         SourceError: Other shapes or types.

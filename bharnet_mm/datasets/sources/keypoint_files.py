@@ -39,7 +39,7 @@ class Recording:
         frames: People of each frame.
         numbers: Frame numbers.
         unit: ``'pixel'`` or ``'fraction'``.
-        image_size: (width, height), (0, 0) where the file does not say it.
+        image_size: (width, height), (0, 0) if the file does not say it.
         fps: 0 where the file does not say it.
         tracked: Whether the n-th person is the same in all frames.
         dropped: What is in the file and not kept, to how often.

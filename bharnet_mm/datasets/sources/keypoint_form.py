@@ -14,7 +14,7 @@ from ...layouts import LAYOUTS, SkeletonLayout, get_layout
 NUM_WHOLEBODY = 133
 #: What ``--channels`` may say; c is the confidence of the joint.
 CHANNELS = ('xy', 'xyz', 'xyc', 'xyzc')
-#: Layouts of estimators that see a picture only.
+#: Layouts of estimators that see an image only.
 _FLAT = ('coco', 'coco_wholebody', 'openpose_18', 'openpose_25')
 _LOOKED_AT = 200  # annotations
 _PIXELS = 10.0  # no coordinate in metres is so large, and most in pixels are

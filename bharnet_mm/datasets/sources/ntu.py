@@ -34,7 +34,7 @@ from .ntu_text import COLOR, POSITION, TRACKING, SkeletonText, parse_skeleton
 
 FPS = 30.0
 IMAGE_SIZE = (1920, 1080)
-OUTSIDE = -1.0  # pixel position, both ways, of a joint whose position in the picture is not known
+OUTSIDE = -1.0  # pixel position, both ways, of a joint whose position in the image is not known
 
 MIN_FRAMES = 12
 MAX_SPREAD = 0.8
@@ -145,7 +145,7 @@ def skeleton_to_clip(text: SkeletonText, clip_id: str, repaired: Counter) -> Cli
 
     Returns:
         Clip: ``body (M, T, 25, 3)`` in metres with M = 1 or 2, ``body_pixel (M, T, 25, 2)`` in the
-            colour picture, no
+            colour image, no
         hands.
 
     Raises:
@@ -200,7 +200,7 @@ def skeleton_to_clip(text: SkeletonText, clip_id: str, repaired: Counter) -> Cli
 
 
 def _fields(name: str) -> dict | None:
-    """What a clip id says; None where it is none."""
+    """What a clip id says; None if it is none."""
     try:
         fields = ntu_fields(name)
     except SourceError:

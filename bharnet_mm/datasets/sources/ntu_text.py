@@ -47,7 +47,7 @@ class SkeletonText:
         frame (np.ndarray): Shape (B,) int32, the frame of each body.
         body_id (np.ndarray): Shape (B,) int64, the tracking id.
         header (np.ndarray): Shape (B, 9) float64, the other numbers of the body's header line.
-        joints (np.ndarray): Shape (B, 25, 12) float64. NaN where the file says so.
+        joints (np.ndarray): Shape (B, 25, 12) float64. NaN if the file says so.
     """
 
     num_frames: int

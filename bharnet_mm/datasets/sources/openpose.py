@@ -1,4 +1,4 @@
-"""OpenPose's JSON output: a folder with one file a frame.
+"""OpenPose's JSON output: a folder with one file for each frame.
 
 ``<name>_<frame>_keypoints.json`` holds ``people``, each with flat lists of x, y and confidence:
 ``pose_keypoints_2d`` (BODY_25 or COCO 18), ``hand_left_keypoints_2d``, ``hand_right_keypoints_2d``
@@ -95,7 +95,7 @@ def _people(path: Path) -> list[dict]:
 
 
 def _points(values: Any) -> np.ndarray | None:
-    """A flat list of x, y, confidence to (n, 3); None where it is none."""
+    """A flat list of x, y, confidence to (n, 3); None if it is none."""
     try:
         array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError):

@@ -53,7 +53,7 @@ def persons_of(
 
     Returns:
         ``body``, ``body_score``, ``body_joint_score``, ``hand``, ``hand_score`` and
-        ``hand_joint_score`` of a ``Clip``, persons in order; None where nobody is in any frame.
+        ``hand_joint_score`` of a ``Clip``, persons in order; None if nobody is in any frame.
     """
     tracks = _tracks(frames, tracked)
     if not tracks:

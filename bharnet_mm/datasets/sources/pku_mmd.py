@@ -1,7 +1,7 @@
 """PKU-MMD: long recordings of Kinect v2 skeletons with labelled instances, cut into clips.
 
 A skeleton file has one row per frame of 3 x 25 x 2 numbers: x y z of the 25 joints of two bodies,
-zeros where there is no second (or first) body. A label file has one row ``class,start,end,
+zeros if there is no second (or first) body. A label file has one row ``class,start,end,
 confidence`` per action instance. The instance is rows ``start`` to ``end``, both included, counted
 from 0, as published code cuts them (the description does not say).
 

@@ -110,7 +110,8 @@ def split_rules(
 
 
 def class_names(annotations: list[dict], path: str | os.PathLike | None = None) -> list[str]:
-    """Class names from a file, one a line; else those of NTU RGB+D by its clip ids; else numbers.
+    """Class names from a file, one for each line; else those of NTU RGB+D by its clip ids; else
+    numbers.
 
     Raises:
         SourceError: A label is no number, or beyond the names of the file.
@@ -142,8 +143,8 @@ class AnnotationReader:
 
     Whole bodies (133 keypoints) become a body of 17 joints and two hands. The score of a person or
     hand in a frame is the mean of its keypoints' scores; without scores it is 1 where any
-    coordinate is not 0. A joint is missing by itself where its score or all of its coordinates
-    are 0, or one is not finite. Keypoints without depth are in the picture: their pixel positions
+    coordinate is not 0. A joint is missing by itself if its score or all of its coordinates
+    are 0, or one is not finite. Keypoints without depth are in the image: their pixel positions
     are kept too.
 
     Args:
@@ -151,7 +152,7 @@ class AnnotationReader:
         channels (str): What they are, see ``keypoint_form.CHANNELS``; 2 and 3
             are xy and xyz. A confidence (c) counts as
             ``keypoint_score`` where the annotation has none.
-        unit (str): ``'pixel'``, ``'fraction'`` of the picture, or ``''``. Defaults to ``'pixel'``
+        unit (str): ``'pixel'``, ``'fraction'`` of the image, or ``''``. Defaults to ``'pixel'``
             without depth, else ``''``.
     """
 

@@ -1,11 +1,11 @@
-"""Results of MediaPipe Tasks as JSON: one file a clip, one result a frame.
+"""Results of MediaPipe Tasks as JSON: one file for each clip, one result a frame.
 
 The file is a list of results, or a dict with such a list under ``frames`` or ``results``, or one
 result a line. A result is what a landmarker returns, in Python's spelling (``pose_landmarks``) or
 JavaScript's (``poseLandmarks``): of the Holistic Landmarker ``pose_landmarks``,
 ``left_hand_landmarks``, ``right_hand_landmarks``; or of the Pose and the Hand Landmarker, perhaps
 one below the other (``{"pose": ..., "hands": ...}``). Landmarks are dicts of ``x, y, z`` and
-perhaps ``visibility``, in fractions of the picture.
+perhaps ``visibility``, in fractions of the image.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _instances(value: Any) -> list:
 
 
 def _points(landmarks: list, count: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """(count, 3) and (count,): visibility, 1 where there is none."""
+    """(count, 3) and (count,): visibility, 1 if there is none."""
     if len(landmarks) != count:
         raise _error(where, f'{len(landmarks)} landmarks in place of {count}')
     rows = [
@@ -170,7 +170,7 @@ def _points(landmarks: list, count: int, where: str) -> tuple[np.ndarray, np.nda
 
 
 def _sides(handedness: Any, count: int) -> list[int | None]:
-    """0 for left, 1 for right, None where it is not said."""
+    """0 for left, 1 for right, None if it is not said."""
     names = []
     for entry in handedness or []:
         entry = entry[0] if isinstance(entry, list) and entry else entry

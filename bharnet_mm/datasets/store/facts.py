@@ -13,8 +13,8 @@ from .reader import ClipStore
 
 #: Clips that are looked at for the facts that the index does not have.
 _LOOKED_AT = 64
-#: Layouts of estimators that look at a picture, so that depth is a guess and x, y are of the
-#: picture.
+#: Layouts of estimators that look at an image, so that depth is a guess and x, y are of the
+#: image.
 _OF_PICTURES = ('mediapipe_pose', 'mediapipe_upper_body', 'coco', 'coco_wholebody')
 #: Joints of the lower body, which a camera that shows signers or desks does not see.
 _LOWER = ('left_knee', 'right_knee', 'left_ankle', 'right_ankle')
@@ -41,7 +41,7 @@ class StoreFacts:
     def layout(self) -> str | dict:
         """Layout of the body that a model should use, as a config writes it.
 
-        MediaPipe always gives 33 joints. Where legs are outside of the picture in most frames,
+        MediaPipe always gives 33 joints. Where legs are outside of the image in most frames,
         their positions are guesses, and the layout of the upper body is taken.
         """
         layout = self.store.body_layout
@@ -51,9 +51,9 @@ class StoreFacts:
 
     @cached_property
     def lower_body_share(self) -> float:
-        """Share of the visible frames in which a knee or ankle is inside the picture, 0 to 1.
+        """Share of the visible frames in which a knee or ankle is inside the image, 0 to 1.
 
-        1 for a store whose coordinates are not fractions of the picture.
+        1 for a store whose coordinates are not fractions of the image.
         """
         layout = self.store.body_layout
         lower = [layout.index(name) for name in _LOWER if name in layout.joints]
@@ -68,10 +68,10 @@ class StoreFacts:
 
     @cached_property
     def region_parts(self) -> list[str]:
-        """Parts of the body that are in the picture in at least a twentieth of the visible frames.
+        """Parts of the body that are in the image in at least a twentieth of the visible frames.
 
-        Pictures of the other parts would be black. A store that does not know where the body is in
-        the picture gives all parts of :attr:`layout`.
+        Images of the other parts would be black. A store that does not know where the body is in
+        the image gives all parts of :attr:`layout`.
         """
         layout = self.store.body_layout
         parts = [part for part in REGION_PARTS if part in get_layout(self.layout).parts]
@@ -90,7 +90,7 @@ class StoreFacts:
 
     @property
     def body_channels(self) -> list[str]:
-        """Channels of the body: depth that an estimator guesses from a picture is left out."""
+        """Channels of the body: depth that an estimator guesses from an image is left out."""
         return self._channels('body', 0)
 
     @property

@@ -3,8 +3,8 @@
 ::
 
     regions.json     what the grids are, and how much of the files is committed
-    index.bin        one fixed-size row per clip: id, place and sizes of its pictures, masks, CRC-32
-    grids.bin        the pictures, one after the other: one per offset and clip
+    index.bin        one fixed-size row per clip: id, place and sizes of its images, masks, CRC-32
+    grids.bin        the images, one after the other: one per offset and clip
 
 The data files only ever grow; replacing ``regions.json`` makes what was added visible. What a crash
 left behind it is cut off at the next opening.
@@ -37,7 +37,7 @@ DATA_FILE = 'grids.bin'
 
 
 def row_type(grid: RegionGrid) -> np.dtype:
-    """A row of the index. ``size`` 0: the clip shows nobody, it has no picture."""
+    """A row of the index. ``size`` 0: the clip shows nobody, it has no image."""
     shape = (grid.num_offsets, len(grid.parts), grid.num_frames)
     return np.dtype(
         [
@@ -62,7 +62,7 @@ class RegionStore:
         StoreError: No region store, or damaged files.
 
     Attributes:
-        grid: The ``RegionGrid`` of all its pictures.
+        grid: The ``RegionGrid`` of all its images.
     """
 
     def __init__(self, path: str | os.PathLike, check: bool = True) -> None:
@@ -98,7 +98,7 @@ class RegionStore:
             return [raw.decode() for raw in self._index['clip_id'].tolist()]
 
     def check_grid(self, grid: RegionGrid) -> None:
-        """Raises ConfigError unless the pictures are of this kind."""
+        """Raises ConfigError unless the images are of this kind."""
         have, want = self.grid.to_dict(), grid.to_dict()
         wrong = [key for key in want if want[key] != have[key]]
         if wrong:
@@ -121,7 +121,7 @@ class RegionStore:
 
         Raises:
             SourceError: The clip is not there (extraction refused it, or has not come to it).
-            StoreError: Its picture is damaged.
+            StoreError: Its image is damaged.
         """
         number = self._find(clip_id)
         row = self._index[number]
@@ -149,7 +149,7 @@ class RegionStore:
         return self._data[begin:end]
 
     def verify(self) -> list[str]:
-        """Ids of the clips whose row or pictures fail their checksum; empty if all is well."""
+        """Ids of the clips whose row or images fail their checksum; empty if all is well."""
         damaged = []
         for row in self._index:
             try:
@@ -179,7 +179,7 @@ class RegionWriter:
     Args:
         path: The folder, made if needed.
         grid: What the grids are; must be the same where the store is continued.
-        quality: Of the JPEG pictures, 1 to 100; likewise.
+        quality: Of the JPEG images, 1 to 100; likewise.
 
     Raises:
         StoreError: A store of other grids, a damaged one, or another writer at work.
@@ -270,7 +270,7 @@ def encode(rgb: np.ndarray, quality: int) -> bytes:
 
 
 def _decode(data: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A picture, (H, W, 3) BGR; its header is looked at before anything is made for its size."""
+    """An image, (H, W, 3) BGR; its header is looked at before anything is made for its size."""
     with Image.open(io.BytesIO(data), formats=('JPEG',)) as header:
         if header.size[::-1] != shape:
             raise ValueError(f'a picture of {header.size[1]} x {header.size[0]}')

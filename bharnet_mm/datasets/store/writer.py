@@ -130,7 +130,7 @@ class StoreWriter:
         """Adds classes that the store has not at its end.
 
         Returns:
-            Number in the store of each class that was given; None where the numbers are the same.
+            Number in the store of each class that was given; None if the numbers are the same.
         """
         have = self.meta['classes']
         if given is None or given == have:

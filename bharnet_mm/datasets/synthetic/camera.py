@@ -23,6 +23,6 @@ def to_camera(points: np.ndarray, view: float, distance: float, height: float) -
 
 
 def project(points: np.ndarray) -> np.ndarray:
-    """Camera metres (..., 3) to pixels (..., 2) of the 1920 x 1080 picture, x right and y down."""
+    """Camera metres (..., 3) to pixels (..., 2) of the 1920 x 1080 image, x right and y down."""
     x, y, z = np.moveaxis(points, -1, 0)
     return np.stack([IMAGE_SIZE[0] / 2 + FOCAL * x / z, IMAGE_SIZE[1] / 2 - FOCAL * y / z], axis=-1)

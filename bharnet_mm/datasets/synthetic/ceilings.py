@@ -1,7 +1,7 @@
 """What top-1 the streams can reach at best on the synthetic sample: known, as its classes are made
 of known parts.
 
-All take the classes to be balanced. There is none for the picture, which shows arms, fingers and
+All take the classes to be balanced. There is none for the image, which shows arms, fingers and
 objects: 1.
 """
 

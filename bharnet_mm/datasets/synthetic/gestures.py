@@ -37,7 +37,7 @@ class Gesture:
 
 @dataclass(frozen=True)
 class HeldObject:
-    """What only the picture shows: a `ball` or a `stick`, its colour and its width or length in
+    """What only the image shows: a `ball` or a `stick`, its colour and its width or length in
     metres.
     """
 

@@ -2,7 +2,7 @@
 
 Axes of a person's own frame (right-handed, metres): x to the person's right, y up, z backwards, so
 a person looks along -z. These are the axes of a Kinect v2 that looks at the person's front: its x
-grows to the *sensor's* left (a Kinect's picture is mirrored), y up, z away from the sensor.
+grows to the *sensor's* left (a Kinect's image is mirrored), y up, z away from the sensor.
 
 Axes of a right hand's own frame (right-handed): x towards the thumb, y from the wrist to the
 fingers, z out of the palm. A left hand is the same with x negated.

@@ -1,4 +1,4 @@
-"""Pictures of the synthetic sample: people, their hands and what they hold, in front of a room.
+"""Images of the synthetic sample: people, their hands and what they hold, in front of a room.
 
 Bodies and hands stand where they truly are; what the sensors make of them lies in the clip store.
 How somebody or something looks is drawn at random and says nothing of the class, but for the object
@@ -19,7 +19,7 @@ from ...layouts import get_layout
 from .camera import FOCAL, IMAGE_SIZE, project
 from .gestures import HeldObject
 
-VIDEO_SIZE = (480, 270)  # a quarter of the picture in which body_pixel counts
+VIDEO_SIZE = (480, 270)  # a quarter of the image in which body_pixel counts
 _SCALE = VIDEO_SIZE[0] / IMAGE_SIZE[0]
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
 _BODY, _HAND = get_layout('kinect_v2'), get_layout('hand')
@@ -71,7 +71,7 @@ def _to_video(points: np.ndarray) -> np.ndarray:
     """Camera metres (..., 3) to x and y in OpenCV's fixed-point pixels, and pixels a metre, (...,
     3).
     """
-    # Pixel centres: the middle of the first pixel is (0, 0) in either picture.
+    # Pixel centres: the middle of the first pixel is (0, 0) in either image.
     place = (project(points) + 0.5) * _SCALE - 0.5
     return np.concatenate([place * 2**_SHIFT, FOCAL * _SCALE / points[..., 2:]], axis=-1)
 
@@ -119,7 +119,7 @@ def _look(rng: np.random.Generator) -> dict[str, tuple[int, int, int]]:
 
 
 class _Pen:
-    """Draws on a picture, with radii in metres."""
+    """Draws on an image, with radii in metres."""
 
     def __init__(self, image: np.ndarray) -> None:
         self.image = image

@@ -1,16 +1,16 @@
-"""The embedded sample: synthetic clips of bodies, hands and pictures whose experts have known
+"""The embedded sample: synthetic clips of bodies, hands and images whose experts have known
 ceilings.
 
 Every class is an arm motion done with a hand action, with or without an object held (`Gesture`).
 Body and hands are drawn from separate random streams: the body's generator is told the arm motion
 only, the hands' generator the hand action only, and neither the object. Several classes share an
-arm motion, others a hand action, others both, and then only the picture (`rendering`) tells
+arm motion, others a hand action, others both, and then only the image (`rendering`) tells
 them apart. So, whatever the network, no body expert can pass `body_ceiling`, no hand expert
 `hand_ceiling`, both together not `fused_ceiling` (`ceilings`), while all three can pass any.
 
 Bodies are 25 Kinect v2 joints in camera metres. Hands are 21 joints as MediaPipe gives them for a
 square crop around the hand: x and y in fractions of the crop (y down), z relative to the wrist in
-the same unit. Fractions of the whole picture would tell the hand expert where the arm is; for the
+the same unit. Fractions of the whole image would tell the hand expert where the arm is; for the
 same reason a hand's attitude in its crop belongs to the hand action, not to the forearm.
 """
 

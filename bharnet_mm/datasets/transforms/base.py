@@ -142,7 +142,7 @@ def set_part(results: dict, part: str, x: np.ndarray, visible: np.ndarray | None
 
 
 def get_known(results: dict, part: str) -> np.ndarray | None:
-    """Joints of a part that are there themselves, (I, T, V) bool; None where all of them are.
+    """Joints of a part that are there themselves, (I, T, V) bool; None if all of them are.
 
     The others have positions too, filled from the frames that show them.
     """
@@ -181,7 +181,7 @@ def prefer(visible: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def clip_scale(lengths: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the valid lengths of each instance, 1 where there is none, and where there is any.
+    """Mean of the valid lengths of each instance, 1 if there is none, and if there is any.
 
     Returns:
         (I,) float32 and (I,) bool.

@@ -1,4 +1,4 @@
-"""Pictures of the body's parts, as one region grid a clip."""
+"""Images of the body's parts, as one region grid a clip."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class CutRegions(BodyHandTransform):
-    """Cuts squares around joints out of the clip's video and lays them out as one picture.
+    """Cuts squares around joints out of the clip's video and lays them out as one image.
 
     One row of cells per part and one column per moment (see ``RegionGrid``). Each cell is a square
     around the part's joints; where two people are visible, both stand side by side in half a cell
-    each, in the order in which they stand in the picture. A region whose joint is unknown or
-    outside the picture is black and masked. The frames are those in which somebody is visible, so
+    each, in the order in which they stand in the image. A region whose joint is unknown or
+    outside the image is black and masked. The frames are those in which somebody is visible, so
     the transform belongs before ``SampleWindow``; in front of ``InterpolateMissing`` it takes
     exactly the frames that ``tools/data/extract_regions.py`` takes.
 
@@ -40,7 +40,7 @@ class CutRegions(BodyHandTransform):
     Added Keys:
 
         - rgb: (3, R cell, F cell) uint8
-        - rgb_mask: (R, F) bool; nowhere true: there is no picture
+        - rgb_mask: (R, F) bool; nowhere true: there is no image
         - rgb_grid: the ``RegionGrid``
 
     Args:
@@ -54,7 +54,7 @@ class CutRegions(BodyHandTransform):
         num_offsets: Different choices of frames. Defaults to 3.
         random: Whether to draw one of them, for training; else the middle one is taken.
         missing: What to do with an absent or broken video, one with too few frames, or a clip that
-            the store lacks: 'error', or 'mask' to go on without a picture. The first such clip of
+            the store lacks: 'error', or 'mask' to go on without an image. The first such clip of
             each process is logged, ``num_untreated`` counts them. Defaults to 'error'.
 
     Raises:

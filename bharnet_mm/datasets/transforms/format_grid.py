@@ -1,4 +1,4 @@
-"""The array that MMAction2's own 2-D picture models take."""
+"""The array that MMAction2's own 2-D image models take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .base import BodyHandTransform
 
 
 class FormatGrid(BodyHandTransform):
-    """Gives a region grid to a stock ``Recognizer2D`` as the one picture of its clip;
+    """Gives a region grid to a stock ``Recognizer2D`` as the one image of its clip;
     ``PackActionInputs`` follows.
 
     Such models have no masks: what is missing is black.

@@ -11,9 +11,9 @@ class KeepRaisedHands(BodyHandTransform):
     """Takes hands that hang down as missing, and with them the frames before and after any hand is
     raised.
 
-    Clips of many data sets begin and end within the action, and their pictures end at the chest, so
+    Clips of many data sets begin and end within the action, and their images end at the chest, so
     that a hand at rest is never seen. In a free video the person stands still before and after, and
-    the resting hand is in the picture. This transform makes such a video look like those clips.
+    the resting hand is in the image. This transform makes such a video look like those clips.
 
     A hand is raised where its root joint lies at most ``reach`` body scales below the body's centre
     (the layout's ``center`` and ``scale``: of most layouts the middle and the distance of the
@@ -21,7 +21,7 @@ class KeepRaisedHands(BodyHandTransform):
     frame in which any hand is raised; ``SampleWindow`` then takes the time between. A clip in which
     no hand is ever raised keeps all of its frames.
 
-    Bodies and hands must be in one coordinate system whose y points down, as picture coordinates
+    Bodies and hands must be in one coordinate system whose y points down, as image coordinates
     do.
 
     Required Keys:

@@ -207,5 +207,5 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _first_visible(mask: np.ndarray) -> int:
-    """First instance (I, T) with any true frame; 0 where there is none."""
+    """First instance (I, T) with any true frame; 0 if there is none."""
     return int(mask.any(axis=1).argmax())

@@ -12,7 +12,7 @@ class RandomMirror(BodyHandTransform):
 
     ``x -> 2 axis - x``, then each joint takes the place of its counterpart in the layout's
     ``swaps``; the left hand, with its visibility, takes the place of the right one. Pixels go to
-    ``width - 1 - x``, as in a flipped picture. Twice is the identity.
+    ``width - 1 - x``, as in a flipped image. Twice is the identity.
 
     In canonical hand space (see ``NormalizeSkeleton``) left hands are mirrored already: there a
     hand's mirror image is the hand itself in the other's place, so the hands are only exchanged.

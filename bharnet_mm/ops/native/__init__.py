@@ -37,7 +37,7 @@ SUFFIXES = {torch.float32: 'f32', torch.bfloat16: 'bf16'}
 
 
 def kernels(name: str, *features: Tensor | None) -> tuple | None:
-    """The functions ``NAME_forward`` and ``NAME_backward`` for the type of ``features`` (None where
+    """The functions ``NAME_forward`` and ``NAME_backward`` for the type of ``features`` (None if
     there is no such function). Returns None unless all features are float32 or bfloat16 on the CPU
     and the kernels are available.
     """

@@ -1,4 +1,4 @@
-# Loaders and metric of the data sets of some hundred clips, read in the training process; each of
+# Loaders and metric of the data sets of a few hundred clips, read in the training process; each of
 # them adds store, splits and pipelines.
 data_root = 'data'  # all stores lie below it; --cfg-options data_root=... moves them
 train_dataloader = dict(

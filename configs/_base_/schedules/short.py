@@ -1,4 +1,4 @@
-# For data sets of some hundred clips: a linear warm-up and a cosine, by iteration.
+# For data sets of a few hundred clips: a linear warm-up and a cosine, by iteration.
 _base_ = '../default_runtime.py'
 
 max_epochs = 30
