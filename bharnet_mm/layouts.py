@@ -74,8 +74,7 @@ class SkeletonLayout:
     def __hash__(self) -> int:
         return hash((self.name, self.joints))
 
-    # A layout is built again when it is unpickled. So the cached arrays are not pickled and stay
-    # read-only.
+    # An unpickled layout is built again, so that its cached arrays stay read-only.
     def __reduce__(self):
         return _from_fields, (self.to_dict(),)
 
@@ -208,9 +207,8 @@ class SkeletonLayout:
         ``A[s, i, j]`` is the weight with which joint i receives from joint j in subset s. Inward
         edges lead toward the centre of the graph (the root of the bone tree, by number of hops),
         outward edges away from it. Each matrix is divided by the degree of its columns, ``A / sum_i
-        A[i, j]``. As in ST-GCN (Yan et al., AAAI 2018), an edge between two joints equally far from
-        the centre belongs to the first subset; without such an edge the first subset is the
-        identity.
+        A[i, j]``. As in ST-GCN (Yan et al., AAAI 2018), edges between joints equally far from the
+        centre are added to the first subset.
         """
         return self._adjacency
 
