@@ -56,5 +56,5 @@ def _write_video(folder: Path, sample: SyntheticSample, clip: Sequence[int]) -> 
             'pip install opencv-python',
         )
     for image in draw_scene(sample.scene(*clip)):
-        video.write(image[..., ::-1].copy())
+        video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     video.release()
