@@ -10,5 +10,4 @@ train_pipeline = [*_base_.train_pipeline[:first], raised, *_base_.train_pipeline
 test_pipeline = [*_base_.test_pipeline[:first], raised, *_base_.test_pipeline[first:]]
 
 train_dataloader = dict(dataset=dict(split=None, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

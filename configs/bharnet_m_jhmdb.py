@@ -16,22 +16,11 @@ model = dict(
     ),
 )
 
-regions = dict(store=f'{_base_.store}_regions', cell=24, max_persons=1, missing='mask')
+regions = dict(_base_.regions, cell=24, max_persons=1)
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))
 
 # 40 epochs were fixed by the time at hand, before a result was seen.
 max_epochs = 40
-warmup = min(3, max(max_epochs // 2, 1))
+warmup = 3
 train_cfg = dict(max_epochs=max_epochs)
-param_scheduler = [
-    dict(_base_.param_scheduler[0], end=warmup),
-    dict(
-        _base_.param_scheduler[1],
-        T_max=max(max_epochs - warmup, 1),
-        begin=warmup,
-        end=max(max_epochs, warmup + 1),
-    ),
-]
-
-train_dataloader = dict(dataset=dict(regions=regions))
-val_dataloader = dict(dataset=dict(regions=regions))
-test_dataloader = val_dataloader
+param_scheduler = [dict(part, warmup=warmup) for part in _base_.param_scheduler]

@@ -8,9 +8,6 @@ model = dict(
 )
 
 # The skeletons that are passed around have no pixel positions: cut the regions at bodies found in
-# the videos (docs/data.md). A clip that is not in the store goes without pictures.
-regions = dict(store=f'{_base_.store}_regions', max_persons=1, missing='mask')
-
-train_dataloader = dict(dataset=dict(regions=regions))
-val_dataloader = dict(dataset=dict(regions=regions))
-test_dataloader = val_dataloader
+# the videos (docs/data.md).
+regions = dict(_base_.regions, max_persons=1)
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))

@@ -11,9 +11,5 @@ model = dict(
         _base_.bharnet_m.rgb, parts=parts, backbone=dict(_base_.bharnet_m.rgb.backbone, **stages)
     ),
 )
-
-regions = dict(store=f'{_base_.data_root}_regions', parts=parts, missing='mask')
-
-train_dataloader = dict(dataset=dict(regions=regions))
-val_dataloader = dict(dataset=dict(regions=regions))
-test_dataloader = val_dataloader
+regions = dict(_base_.regions, parts=parts)
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))

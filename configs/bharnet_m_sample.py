@@ -17,8 +17,5 @@ model = dict(
     ),
 )
 
-regions = dict(store=f'{_base_.store}_regions', cell=24)
-
-train_dataloader = dict(dataset=dict(regions=regions))
-val_dataloader = dict(dataset=dict(regions=regions))
-test_dataloader = val_dataloader
+regions = dict(cell=24)
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))

@@ -1,5 +1,5 @@
 # BHaRNet-P on your own videos; see docs/own_data.md.
-_base_ = ['_base_/models/bharnet.py', '_base_/datasets/own.py', '_base_/schedules/short.py']
+_base_ = ['_base_/models/bharnet.py', '_base_/datasets/own.py', '_base_/schedules/cosine.py']
 
 # Some hundred clips: half the width and five blocks (our choice).
 small = dict(base_channels=32, num_blocks=5, widen_at=(3, 5), stride_at=(2, 4))

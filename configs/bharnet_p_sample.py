@@ -1,5 +1,5 @@
 # BHaRNet-P on the embedded synthetic sample.
-_base_ = ['_base_/models/bharnet.py', '_base_/datasets/sample.py', '_base_/schedules/short.py']
+_base_ = ['_base_/models/bharnet.py', '_base_/datasets/sample.py', '_base_/schedules/cosine.py']
 
 # 300 training clips: a quarter of the width and six blocks.
 small = dict(base_channels=16, num_blocks=6, widen_at=(3, 5), stride_at=(3, 5))

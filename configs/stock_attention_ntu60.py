@@ -37,5 +37,4 @@ train_pipeline = [*_base_.train_pipeline[:-2], *unified]
 test_pipeline = [*_base_.test_pipeline[:-2], *unified]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -18,5 +18,4 @@ train_pipeline = [*_base_.train_pipeline[: -len(_base_.pack)], *pack]
 test_pipeline = [*_base_.test_pipeline[: -len(_base_.pack)], *pack]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -13,12 +13,10 @@ model = dict(
     ),
 )
 
-regions = dict(store=f'{_base_.store}_regions', missing='mask')
 pack = [
     dict(type='FormatGrid'),
     dict(type='PackActionInputs', meta_keys=('clip_id',)),  # BodyHandMetric wants the clip's name
 ]
 
-train_dataloader = dict(dataset=dict(regions=regions, pipeline=pack))
-val_dataloader = dict(dataset=dict(regions=regions, pipeline=pack))
-test_dataloader = val_dataloader
+data = dict(regions=dict(missing='mask'), pipeline=pack)
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=data)

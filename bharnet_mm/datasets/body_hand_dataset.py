@@ -51,7 +51,9 @@ class BodyHandDataset(Dataset):
             frame are filled from the frames that show them.
         test_mode: Whether the clips are tested on; the pipeline decides what is random in it.
         regions: Arguments of a :class:`CutRegions` that cuts images before anything else of the
-            pipeline. It draws its frames at random unless ``test_mode``. None for no images.
+            pipeline. Without ``store`` and ``data_root`` they come from the region store beside the
+            clip store, ``STORE_regions``. Frames are drawn at random unless ``test_mode``. None for
+            no images.
         repeat: How often the clips are gone through in one epoch.
         check: Whether each clip's checksum is compared when it is first read.
 
@@ -103,7 +105,9 @@ class BodyHandDataset(Dataset):
         # Built from MMAction2's registry, so that no default scope has to be set.
         if regions is not None:
             # The first step: regions are cut where the joints are in the video.
-            pipeline = [dict(type='CutRegions', random=not test_mode) | dict(regions), *pipeline]
+            source = {} if regions.get('data_root') else dict(store=f'{self.store.path}_regions')
+            step = dict(type='CutRegions', random=not test_mode) | source | dict(regions)
+            pipeline = [step, *pipeline]
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.pipeline = Compose(steps)
 

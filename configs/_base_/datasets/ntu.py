@@ -30,13 +30,11 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='BodyHandDataset', pipeline=train_pipeline),
 )
-val_dataloader = dict(
+val_dataloader = test_dataloader = dict(
     batch_size=64,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='BodyHandDataset', pipeline=test_pipeline, test_mode=True),
 )
-test_dataloader = val_dataloader
-val_evaluator = dict(type='BodyHandMetric')
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = dict(type='BodyHandMetric')

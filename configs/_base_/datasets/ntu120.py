@@ -4,7 +4,5 @@ store = f'{_base_.data_root}/ntu120'  # python tools/data/ntu.py, then extract_h
 protocol = 'xsub'  # or 'xset'
 
 train_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_train'))
-val_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test'))
-test_dataloader = val_dataloader
-val_evaluator = dict(class_groups=['ntu_hand_11', 'ntu_hand_27'])
-test_evaluator = val_evaluator
+val_dataloader = test_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test'))
+val_evaluator = test_evaluator = dict(class_groups=['ntu_hand_11', 'ntu_hand_27'])

@@ -1,6 +1,6 @@
 # Northwestern-UCLA, cross-view: trains on views 1 and 2, tests on view 3. Bodies only.
 #   python tools/data/nucla.py nucla_all_sqe.tgz data/nucla
-_base_ = 'small_loaders.py'
+_base_ = 'small.py'
 
 store = f'{_base_.data_root}/nucla'
 protocol = 'xview'  # or a view to test on: view1, view2, view3
@@ -10,8 +10,6 @@ prepare = [
     dict(type='SelectPersons', max_persons=1),
     dict(type='NormalizeSkeleton', part='body', center='first', scale='clip'),
 ]
-pack = [dict(type='FormatBodyHand', num_persons=1), dict(type='PackBodyHand')]
-
 train_pipeline = [
     *prepare,
     # The views are trimmed differently: bend time.
@@ -20,12 +18,14 @@ train_pipeline = [
     dict(type='RandomRotate', theta=(0.3, 1.0, 0.1)),
     dict(type='RandomScale', scale=0.2),
     dict(type='RandomMirror', prob=0.5),
-    *pack,
+    *_base_.pack,
 ]
-test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, window=0.95), *pack]
+middle = dict(type='SampleWindow', num_frames=num_frames, window=0.95)
+test_pipeline = [*prepare, middle, *_base_.pack]
 
 train_dataloader = dict(
     dataset=dict(store=store, split=f'{protocol}_train', pipeline=train_pipeline)
 )
-val_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test', pipeline=test_pipeline))
-test_dataloader = val_dataloader
+val_dataloader = test_dataloader = dict(
+    dataset=dict(store=store, split=f'{protocol}_test', pipeline=test_pipeline)
+)

@@ -29,7 +29,6 @@ train_pipeline, test_pipeline = (
 train_dataloader = dict(
     dataset=dict(store=store, split=f'store:split:{split}_train', pipeline=train_pipeline)
 )
-val_dataloader = dict(
+val_dataloader = test_dataloader = dict(
     dataset=dict(store=store, split=f'store:split:{split}_test', pipeline=test_pipeline)
 )
-test_dataloader = val_dataloader

@@ -4,5 +4,4 @@ store = f'{_base_.data_root}/pkummd'  # python tools/data/pku_mmd.py, then extra
 protocol = 'xsub'  # or 'xview'
 
 train_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_train'))
-val_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test'))
-test_dataloader = val_dataloader
+val_dataloader = test_dataloader = dict(dataset=dict(store=store, split=f'{protocol}_test'))

@@ -1,7 +1,7 @@
 # The embedded synthetic sample: NTU-like clips, 16 classes
 # (bharnet_mm/datasets/synthetic/sample.py).
 #   python tools/data/sample.py data/sample
-_base_ = 'small_loaders.py'
+_base_ = 'small.py'
 
 store = f'{_base_.data_root}/sample'
 protocol = 'xsub'
@@ -9,12 +9,12 @@ num_frames = 32
 
 prepare = [
     dict(type='SelectPersons', max_persons=2),
-    dict(type='InterpolateMissing', max_gap=8),
+    _base_.fill,
     dict(type='NormalizeSkeleton', part='body', center='first', scale='clip'),
-    dict(type='NormalizeSkeleton', part='hand', space='canonical', center='frame', scale='clip'),
+    _base_.hand_at_wrist,
 ]
 pack = [
-    dict(type='SelectChannels', part='hand', channels=('x', 'y')),
+    _base_.flat_hand,
     dict(type='FormatBodyHand', num_persons=2),
     dict(type='PackBodyHand'),
 ]
@@ -32,7 +32,6 @@ test_pipeline = [*prepare, dict(type='SampleWindow', num_frames=num_frames, wind
 train_dataloader = dict(
     batch_size=30, dataset=dict(store=store, split=f'{protocol}_train', pipeline=train_pipeline)
 )
-val_dataloader = dict(
+val_dataloader = test_dataloader = dict(
     batch_size=60, dataset=dict(store=store, split=f'{protocol}_test', pipeline=test_pipeline)
 )
-test_dataloader = val_dataloader

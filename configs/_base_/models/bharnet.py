@@ -64,3 +64,7 @@ bharnet_m = dict(
     experts_checkpoint=None,
     freeze_experts=False,
 )
+# Its clips come with regions, from the store that tools/data/extract_regions.py wrote beside the
+# clip store, as STORE_regions. A clip that is not in it goes without pictures.
+regions = dict(missing='mask')
+with_regions = dict(dataset=dict(regions=regions))
