@@ -16,6 +16,7 @@ LOCATIONS = {
     'HOOKS': 'bharnet_mm.engine',
     'LOOPS': 'bharnet_mm.engine',
     'OPTIM_WRAPPERS': 'bharnet_mm.engine',
+    'PARAM_SCHEDULERS': 'bharnet_mm.engine',
 }
 
 

@@ -1,5 +1,3 @@
 _base_ = 'bharnet_p_sample.py'
 
-split_at = 2  # of six blocks
-fork = dict(_base_.fork, split_at=split_at)
-model = dict(_base_.bharnet_e, backbone=dict(body=fork, hand=fork))
+model = _base_.small_e

@@ -1,4 +1,3 @@
 _base_ = 'bharnet_p_asl10.py'
 
-half = dict(base_channels=16)
-model = dict(backbone=dict(body=half, hand=half))
+model = _base_.small_light

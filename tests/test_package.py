@@ -56,6 +56,7 @@ REGISTERED = {
         'PlainFormHook',
     },
     'OPTIM_WRAPPERS': {'BFloat16OptimWrapper'},
+    'PARAM_SCHEDULERS': {'WarmUpLR', 'WarmedCosineLR'},
 }
 
 # What programs import. The same holds for these.

@@ -13,5 +13,7 @@ PLACES = {
     'EpochSeedHook': '.epoch_seed',
     'NonFiniteGuardHook': '.non_finite_guard',
     'PlainFormHook': '.plain_form',
+    'WarmUpLR': '.warm_up',
+    'WarmedCosineLR': '.warm_up',
 }
 __getattr__, __dir__, __all__ = attributes(__name__, PLACES)

@@ -126,7 +126,7 @@ def write_regions(folder, path):
     grid = RegionGrid(**{name: value for name, value in regions.items() if name in fields})
     random = np.random.default_rng(0)
     shape = (grid.num_offsets, len(grid.parts), grid.num_frames)
-    with RegionWriter(regions['store'], grid) as writer:
+    with RegionWriter(f'{config.store}_regions', grid) as writer:
         for clip_id in ('train0', 'test2'):
             pictures = random.integers(256, size=(grid.num_offsets, 3, *grid.shape))
             pictures = [encode(picture.astype(np.uint8), 90) for picture in pictures]

@@ -48,6 +48,13 @@ bharnet_e = dict(
 half = dict(base_channels=32)
 bharnet_light = dict(backbone=dict(body=half, hand=half))
 
+# Small: half the width and five blocks, for some hundred clips (our choice); E and light of it.
+small = dict(base_channels=32, num_blocks=5, widen_at=(3, 5), stride_at=(2, 4))
+small_fork = dict(fork, split_at=min(split_at, 2))
+small_e = dict(bharnet_e, backbone=dict(body=small_fork, hand=small_fork))
+half_of_small = dict(base_channels=16)
+small_light = dict(backbone=dict(body=half_of_small, hand=half_of_small))
+
 # M: pictures around the joints, their rows weighted by the body expert, beside P (our choice;
 # branches and backbone may be those of B or E as well).
 bharnet_m = dict(

@@ -16,6 +16,12 @@ steps = [max(round(share * max_epochs), 1) for share in (0.75, 0.9375)]
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.2, begin=0, end=warmup),
     dict(type='CosineAnnealingLR', T_max=steps[0], eta_min=0, begin=warmup, end=cosine_end),
-    dict(type='MultiStepLR', milestones=steps, gamma=0.1, begin=cosine_end),
+    dict(
+        type='MultiStepLR',
+        milestones=steps,
+        gamma=0.1,
+        begin=cosine_end,
+        end=max(max_epochs, cosine_end + 1),
+    ),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=64)
