@@ -254,7 +254,7 @@ def test_a_change_that_leaves_its_relatives_is_pointed_out(caplog, monkeypatch):
     monkeypatch.setattr(
         'bharnet_mm.engine.config_file.print_log', lambda text, **options: said.append(text)
     )
-    load('bharnet_p_sample', **{'train_cfg.max_epochs': 3})
+    load('bharnet_p_ntu60', **{'train_cfg.max_epochs': 3})
     assert len(said) == 1 and '--cfg-options max_epochs=3' in said[0]
-    load('bharnet_p_sample', **{'train_cfg.val_interval': 3})
+    load('bharnet_p_ntu60', **{'train_cfg.val_interval': 3})
     assert len(said) == 1
