@@ -51,7 +51,7 @@ class WarmUpLR(_OfAllEpochs, LinearLR):
 
 @PARAM_SCHEDULERS.register_module()
 class WarmedCosineLR(_OfAllEpochs, CosineAnnealingLR):
-    """MMEngine's ``CosineAnnealingLR`` from the end of :class:`WarmUpLR` to that of the training."""
+    """MMEngine's ``CosineAnnealingLR`` from the end of :class:`WarmUpLR` to the last epoch."""
 
     @staticmethod
     def part(warmup: int, epochs: int) -> tuple[int, int]:

@@ -48,7 +48,7 @@ bharnet_e = dict(
 half = dict(base_channels=32)
 bharnet_light = dict(backbone=dict(body=half, hand=half))
 
-# Small: half the width and five blocks, for some hundred clips (our choice); E and light of it.
+# Small: half the width and five blocks, for a few hundred clips (our choice); E and light of it.
 small = dict(base_channels=32, num_blocks=5, widen_at=(3, 5), stride_at=(2, 4))
 small_fork = dict(fork, split_at=min(split_at, 2))
 small_e = dict(bharnet_e, backbone=dict(body=small_fork, hand=small_fork))

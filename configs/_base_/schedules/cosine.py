@@ -1,4 +1,4 @@
-# For data sets of a few hundred clips: a linear warm-up, then a cosine to the last epoch, by iteration.
+# For data sets of a few hundred clips: a linear warm-up, then a cosine to the last epoch.
 _base_ = '../default_runtime.py'
 
 max_epochs = 30
