@@ -20,23 +20,23 @@ from .store import ClipStore
 
 @DATASETS.register_module()
 class BodyHandDataset(Dataset):
-    """Clips of a store, each sent through a pipeline.
+    """A data set that reads the clips of a store and applies a pipeline to each.
 
-    Nothing is kept per clip but its number, and the store is opened again from its path in each
-    worker that is spawned. Head of the pipeline (M persons, T frames):
+    Only the numbers of the clips are kept in memory. Each spawned worker opens the store again by
+    its path. The pipeline gets a dict with these keys (M persons, T frames):
 
     - ``clip_id``, ``label``, ``total_frames``
     - ``body`` (M, T, V, C) float32, ``body_visible`` (M, T) bool
-    - ``hand`` (M, 2, T, 21, C) float32, ``hand_visible`` (M, 2, T) bool, all False where the store
-      has no hands
+    - ``hand`` (M, 2, T, 21, C) float32, ``hand_visible`` (M, 2, T) bool, all False if the store has
+      no hands
     - ``body_layout``, ``hand_layout``: ``SkeletonLayout``
     - ``frame_index`` (T,), ``video``, ``image_size`` (width, height), ``fps``
     - ``body_pixel`` (M, T, V, 2) float32 or None
-    - ``body_joint_visible`` (M, T, V), ``hand_joint_visible`` (M, 2, T, 21) bool, where the store
-      has joint scores: False where a joint is missing by itself and its position was filled
+    - ``body_joint_visible`` (M, T, V), ``hand_joint_visible`` (M, 2, T, 21) bool, if the store has
+      joint scores: False if a single joint is missing and its position was filled
 
-    Coordinates in fractions of an image come in units of its width (``Clip.squared``), so that
-    every transform can measure lengths and angles. Other arrays are read-only views of the store.
+    Coordinates in fractions of an image are converted to units of its width (``Clip.squared``), so
+    that transforms can measure lengths and angles. Other arrays are read-only views of the store.
 
     Args:
         store: Path of a clip store, or an opened one.
@@ -58,9 +58,10 @@ class BodyHandDataset(Dataset):
         check: Whether each clip's checksum is compared when it is first read.
 
     Raises:
-        StoreError: No such store, damaged files, labels outside the classes, no clips.
-        ConfigError: A wrong argument; a split that is unknown or matches nothing.
-        ClipError: On access, non-finite coordinates with ``nonfinite='error'``.
+        StoreError: The store does not exist, is damaged, has labels outside the classes or no
+            clips.
+        ConfigError: An argument is wrong, or the split is unknown or matches no clip.
+        ClipError: When a clip is read: it has non-finite coordinates and ``nonfinite='error'``.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class BodyHandDataset(Dataset):
                 f'({lacking}): a part of the data set'
             )
         self._check_labels()
-        # Built from MMAction2's registry, so that no default scope has to be set.
+        # MMAction2's registry builds them, so that no default scope has to be set.
         if regions is not None:
             # The first step: regions are cut where the joints are in the video.
             source = {} if regions.get('data_root') else dict(store=f'{self.store.path}_regions')
@@ -129,7 +130,7 @@ class BodyHandDataset(Dataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Plain facts for the runner, its checkpoints and the metrics."""
+        """Facts for the runner, its checkpoints and the metrics, as plain data."""
         return {
             'dataset': self.store.name,
             'classes': list(self.store.classes),
@@ -138,7 +139,7 @@ class BodyHandDataset(Dataset):
         }
 
     def full_init(self) -> None:
-        """Nothing is left to do; MMEngine's dataset wrappers ask for it."""
+        """Does nothing. MMEngine's dataset wrappers call it."""
 
     def __len__(self) -> int:
         return len(self.indices) * self.repeat
@@ -157,11 +158,11 @@ class BodyHandDataset(Dataset):
         return int(self.indices[idx % len(self.indices)])
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Class of a clip, for MMEngine's ``ClassBalancedDataset``."""
+        """The class of a clip in a list, for MMEngine's ``ClassBalancedDataset``."""
         return [int(self.store.labels[self._number(idx)])]
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """The head of the pipeline for one clip."""
+        """The input of the pipeline for one clip."""
         clip = self.store[self._number(idx)]
         masked, count = clip.with_nonfinite_masked()
         if count and self.nonfinite == 'error':
@@ -182,7 +183,7 @@ class BodyHandDataset(Dataset):
         )
 
     def prepare_data(self, idx: int) -> Any:
-        """One clip at the end of the pipeline."""
+        """The output of the pipeline for one clip."""
         data = self.pipeline(self.get_data_info(idx))
         if data is None:
             clip_id = self.store[self._number(idx)].clip_id

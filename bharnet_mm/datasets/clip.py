@@ -12,20 +12,20 @@ from ..layouts import SkeletonLayout, get_layout
 from .coordinates import UNITS, square
 from .joints import with_joints_filled
 
-#: Of visible joints; no skeleton in pixels, millimetres or metres comes near it, and its square is
-#: finite.
+#: Largest coordinate of a visible joint. Skeletons in pixels, millimetres or metres stay far below
+#: it, and its square is finite.
 MAX_COORDINATE = 1e6
 
 
-#: Under these names a data sample may keep the id of its clip: ours first, then MMAction2's.
+#: Names under which a data sample may have the id of its clip: ours, then MMAction2's.
 ID_KEYS = ('clip_id', 'frame_dir', 'filename', 'video_id')
 
 
 @dataclass
 class Clip:
-    """One action clip, as a source gives it and as a clip store returns it.
+    """One action clip, as a source makes it and a clip store returns it.
 
-    A person's frame is visible where its score is above 0. Coordinates of missing entries carry no
+    A person is visible in a frame if the score is above 0. Coordinates of missing entries have no
     meaning. Persons are ordered by motion, then by score.
 
     Args:
@@ -38,16 +38,16 @@ class Clip:
         frame_index: Frame numbers in the source, rising, (T,) int32.
         body_pixel: Pixel position (x, y) of the body joints in the video, (M, T, V, 2) float32, or
             None.
-        subject: Who is seen.
-        camera: Which camera saw it.
-        setup: Which arrangement of cameras.
+        subject: The person who acts.
+        camera: The camera.
+        setup: The arrangement of cameras.
         source: The data set or file format it came from.
         video: Path of the video, relative to the data set.
         image_size: (width, height) of the video in pixels, (0, 0) if unknown.
         fps: Frames per second, 0 if unknown.
-        body_joint_score: Confidence of each body joint, (M, T, V) in [0, 1], 0 = missing by itself;
-            None if all joints of a visible frame are there.
-        hand_joint_score: Likewise for the hands' joints, (M, 2, T, 21).
+        body_joint_score: Confidence of each body joint, (M, T, V) in [0, 1], 0 = missing; None if
+            no joint of a visible frame is missing.
+        hand_joint_score: The same for the hands' joints, (M, 2, T, 21).
         units: Units of body and hand coordinates, see ``coordinates.UNITS``; '' if unknown.
     """
 
@@ -86,12 +86,12 @@ class Clip:
         hand_layout: str | dict | SkeletonLayout | None = 'hand',
         num_classes: int | None = None,
     ) -> None:
-        """Check that the content is what the fields promise.
+        """Checks types, shapes and values of all fields.
 
         Args:
             body_layout: Gives the number of body joints.
             hand_layout: Gives the number of hand joints; None if the clip must show no hand.
-            num_classes: Labels must lie below it; None leaves the upper end open.
+            num_classes: Labels must lie below it; None sets no upper limit.
 
         Raises:
             ClipError: Wrong types or shapes, integer or 16-bit coordinates, no frames, frame
@@ -121,8 +121,8 @@ class Clip:
         """A copy in which person or hand frames with a NaN or infinite value are missing.
 
         Returns:
-            The clip (itself if nothing was wrong) and how many frames of bodies and hands were
-            masked.
+            The clip (itself if all values are finite) and the number of masked frames of bodies and
+            hands.
         """
         body_bad, hand_bad = self._nonfinite()
         count = int(body_bad.sum() + hand_bad.sum())
@@ -134,7 +134,7 @@ class Clip:
 
     @property
     def num_missing_joints(self) -> int:
-        """Joints that are missing by themselves: in frames in which their body or hand is seen."""
+        """Number of missing joints in frames in which their body or hand is visible."""
         count = 0
         for part in ('body', 'hand'):
             score = getattr(self, f'{part}_joint_score')
@@ -298,16 +298,16 @@ class Clip:
 
 
 def _nonfinite(values: np.ndarray, score: np.ndarray, joint_score: np.ndarray | None) -> np.ndarray:
-    """Where a visible (V, C) entry of values is not finite, or its score is not; shape of score.
-
-    Joints that are missing by themselves may be anything.
+    """Mask of the visible entries (V, C) whose values or score are not finite, of the shape of
+    ``score``. Missing joints may have any value.
     """
     visible = score > 0
     if not visible.any():
         return ~np.isfinite(score)
-    with np.errstate(over='ignore'):  # too large for float32 is infinite in the store
+    with np.errstate(over='ignore'):  # values too large for float32 become infinite in the store
         finite = np.abs(np.asarray(values, np.float32)) <= MAX_COORDINATE  # False for NaN
-    # Frame by frame only where something is wrong: a reduction over two short axes is slow.
+    # Frames are checked one by one only if a value is wrong, since a reduction over two short axes
+    # is slow.
     if finite.all():
         finite = True
     elif joint_score is None:
@@ -320,7 +320,7 @@ def _nonfinite(values: np.ndarray, score: np.ndarray, joint_score: np.ndarray | 
 def empty_hands(
     persons: int, frames: int, joints: int = 21, channels: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hands never visible, (M, 2, T, 21, Ch) and (M, 2, T): read-only zeros that take no memory."""
+    """Absent hands, (M, 2, T, 21, Ch) and (M, 2, T): read-only zeros that need no memory."""
     hand = np.ndarray((persons, 2, frames, joints, channels), np.float32, _ZERO, strides=(0,) * 5)
     score = np.ndarray((persons, 2, frames), np.float32, _ZERO, strides=(0,) * 3)
     return hand, score
@@ -333,16 +333,17 @@ def pipeline_input(
     min_score: float = 0.0,
     min_joint_score: float = 0.0,
 ) -> dict[str, Any]:
-    """What the first transform of a pipeline gets of a clip, see ``BodyHandDataset``.
+    """The input of a pipeline for a clip, see ``BodyHandDataset``.
 
-    Image fractions become square here (:meth:`Clip.squared`), before anything geometric.
+    Image fractions are converted to one unit (:meth:`Clip.squared`) before any geometric
+    computation.
 
     Args:
         clip: Without NaN or infinity in a visible frame (:meth:`Clip.with_nonfinite_masked`).
         body_layout: Layout of its bodies.
         hand_layout: Layout of its hands; None if no hand is ever visible.
-        min_score: A frame is visible where its score is above this.
-        min_joint_score: A joint is there where its score is above this; other joints of a visible
+        min_score: A frame is visible if its score is above this.
+        min_joint_score: A joint is visible if its score is above this. Other joints of a visible
             frame are filled, see ``joints.with_joints_filled``.
     """
     clip = with_joints_filled(clip, body_layout, hand_layout, min_joint_score).squared()

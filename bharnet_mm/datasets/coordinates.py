@@ -1,8 +1,8 @@
-"""Units of coordinates, and how fractions of an image become square.
+"""Units of coordinates, and the conversion of image fractions to one unit.
 
 A fraction of an image's width and one of its height are different lengths unless the image is
-square. Angles, distances and rotations need one unit, so fractions are brought to one before
-anything geometric: x and z stay fractions of the width, and y is multiplied by height / width.
+square. Angles, distances and rotations need one unit. So before any geometric computation y is
+multiplied by height / width; x and z remain fractions of the width.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from ..layouts import SkeletonLayout
     from .clip import Clip
 
-#: ``fraction``: x of the image's width, y of its height, z of its width. ``width``: all of the
-#: width. ``crop``: fractions of a square of its own. ``''``: not known. Only fractions are changed.
+#: ``fraction``: x of the image's width, y of its height, z of its width. ``width``: all are
+#: fractions of the width. ``crop``: fractions of a square around the body or hand. ``''``: unknown.
+#: Only ``fraction`` is converted.
 UNITS = ('metre', 'pixel', 'fraction', 'width', 'crop', '')
 
 
@@ -43,13 +44,14 @@ def square(x: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 def infer_units(
     clips: Iterable[Clip], body: SkeletonLayout, hand: SkeletonLayout | None
 ) -> tuple[str, str]:
-    """Units of bodies and hands from what the clips hold, for stores that do not say them.
+    """Units of bodies and hands, inferred from the values of the clips, for stores that do not
+    record them.
 
-    Only clips with an image size are asked, because only there the answer changes anything.
+    Only clips with an image size are used, because the unit matters only for these.
 
-    - Bodies are fractions where fraction times size is the joint's pixel position, or, without
-      pixel positions, where nearly all joints lie in [0, 1] as no other unit does.
-    - Hands are fractions where their wrists lie at the body's wrists, both taken as fractions.
+    - Bodies are in fractions if fraction times size is the joint's pixel position, or, without
+      pixel positions, if nearly all joints lie in [0, 1].
+    - Hands are in fractions if their wrists lie at the body's wrists, both read as fractions.
 
     Returns:
         ``'fraction'`` or ``''`` for the bodies and for the hands.
@@ -78,7 +80,7 @@ def _bodies_are_fractions(clips: list[Clip]) -> bool:
     if not points or not sum(map(len, points)):
         return False
     low, middle, high = np.nanquantile(np.concatenate(points), (0.05, 0.5, 0.95), axis=0)
-    # Metres around a camera or a body are half negative; legs that are guessed reach below 1.
+    # In metres about half of the values are negative. Guessed legs may lie a little outside [0, 1].
     inside = (low > -0.1).all() and (middle > 0.05).all() and (middle < 1.1).all()
     return bool(inside and (high < 3.0).all())
 
@@ -86,7 +88,7 @@ def _bodies_are_fractions(clips: list[Clip]) -> bool:
 def _hands_are_fractions(
     clips: list[Clip], body: SkeletonLayout, hand: SkeletonLayout, body_unit: str
 ) -> bool:
-    """Whether hands lie at the arms' ends, in fractions of the image."""
+    """Whether hands lie at the wrists of the body, both read as image fractions."""
     if not {'left_wrist', 'right_wrist'} <= set(body.parts):
         return False
     wrists = [body.part_index(f'{side}_wrist')[0] for side in ('left', 'right')]

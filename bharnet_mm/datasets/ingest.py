@@ -1,10 +1,10 @@
-"""What converters and extraction share: items read in parallel, clips written in order, and an
-account of everything.
+"""Reading of items in parallel and writing of clips in order, with a report; used by converters and
+extraction.
 
 A reader turns one item (a file, a folder) into a :class:`Converted`; it runs in worker processes.
 Clips are added to the store by one process, in the order of the items, so the store does not depend
-on the number of workers. At most a few chunks per worker are under way, so memory does not grow
-with the number of items.
+on the number of workers. At most a few chunks per worker are read in advance, so memory does not
+grow with the number of items.
 """
 
 import os
@@ -35,16 +35,16 @@ _SHOWN = 5  # names printed per repair and per reason of refusal
 
 @dataclass
 class Converted:
-    """What became of one item.
+    """The result of reading one item.
 
     Attributes:
-        name (str): The item, as the report calls it.
+        name (str): Name of the item in the report.
         clips (list): Clips (or region grids) for the store.
-        repaired (Counter): Repair to how often.
+        repaired (Counter): Repair to its count.
         refused (list[tuple[str, str, str]]): (name of the clip or item, reason, detail).
         skipped (int): Clips that the store already holds.
-        frames (int): Frames read, where the clips do not say.
-        noticed (list[str]): What a user should know of the item.
+        frames (int): Frames read, if the clips do not tell it.
+        noticed (list[str]): Remarks for the user about the item.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Report:
         self.started = time.monotonic()
 
     def refuse(self, name: str, reason: str, detail: str = '') -> None:
-        """Notes that an item is left out, by reason."""
+        """Counts an item as refused for a reason."""
         self.refused.setdefault(reason, []).append((name, detail))
 
     def repair(self, name: str, repaired: Mapping[str, int]) -> None:
@@ -112,7 +112,7 @@ class Report:
         return '\n'.join(self.lines())
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes everything, all refused names included, as JSON."""
+        """Writes the report with all refused names as JSON."""
         content = dict(
             found=self.found,
             read=self.read,
@@ -145,19 +145,19 @@ def gather(
     held: Collection[str] = (),
     strict: bool = False,
 ) -> None:
-    """Adds what was read to a store, in order, and counts everything.
+    """Adds the clips of read items to a store, in order, and counts everything.
 
-    The one loop of converters, extraction and regions. Everything is committed at the end, and
-    every few seconds or some thousand clips before.
+    Converters, extraction and regions use this loop. It commits at the end, and before that every
+    few seconds or some thousand clips.
 
     Args:
-        results (Iterable): What became of each item.
+        results (Iterable): A :class:`Converted` for each item.
         writer (StoreWriter | RegionWriter): An open store.
-        report (Report): Counts everything. ``found`` and ``skipped`` are the caller's.
+        report (Report): Counts everything. The caller sets ``found`` and ``skipped``.
         add (Callable, optional): Adds one of ``Converted.clips``. Defaults to ``writer.add``.
-        held (Collection[str], optional): Clip ids that are left out silently, as they were
-            counted as skipped before.
-        strict (bool): Whether the first clip that does not fit is an error. Defaults to False.
+        held (Collection[str], optional): Clip ids that are left out, since they were counted as
+            skipped before.
+        strict (bool): Whether a clip that does not fit raises an error. Defaults to False.
 
     Raises:
         BHaRNetError: With ``strict``, the first error met.
@@ -211,14 +211,13 @@ def convert(
     """Reads all items and adds their clips to a store, in order.
 
     Args:
-        items (Iterable): What to read, e.g. paths. Picklable.
+        items (Iterable): Items to read, e.g. paths. Picklable.
         read (Callable): Item to :class:`Converted`; picklable (it runs in worker processes). An
             error of ours that it raises refuses the item.
-        writer (StoreWriter): An open store. Everything is committed at the end, and now and then
-            before.
+        writer (StoreWriter): An open store. Clips are committed at the end and at intervals before.
         report (Report): Counts everything.
         workers (int): Processes that read. 1 reads in this process. Defaults to 1.
-        strict (bool): Whether the first ill-formed item is an error. Defaults to False.
+        strict (bool): Whether an ill-formed item raises an error. Defaults to False.
 
     Raises:
         BHaRNetError: With ``strict``, the first error met.
@@ -234,7 +233,7 @@ def convert(
 
 
 class _Guarded:
-    """A reader whose errors become refused items."""
+    """Calls a reader and turns its errors into refused items."""
 
     def __init__(self, read: Callable[[Any], Converted], strict: bool) -> None:
         self.read, self.strict = read, strict
@@ -244,7 +243,7 @@ class _Guarded:
 
     def _one(self, number: int, item: Any) -> Converted:
         name = name_of(item)
-        name = f'{name} {number}' if name == 'annotation' else name  # it has no id of its own
+        name = f'{name} {number}' if name == 'annotation' else name  # an annotation may have no id
         try:
             with reading(name, 'a readable item', 'restore it or leave it out', but=(OSError,)):
                 return self.read(item)
@@ -259,7 +258,7 @@ class _Guarded:
 
 
 def _items(items: Iterable) -> Iterator:
-    """The items; what an archive's content raises on the way is an error of this package."""
+    """Yields the items. Errors of an archive's content become errors of this package."""
     items = iter(items)
     while True:
         with reading('source', 'a readable archive or list'):
@@ -296,9 +295,9 @@ def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Convert
 
 
 class _Progress:
-    """What is done, how fast and the time left, on standard error.
+    """Prints progress, speed and the time left to standard error.
 
-    On a terminal one line that is written anew, else a line every 30 seconds.
+    On a terminal this is one line that changes, otherwise a line every 30 seconds.
     """
 
     def __init__(self, total: int, report: Report) -> None:

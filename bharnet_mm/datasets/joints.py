@@ -1,8 +1,8 @@
-"""Joints that are missing by themselves, in a body or hand that is otherwise there.
+"""Single joints that are missing in a visible body or hand.
 
-Pose estimators and trackers write a joint that they did not find as zeros, as NaN, or anywhere
-with a confidence of 0. Such a joint has no position. It is filled from frames in which it is seen,
-so that no computation takes the zeros for a place, and stays marked as missing in the joint scores.
+Pose estimators and trackers write a joint that they did not find as zeros, as NaN, or anywhere with
+a confidence of 0. Such a joint has no position. It is filled from frames in which it is visible, so
+that no computation uses the zeros as a position. The joint scores still mark it as missing.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..layouts import SkeletonLayout
 if TYPE_CHECKING:
     from .clip import Clip
 
-#: Longest gap of a joint that is filled linearly, in frames; as in ``InterpolateMissing``.
+#: Longest gap of a joint that is interpolated, in frames, as in ``InterpolateMissing``.
 MAX_GAP = 8
-#: Scores of joints that are there are at least this, so that no rounding makes them missing.
+#: Least score of a joint that is not missing, so that rounding does not make it 0.
 MIN_SCORE = 1e-3
 
 
 def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest true frame at or before, and at or after, each frame of a mask (I, T).
+    """For each frame of a mask (I, T), the nearest true frame at or before it, and at or after it.
 
     Returns:
         Two (I, T) index arrays; -1 and T if there is none.
@@ -38,11 +38,11 @@ def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def joint_scores(
     x: np.ndarray, visible: np.ndarray, score: np.ndarray | None = None
 ) -> np.ndarray | None:
-    """Confidence of each joint, 0 where it is missing.
+    """Confidence of each joint, 0 if it is missing.
 
-    A joint of a visible frame is missing where its score is 0 or not a number, where a coordinate
-    is not finite, or where all of its coordinates are 0. The last does not hold for the one joint
-    of centred coordinates that is the origin: it is 0 in all frames while others are negative.
+    A joint of a visible frame is missing if its score is 0 or not a number, a coordinate is not
+    finite, or all of its coordinates are 0. The last rule is not used for a joint that is the
+    origin of centred coordinates: it is 0 in all frames, and other joints are negative.
 
     Args:
         x: (..., T, V, C) coordinates.
@@ -74,19 +74,19 @@ def fill_joints(
     layout: SkeletonLayout,
     max_gap: int = MAX_GAP,
 ) -> np.ndarray:
-    """Positions for the missing joints of visible frames.
+    """Fills the missing joints of visible frames.
 
     A gap of at most ``max_gap`` frames is filled linearly between the frames at both ends. In a
-    longer one, and at the ends of a clip, the joint stays as in the nearest frame that shows it. A
-    joint that no frame shows lies at the nearest joint toward the root of the bone tree that is
-    shown, else at the mean of the others.
+    longer gap, and at the ends of a clip, the joint is copied from the nearest frame that has it.
+    If no frame has it, it is put at the nearest known joint toward the root of the bone tree, or
+    else at the mean of the other joints.
 
     Args:
         x: (I, T, V, C) coordinates.
         visible: (I, T) bool.
-        known: (I, T, V) bool, the joints that are there.
-        layout: Has the bone tree.
-        max_gap: In frames.
+        known: (I, T, V) bool, False for missing joints.
+        layout: Layout with the bone tree.
+        max_gap: Longest gap that is interpolated, in frames.
 
     Returns:
         A copy of ``x``, or ``x`` itself if nothing is missing.
@@ -141,16 +141,16 @@ def with_joints_filled(
     hand_layout: SkeletonLayout | None,
     min_score: float = 0.0,
 ) -> Clip:
-    """The clip with positions for the joints that are missing by themselves.
+    """The clip with its missing joints filled.
 
     See :func:`fill_joints`. Pixel positions of such joints become (-1, -1), outside the image, so
-    that regions and wrist crops do not look for them. Joint scores stay as they are.
+    that regions and wrist crops ignore them. Joint scores are not changed.
 
     Args:
-        clip: With joint scores where its source has them.
+        clip: A clip, with joint scores if its source has them.
         body_layout: Layout of the bodies.
         hand_layout: Layout of the hands; None if there are none.
-        min_score: A joint is there where its score is above this.
+        min_score: A joint is missing unless its score is above this.
     """
     changed = {}
     for part, layout in (('body', body_layout), ('hand', hand_layout)):

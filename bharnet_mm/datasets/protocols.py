@@ -1,4 +1,4 @@
-"""Official protocols of the data sets: classes, splits and what their file names say."""
+"""Official protocols of the data sets: classes, splits and the meaning of file names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def leave_one_out(field: str, values: Iterable[str], prefix: str = '') -> Splits
     Args:
         field: A field of the index, such as ``subject``.
         values: Its values; the splits are named ``<prefix><value>_train`` and ``..._test``.
-        prefix: Put before the names.
+        prefix: Added before the names.
     """
     splits: Splits = {}
     for value in values:
@@ -81,11 +81,12 @@ def pku_mmd_splits(folder: str | Path) -> Splits:
     ``source``.
 
     Args:
-        folder: Holds ``cross-subject.txt`` and ``cross-view.txt``; in each the second line lists
-            the training sequences and the fourth the test sequences, separated by commas.
+        folder: The folder with ``cross-subject.txt`` and ``cross-view.txt``. In each the second
+            line lists the training sequences and the fourth the test sequences, separated by
+            commas.
 
     Raises:
-        SourceError: A file is missing or not of this form.
+        SourceError: A file is missing or does not have this form.
     """
     splits: Splits = {}
     for name, file in (('xsub', 'cross-subject.txt'), ('xview', 'cross-view.txt')):
@@ -110,7 +111,7 @@ def pku_mmd_splits(folder: str | Path) -> Splits:
 
 
 def ntu_fields(name: str) -> dict[str, str | int]:
-    """What an NTU RGB+D file name says.
+    """The fields in an NTU RGB+D file name.
 
     Args:
         name: Starts like ``S001C002P003R002A013``; a folder before it and text after it are
@@ -137,7 +138,7 @@ def ntu_fields(name: str) -> dict[str, str | int]:
 
 
 def nucla_fields(name: str) -> dict[str, str | int]:
-    """What a Northwestern-UCLA file name says.
+    """The fields in a Northwestern-UCLA file name.
 
     Args:
         name: Starts like ``a01_s01_e00_v01``; a folder before it and text after it are ignored.
@@ -146,7 +147,7 @@ def nucla_fields(name: str) -> dict[str, str | int]:
         ``clip_id``, ``subject`` and ``camera`` as plain numbers in strings, and ``label``, from 0.
 
     Raises:
-        SourceError: Another name, or an action that the data set has not.
+        SourceError: The name has another form, or the data set does not have the action.
     """
     found = re.match(r'a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)(?!\d)', Path(name).name)
     if not found or int(found.group(1)) not in NUCLA_ACTIONS:
@@ -162,7 +163,7 @@ def nucla_fields(name: str) -> dict[str, str | int]:
     return {'clip_id': found.group(), **fields}
 
 
-# The numbers after the a in the file names.
+# The numbers of actions in the file names.
 NUCLA_ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 NUCLA_CLASSES = (
     'pick up with one hand',

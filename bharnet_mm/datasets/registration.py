@@ -1,4 +1,4 @@
-"""Registers the transforms with MMAction2, which they themselves do not need."""
+"""Registers the transforms with MMAction2. The transforms work without it."""
 
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform

@@ -1,6 +1,4 @@
-"""Finding videos and reading each once, in order: the readers that are installed take over from
-each other.
-"""
+"""Finds videos and reads each once in order. If a reader fails, the next one continues."""
 
 from __future__ import annotations
 
@@ -21,11 +19,12 @@ SUFFIXES = tuple(
 
 
 def list_videos(folder: Path, others: list[str] | None = None) -> list[str]:
-    """Videos below a folder, as sorted relative paths. Hidden files are left alone.
+    """Videos below a folder, as sorted relative paths. Hidden files are ignored.
 
     Args:
         folder: The folder.
-        others: Gets the relative paths of the files that are no videos by their endings.
+        others: List to which the relative paths of files are added whose ending is not that of a
+            video.
 
     Raises:
         SourceError: No such folder, or no video in it.
@@ -50,10 +49,10 @@ def list_videos(folder: Path, others: list[str] | None = None) -> list[str]:
 class VideoFolder:
     """Finds the videos of clips below a folder.
 
-    A clip's video is looked for at its place below the folder, then by its name anywhere below it,
+    A clip's video is searched at its path below the folder, then by its name anywhere below it,
     then by its name with another ending (videos that were compressed again). The folder is listed
-    at the first one that is not at its place. Names count as the same in both unicode forms of
-    their accents.
+    when the first video is not found at its path. The two Unicode forms of an accent are treated as
+    equal.
 
     Args:
         folder: The folder.
@@ -64,11 +63,11 @@ class VideoFolder:
         self._places: dict[str, list[str]] | None = None
 
     def find(self, video: str, clip_id: str = '') -> list[str]:
-        """Relative paths of the videos that it may be: one if all is well.
+        """Relative paths of the videos that match; normally exactly one.
 
         Args:
             video: The clip's ``video``.
-            clip_id: Taken for the name where that is empty.
+            clip_id: Used as the name if ``video`` is empty.
 
         Raises:
             SourceError: No such folder, or no video in it.
@@ -88,15 +87,15 @@ class VideoFolder:
 
 
 class VideoFrames(Iterator[np.ndarray]):
-    """The images of a video, one after the other, RGB ``(H, W, 3)`` uint8.
+    """The frames of a video in order, RGB ``(H, W, 3)`` uint8.
 
-    Where a reader breaks off, the next one goes on with the frame that follows.
+    If a reader fails, the next one continues with the following frame.
 
     Attributes:
-        number: Of the frame given last, counted from 0 in the order of time. Frames that cannot be
-            decoded keep their numbers and do not come.
-        lost: Frames so far that the container announces and that cannot be decoded.
-        reader: Which is reading.
+        number: Number of the last frame, counted from 0 in the order of time. Frames that cannot be
+            decoded are left out, but their numbers are counted.
+        lost: Number of frames so far that are in the file but cannot be decoded.
+        reader: Name of the current reader.
     """
 
     def __init__(self, path: str, readers: Sequence[str]) -> None:
@@ -106,7 +105,7 @@ class VideoFrames(Iterator[np.ndarray]):
         self._open()
 
     def _open(self) -> None:
-        """Opens the video with the first reader that can; drops those that cannot."""
+        """Opens the video with the first reader that can open it."""
         while True:
             self.reader = self.readers[0]
             try:
@@ -139,19 +138,18 @@ class VideoFrames(Iterator[np.ndarray]):
 def open_video(
     path: str | Path, readers: str | Sequence[str] | None = None
 ) -> tuple[VideoInfo, VideoFrames]:
-    """The frames of a video, one after the other, without going back.
+    """Opens a video for reading all frames in order.
 
     Args:
         path: The file.
         readers: ``decord``, ``pyav``, or several, best first. Defaults to those installed.
 
     Returns:
-        What the container says, and the frames that can be decoded.
+        The facts in the file's header, and the frames that can be decoded.
 
     Raises:
-        SourceError: The file is no video that a reader can open; also while iterating, where it
-            breaks off.
-        ConfigError: Unknown reader, or none is installed.
+        SourceError: No reader can open the file; while iterating, no reader can continue.
+        ConfigError: The reader is unknown, or none is installed.
     """
     readers = _check_readers(readers)
     frames = VideoFrames(_checked(path), readers)
@@ -161,19 +159,19 @@ def open_video(
 def read_frames(
     path: str | Path, numbers: Iterable[int], readers: str | Sequence[str] | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Some frames of a video in one pass: in rising order, each once.
+    """Yields some frames of a video in one pass, in ascending order and each once.
 
     Args:
         path: The file.
         numbers: Frame numbers counted from 0, in any order.
-        readers: See ``open_video``; the next one takes over where one fails.
+        readers: See ``open_video``; if one fails, the next one continues.
 
     Yields:
         Frame number and RGB image ``(H, W, 3)`` uint8.
 
     Raises:
-        SourceError: No such file, no reader can open it, it breaks off, or it lacks one of the
-            frames.
+        SourceError: The file does not exist, no reader can open or continue it, or it lacks one of
+            the frames.
         ConfigError: No reader is installed.
     """
     todo = sorted({int(number) for number in numbers})

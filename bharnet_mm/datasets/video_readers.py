@@ -1,8 +1,8 @@
-"""Frames of one video by decord or by PyAV, so that both give the same ones.
+"""Reads the frames of a video with decord or PyAV, so that both give the same frames.
 
-decord repeats the last image for every frame that it cannot decode. So its count is compared with
-the container's packets and, where two images in a row are the same, with the number of frames
-that PyAV decodes.
+decord repeats the last image for every frame that it cannot decode. So its number of frames is
+compared with the packets of the file and, if two consecutive images are equal, with the number of
+frames that PyAV decodes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ..errors import SourceError
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a container says of itself.
+    """The facts in the header of a video file.
 
     Args:
-        frames: Number of frames, 0 where the container does not say; may be wrong.
+        frames: Number of frames, 0 if the file does not contain it; it may be wrong.
         fps: Frames per second, 0 if unknown.
     """
 
@@ -51,7 +51,7 @@ def _broken(path: str, reader: str, error: Exception, frame: int | None = None) 
 
 
 def _decord(path: str):
-    """A decord reader whose count the container's packets bear out."""
+    """A decord reader whose number of frames agrees with the packets of the file."""
     import decord
 
     try:
@@ -71,10 +71,10 @@ def _open_decord(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
     video, count = _decord(path)
 
     def frames() -> Iterator[tuple[int, np.ndarray]]:
-        # `next`, not an index: an index seeks, and seeking is slow and goes wrong where the
-        # container lies.
+        # `next` is used in place of an index, because an index seeks. Seeking is slow and fails if
+        # the header is wrong.
         last, held = None, []
-        still = 'pyav' not in available_readers()  # whether the same image again may be no frame
+        still = 'pyav' not in available_readers()  # whether an equal image may be a repeated one
         checked = still
         for i in range(count):
             try:
@@ -90,7 +90,7 @@ def _open_decord(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
             if same and still:
                 held.append(i)
                 continue
-            for number in held:  # another image follows: the scene stood still
+            for number in held:  # another image follows, so the scene stood still
                 yield number, last
             held, last = [], image
             yield i, image
@@ -109,19 +109,19 @@ def _repeats(path: str, decoded: int, count: int) -> SourceError:
 
 
 def _check_decoded(path: str, count: int) -> None:
-    """Whether all frames that decord counts can be decoded."""
+    """Raises an error unless all frames that decord counts can be decoded."""
     decoded = sum(1 for _ in _decode(path, []))
     if decoded < count:
         raise _repeats(path, decoded, count)
 
 
 class _Packets:
-    """What the container says of the frames, without decoding any.
+    """The packets of a video file, read without decoding.
 
     Attributes:
-        times: Time stamps of the frames that belong to the video, sorted; those that an edit list
-            of a trimmed video cuts off are not among them.
-        cut: How many it cuts off.
+        times: Sorted time stamps of the frames of the video, without those that an edit list of a
+            trimmed video removes.
+        cut: Number of frames that the edit list removes.
     """
 
     def __init__(self, path: str) -> None:
@@ -148,7 +148,9 @@ class _Packets:
 
 @lru_cache(maxsize=65536)
 def _shown(path: str, size: int, changed: int) -> int:
-    """Frames that the container shows; kept, as clips of one video are read one after the other."""
+    """Number of frames of the video. It is cached, since clips of one video are read one after
+    another.
+    """
     return len(_Packets(path).times)
 
 
@@ -192,7 +194,8 @@ def _open_pyav(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
         number, count = -1, 0
         for frame in _decode(path, failed):
             number += 1
-            if failed:  # the time stamp's rank, so that a frame keeps its number after a lost one
+            # the rank of the time stamp, so that frames after a lost one keep their numbers
+            if failed:
                 number = max(number_at.get(frame.pts, number), number)
             turns = round(getattr(frame, 'rotation', 0) / 90) % 4
             count += 1
@@ -209,7 +212,7 @@ def _pick_decord(path: str, numbers: list[int]) -> Iterator[tuple[int, np.ndarra
     last, checked = None, 'pyav' not in available_readers()
     for number in numbers:
         try:
-            # Going forward it decodes on; it seeks only where a key frame lies between.
+            # It decodes the frames in between, and seeks only if there is a key frame between.
             image = video[number].asnumpy()
         except Exception as error:
             raise _broken(path, 'decord', error, number) from None
@@ -248,9 +251,9 @@ def _check_count(path: str, count: int, numbers: list[int]) -> None:
         )
 
 
-#: Reader to what opens a video: (path, object whose ``lost`` is set at the end) to ``VideoInfo``
-#: and an iterator of (frame number, image).
+#: Reader to its function that opens a video: (path, object whose ``lost`` is set at the end) to
+#: ``VideoInfo`` and an iterator of (frame number, image).
 OPEN = {'decord': _open_decord, 'pyav': _open_pyav}
-#: Reader to what picks frames: (path, rising frame numbers) to an iterator of (frame number,
-#: image).
+#: Reader to its function that picks frames: (path, rising frame numbers) to an iterator of (frame
+#: number, image).
 PICK = {'decord': _pick_decord, 'pyav': _pick_pyav}

@@ -1,4 +1,4 @@
-"""What all transforms share: the base class, argument checks and views of the parts of a clip."""
+"""Base class of the transforms, checks of arguments, and access to bodies and hands of a clip."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SKELETONS = ('body', 'hand')
 class BodyHandTransform:
     """Base class of the transforms on body and hand clips.
 
-    Transforms need numpy only, so that an exported model prepares its clips by the same code
-    without MMAction2 (:mod:`bharnet_mm.runtime`). :mod:`bharnet_mm.datasets.registration` makes
-    them transforms of MMCV and names of MMAction2's ``TRANSFORMS``.
+    Transforms need only numpy, so that an exported model can use the same code without MMAction2
+    (:mod:`bharnet_mm.runtime`). :mod:`bharnet_mm.datasets.registration` registers them in
+    MMAction2's ``TRANSFORMS``.
 
-    ``results`` is the dict that ``BodyHandDataset`` makes. Calling a transform leaves that dict and
-    its arrays, which may be read-only memory maps, as they are: the transform works on a shallow
-    copy and replaces arrays. What is masked carries no meaning and may hold anything, NaN
-    included; it never reaches a visible entry.
+    ``results`` is the dict that ``BodyHandDataset`` makes. A call does not change that dict or its
+    arrays, which may be read-only memory maps. The transform works on a shallow copy and replaces
+    arrays. Missing entries have no meaning and may have any value, also NaN; they never influence a
+    visible entry.
 
-    Subclasses keep each argument in an attribute of the same name, which is what ``repr`` prints.
+    Subclasses keep each argument in an attribute of the same name, which ``repr`` prints.
 
     Attributes:
         num_untreated: Number of clips that could not be treated as asked (see the subclass).
@@ -42,11 +42,11 @@ class BodyHandTransform:
 
         Raises:
             ConfigError: ``results`` lacks a key that the transform needs.
-            ClipError: The clip is not what the transform needs.
+            ClipError: The clip does not fit the transform.
         """
         results = results.copy()
         try:
-            # Masked entries may hold infinities; what is computed from them is masked as well.
+            # Missing entries may be infinite. The values computed from them are missing too.
             with np.errstate(all='ignore'):
                 return self.transform(results)
         except KeyError as error:
@@ -61,7 +61,7 @@ class BodyHandTransform:
             ) from error
 
     def transform(self, results: dict) -> dict:
-        """What a subclass does to its own shallow copy of ``results``."""
+        """Changes a shallow copy of ``results`` and returns it. Subclasses implement it."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class BodyHandTransform:
         return f'{type(self).__name__}({arguments})'
 
     def _check(self, ok: Any, argument: str, expected: str) -> None:
-        """Raises ConfigError about an argument (already an attribute) unless ``ok``."""
+        """Raises ConfigError about an argument, which is an attribute already, unless ``ok``."""
         if not ok:
             raise ConfigError(
                 f'{type(self).__name__}({argument}=...)',
@@ -94,33 +94,33 @@ class BodyHandTransform:
 
 
 def is_number(value: Any, low: float = -np.inf, high: float = np.inf) -> bool:
-    """A finite real number (not a bool) within [low, high]."""
+    """Whether it is a finite real number (not a bool) within [low, high]."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return False
     return bool(np.isfinite(value)) and low <= value <= high
 
 
 def is_count(value: Any, low: int = 1) -> bool:
-    """A whole number (not a bool) of at least ``low``."""
+    """Whether it is a whole number (not a bool) of at least ``low``."""
     return not isinstance(value, bool) and isinstance(value, (int, np.integer)) and value >= low
 
 
 def is_pair(value: Any, low: float, high: float) -> bool:
-    """Two numbers in ascending order within [low, high]."""
+    """Whether it is two numbers in ascending order within [low, high]."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         return False
     return all(is_number(v, low, high) for v in value) and value[0] <= value[1]
 
 
 def are_parts(value: Any) -> bool:
-    """A sequence of one or both of 'body' and 'hand', each once."""
+    """Whether it is a sequence of 'body', 'hand' or both, each once."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         return False
     return bool(value) and all(v in SKELETONS for v in value) and len(set(value)) == len(value)
 
 
 def get_part(results: dict, part: str) -> tuple[np.ndarray, np.ndarray, SkeletonLayout]:
-    """Coordinates (I, T, V, C), visibility (I, T) and layout of a part.
+    """Coordinates (I, T, V, C), visibility (I, T) and layout of the bodies or hands.
 
     An instance is one person's body (I = M) or one hand (I = 2M: left and right of person 0, left
     and right of person 1, ...).
@@ -132,7 +132,7 @@ def get_part(results: dict, part: str) -> tuple[np.ndarray, np.ndarray, Skeleton
 
 
 def set_part(results: dict, part: str, x: np.ndarray, visible: np.ndarray | None = None) -> None:
-    """Puts back what ``get_part`` gave."""
+    """Replaces what ``get_part`` returned."""
     if part == 'hand':
         x = x.reshape(-1, 2, *x.shape[1:])
         visible = None if visible is None else visible.reshape(-1, 2, visible.shape[1])
@@ -142,16 +142,16 @@ def set_part(results: dict, part: str, x: np.ndarray, visible: np.ndarray | None
 
 
 def get_known(results: dict, part: str) -> np.ndarray | None:
-    """Joints of a part that are there themselves, (I, T, V) bool; None if all of them are.
+    """Joints that are not filled, (I, T, V) bool; None if all of them are.
 
-    The others have positions too, filled from the frames that show them.
+    The other joints have positions that were filled from other frames.
     """
     known = results.get(f'{part}_joint_visible')
     return known if known is None or part == 'body' else known.reshape(-1, *known.shape[2:])
 
 
 def set_known(results: dict, part: str, known: np.ndarray) -> None:
-    """Puts back what ``get_known`` gave."""
+    """Replaces what ``get_known`` returned."""
     if part == 'hand':
         known = known.reshape(-1, 2, *known.shape[1:])
     results[f'{part}_joint_visible'] = known
@@ -160,10 +160,10 @@ def set_known(results: dict, part: str, known: np.ndarray) -> None:
 def scale_lengths(
     x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout, known: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Length of the layout's ``scale`` pair in each frame, and where it counts; both (I, T).
+    """Length of the layout's ``scale`` pair in each frame, and whether it is valid; both (I, T).
 
-    It counts where the instance is visible and the length is not zero. With ``known`` (I, T, V)
-    both joints have to be there themselves; an instance in which they never are counts as a whole.
+    It is valid if the instance is visible and the length is not zero. With ``known`` (I, T, V) both
+    joints must not be filled, unless they are filled in all frames of the instance.
     """
     a, b = layout.scale_index.tolist()
     difference = x[:, :, a] - x[:, :, b]
@@ -173,8 +173,8 @@ def scale_lengths(
 
 
 def prefer(visible: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Visible frames (I, T) in which all joints of ``known`` (I, T, K) are there themselves; all
-    visible frames of an instance that has no such frame.
+    """Visible frames (I, T) in which no joint of ``known`` (I, T, n) was filled, or all visible
+    frames if an instance has no such frame.
     """
     complete = visible & known.all(axis=-1)
     return np.where(complete.any(axis=1, keepdims=True), complete, visible)
@@ -196,7 +196,7 @@ def apply_linear(transform: BodyHandTransform, results: dict, matrix: np.ndarray
     """Maps all coordinates of body and hands by ``x -> A x``, A (3, 3).
 
     A part with two channels takes the upper left 2 x 2 of A. Left hands in canonical space are
-    mirror images, ``x = K x'`` with K = diag(-1, 1, 1), so that there the same map reads K A K.
+    mirror images, ``x = K x'`` with K = diag(-1, 1, 1), so the same map is K A K there.
     """
     for part in SKELETONS:
         x = results[part]
@@ -223,5 +223,5 @@ def apply_linear(transform: BodyHandTransform, results: dict, matrix: np.ndarray
 
 
 def _map(x: np.ndarray, a: np.ndarray) -> np.ndarray:
-    # One flat product: a stacked one would call the matrix routine once per frame.
+    # One flat product is used, since a stacked one would call the matrix routine for each frame.
     return (x.reshape(-1, x.shape[-1]) @ a.T).reshape(x.shape)

@@ -1,4 +1,4 @@
-"""Images of the body's parts, as one region grid a clip."""
+"""Cuts the region grid of a clip."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 
 class CutRegions(BodyHandTransform):
-    """Cuts squares around joints out of the clip's video and lays them out as one image.
+    """Cuts regions around joints out of the clip's video and puts them into one grid.
 
-    One row of cells per part and one column per moment (see ``RegionGrid``). Each cell is a square
-    around the part's joints; where two people are visible, both stand side by side in half a cell
-    each, in the order in which they stand in the image. A region whose joint is unknown or
-    outside the image is black and masked. The frames are those in which somebody is visible, so
-    the transform belongs before ``SampleWindow``; in front of ``InterpolateMissing`` it takes
-    exactly the frames that ``tools/data/extract_regions.py`` takes.
+    The grid has one row of cells per part and one column per frame (see ``RegionGrid``). Each cell
+    is a square around the part's joints; two visible people get half a cell each, left and right as
+    in the image. A region whose joint is unknown or outside the image is black and masked. The
+    frames are those in which somebody is visible, so the transform must come before
+    ``SampleWindow``. Before ``InterpolateMissing`` it takes exactly the frames that
+    ``tools/data/extract_regions.py`` takes.
 
-    The frames come from the video, in one sorted pass, or ready-made from a region store.
+    The frames are read from the video in one sorted pass. With a region store the grids are read
+    from there.
 
     Required Keys:
 
@@ -40,26 +41,27 @@ class CutRegions(BodyHandTransform):
     Added Keys:
 
         - rgb: (3, R cell, F cell) uint8
-        - rgb_mask: (R, F) bool; nowhere true: there is no image
+        - rgb_mask: (R, F) bool; rgb is absent if it is False everywhere
         - rgb_grid: the ``RegionGrid``
 
     Args:
         data_root: Folder of the videos, in which ``VideoFolder`` looks.
-        store: A region store made by ``tools/data/extract_regions.py``, instead.
+        store: A region store of ``tools/data/extract_regions.py``, used in place of the videos.
         parts: R names of the layout's parts. Defaults to head, both wrists and both ankles.
         num_frames: F. Defaults to 5.
         cell: Side of a cell in pixels. Defaults to 48.
         size: Side of a region in forearm lengths. Defaults to 1.5, 39 cm of an adult.
         max_persons: 1 or 2. Defaults to 2.
-        num_offsets: Different choices of frames. Defaults to 3.
-        random: Whether to draw one of them, for training; else the middle one is taken.
+        num_offsets: Number of choices of frames. Defaults to 3.
+        random: Whether one of them is drawn at random, for training. Otherwise the middle one is
+            taken.
         missing: What to do with an absent or broken video, one with too few frames, or a clip that
-            the store lacks: 'error', or 'mask' to go on without an image. The first such clip of
-            each process is logged, ``num_untreated`` counts them. Defaults to 'error'.
+            the store lacks: 'error', or 'mask' to continue without rgb. The first such clip of each
+            process is logged, ``num_untreated`` counts them. Defaults to 'error'.
 
     Raises:
-        ConfigError: Neither or both of ``data_root`` and ``store``; a store of other grids; a part
-            that the layout lacks.
+        ConfigError: Neither or both of ``data_root`` and ``store`` are given, the store has other
+            grids, or the layout lacks a part.
         ClipError: The clip has no ``body_pixel``.
         SourceError: See ``missing``.
     """
@@ -83,7 +85,7 @@ class CutRegions(BodyHandTransform):
             'data_root',
             'either data_root, the folder of the videos, or store, a region store',
         )
-        # Said here, so that missing='mask' cannot hide it.
+        # Checked here, so that missing='mask' does not hide it.
         self._check(
             data_root is None or os.path.isdir(data_root), 'data_root', 'a folder that exists'
         )
@@ -146,7 +148,7 @@ class CutRegions(BodyHandTransform):
             if results.get('mirrored'):
                 image = image[:, ::-1]
             columns[where[number]] = regions.column(where[number], image)
-        # Frames of a resampled clip may share a frame of the video.
+        # Several frames of a resampled clip may be the same frame of the video.
         for t in frames.tolist():
             columns.setdefault(t, columns[where[int(results['frame_index'][t])]])
         return make_grids(regions, [offset], columns)[0]

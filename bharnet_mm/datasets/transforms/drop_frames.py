@@ -1,4 +1,4 @@
-"""Frames that a camera or an estimator lost."""
+"""Random frames marked as missing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .base import BodyHandTransform, are_parts, is_number, is_pair
 
 
 class DropFrames(BodyHandTransform):
-    """Marks random frames missing, the same ones in all ``parts``.
+    """Marks random frames as missing, the same ones in all ``parts``.
 
     Of the n frames in which anything in ``parts`` is visible, ``floor(ratio n)`` drawn without
-    replacement become missing, so one is left whenever ratio is below 1.
+    replacement become missing, so at least one is left if the ratio is below 1.
 
     Required Keys:
 

@@ -1,4 +1,4 @@
-"""Hands that an estimator did not find."""
+"""Random hands marked as missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .base import BodyHandTransform, is_number
 
 
 class DropHands(BodyHandTransform):
-    """Marks hands missing at random.
+    """Marks random hands as missing.
 
     Required Keys:
 
@@ -20,8 +20,8 @@ class DropHands(BodyHandTransform):
 
     Args:
         prob: Probability of a loss.
-        mode: What is lost together, each independently with ``prob``: 'clip' all hands of the
-            clip, 'hand' one hand, 'frames' one hand in one frame. Defaults to 'clip'.
+        mode: Unit that is dropped with ``prob``: 'clip' (all hands of the clip), 'hand' (one hand)
+            or 'frames' (one hand in one frame). Defaults to 'clip'.
     """
 
     def __init__(self, prob: float, mode: str = 'clip') -> None:
@@ -31,7 +31,7 @@ class DropHands(BodyHandTransform):
         self._check(mode in ('clip', 'hand', 'frames'), 'mode', "'clip', 'hand' or 'frames'")
 
     def transform(self, results: dict) -> dict:
-        """Marks hands of ``results`` as missing in all frames."""
+        """Marks hands of ``results`` as missing."""
         visible = results['hand_visible']  # (M, 2, T)
         shapes = {'clip': (1, 1, 1), 'hand': (*visible.shape[:2], 1), 'frames': visible.shape}
         kept = np.random.random(shapes[self.mode]) >= self.prob

@@ -1,4 +1,4 @@
-"""The arrays that BHaRNet's recognizers take."""
+"""Formats clips for BHaRNet's recognizers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from .base import SKELETONS, BodyHandTransform, get_known, get_part, is_count
 
 
 class FormatBodyHand(BodyHandTransform):
-    """Pads to a fixed number of persons, lays hands out as instances, sets what is masked to 0.
+    """Pads to a fixed number of persons, makes an instance of each hand and sets missing entries to
+    0.
 
     Required Keys:
 
@@ -32,8 +33,8 @@ class FormatBodyHand(BodyHandTransform):
 
     Args:
         num_persons: M. Defaults to 2.
-        visibility: Whether to append a channel that is 1 where a joint is there itself and 0 where
-            it is missing, masked or only filled. Give the network one more input channel and
+        visibility: Whether to append a channel that is 1 for a visible joint and 0 for a missing or
+            filled one. Give the network one more input channel and
             ``BodyHandBackbone(visibility=True)``. Defaults to False.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The array that MMAction2's own 2-D image models take."""
+"""Formats region grids for MMAction2's 2-D models."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from .base import BodyHandTransform
 
 
 class FormatGrid(BodyHandTransform):
-    """Gives a region grid to a stock ``Recognizer2D`` as the one image of its clip;
-    ``PackActionInputs`` follows.
+    """Makes the region grid the only image of a clip, for MMAction2's ``Recognizer2D``.
+    ``PackActionInputs`` follows in the pipeline.
 
-    Such models have no masks: what is missing is black.
+    Such models have no masks, so missing regions are black.
 
     Required Keys:
 
@@ -21,6 +21,6 @@ class FormatGrid(BodyHandTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Gives ``results`` the keys of a stock 2-D model: ``imgs`` with one image."""
+        """Adds ``imgs`` with one image to ``results``."""
         results['imgs'] = results['rgb'][None]
         return results

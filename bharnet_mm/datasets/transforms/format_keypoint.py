@@ -1,4 +1,4 @@
-"""The array that MMAction2's own skeleton models take."""
+"""Formats clips for MMAction2's skeleton models."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .format_body_hand import pad_part
 
 
 class FormatKeypoint(BodyHandTransform):
-    """Formats a part for a stock MMAction2 model, as its ``FormatGCNInput`` does;
-    ``PackActionInputs`` follows.
+    """Formats bodies or hands for MMAction2's models, as its ``FormatGCNInput`` does.
+    ``PackActionInputs`` follows in the pipeline.
 
     'unified' puts each person's body, left and right hand into one graph, the layout
-    ``unified_layout(body_layout, hand_layout)``. What is missing is 0, since such models have no
+    ``unified_layout(body_layout, hand_layout)``. Missing entries are 0, since such models have no
     masks.
 
     Required Keys:
@@ -44,7 +44,7 @@ class FormatKeypoint(BodyHandTransform):
         self._unified: tuple[SkeletonLayout, SkeletonLayout, SkeletonLayout] | None = None
 
     def transform(self, results: dict) -> dict:
-        """Gives ``results`` the key ``keypoint`` of stock skeleton models."""
+        """Adds ``keypoint`` to ``results``."""
         if self.part == 'unified':
             keypoint, layout = self._join(results)
         else:

@@ -1,4 +1,4 @@
-"""Short gaps in a track are filled."""
+"""Fills short gaps by interpolation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class InterpolateMissing(BodyHandTransform):
 
         - body, body_visible, hand, hand_visible: those in ``parts``
         - body_pixel: with the body
-        - body_joint_visible, hand_joint_visible: where the joint is there at both ends
+        - body_joint_visible, hand_joint_visible: True if the joint is not filled at both ends
 
     Args:
         max_gap: Longest gap that is filled, in frames. Defaults to 8.

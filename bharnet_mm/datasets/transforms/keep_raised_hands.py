@@ -1,4 +1,4 @@
-"""Hands at rest, and the time before and after the signing, are left out."""
+"""Removes hands at rest, and the frames before and after the action."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from .base import BodyHandTransform, clip_scale, get_part, is_number, scale_leng
 
 
 class KeepRaisedHands(BodyHandTransform):
-    """Takes hands that hang down as missing, and with them the frames before and after any hand is
-    raised.
+    """Marks lowered hands as missing, and all frames before and after a hand is raised.
 
-    Clips of many data sets begin and end within the action, and their images end at the chest, so
-    that a hand at rest is never seen. In a free video the person stands still before and after, and
-    the resting hand is in the image. This transform makes such a video look like those clips.
+    Clips of many data sets begin and end within the action, and their images end at the chest, so a
+    hand at rest is never visible. In other videos the person stands still before and after, and the
+    resting hand is in the image. This transform makes such a video similar to those clips.
 
-    A hand is raised where its root joint lies at most ``reach`` body scales below the body's centre
-    (the layout's ``center`` and ``scale``: of most layouts the middle and the distance of the
-    shoulders). Lowered hands become missing. So does everything before the first and after the last
-    frame in which any hand is raised; ``SampleWindow`` then takes the time between. A clip in which
-    no hand is ever raised keeps all of its frames.
+    A hand is raised if its root joint lies at most ``reach`` body scales below the body's centre
+    (the layout's ``center`` and ``scale``; in most layouts these are the middle and the distance of
+    the shoulders). Lowered hands become missing, and so do bodies and hands before the first and
+    after the last frame in which a hand is raised. ``SampleWindow`` then takes the frames between.
+    A clip in which no hand is ever raised keeps all of its frames.
 
     Bodies and hands must be in one coordinate system whose y points down, as image coordinates
     do.
@@ -50,7 +49,7 @@ class KeepRaisedHands(BodyHandTransform):
         center = body[:, :, layout.center_index, 1].mean(axis=2)  # (M, T)
         root = results['hand_layout'].index(results['hand_layout'].root)
         drop = (hand[..., root, 1] - center[:, None]) / size[:, None, None]  # (M, 2, T)
-        # Where there is no body to compare with, nothing speaks against the hand.
+        # Without a body to compare with, the hand is kept.
         raised = hand_visible & ((drop <= self.reach) | ~visible[:, None])
         results['hand_visible'] = raised
         when = raised.any(axis=(0, 1)).nonzero()[0]

@@ -10,9 +10,9 @@ from .base import SKELETONS, BodyHandTransform, get_part, set_part
 class MakeFeature(BodyHandTransform):
     """Turns joint positions of body and hands into one of the four features of ``make_feature``.
 
-    With the bone tree's parent p(v): bone ``x[v] - x[p(v)]``, 0 for the root; motion
-    ``x[t + 1] - x[t]``, 0 in the last frame. A motion is visible where both of its frames are, in
-    the last frame as in the one before.
+    With the bone tree's parent p(v): bone ``x[v] - x[p(v)]``, 0 for the root; motion ``x[t + 1] -
+    x[t]``, 0 in the last frame. A motion is visible if both of its frames are; the last frame is as
+    visible as the one before.
 
     Required Keys:
 
@@ -32,7 +32,7 @@ class MakeFeature(BodyHandTransform):
         feature: 'joint', 'bone', 'joint_motion' or 'bone_motion'. Defaults to 'joint'.
 
     Raises:
-        ClipError: The clip holds another feature than positions already.
+        ClipError: The clip has another feature than joint positions already.
     """
 
     def __init__(self, feature: str = 'joint') -> None:

@@ -1,4 +1,4 @@
-"""Origin, axes and size of a part's coordinates."""
+"""Normalises origin, axes and size of bodies or hands."""
 
 from __future__ import annotations
 
@@ -24,34 +24,33 @@ from .base import (
 
 
 class NormalizeSkeleton(BodyHandTransform):
-    """Moves, turns and scales the coordinates of one part, from its visible frames only.
+    """Centres, rotates and scales the coordinates of bodies or hands, based on visible frames only.
 
     ``x -> R (x - c) / s`` with
 
-    - ``center``, c: mean of the layout's ``center`` joints. 'first': in the first visible frame;
-      the body's is person 0's (the first person ever visible) and serves all persons, which keeps
-      their distances; each hand has its own. 'frame': in each frame, of each body or hand by
-      itself. 'none': 0.
-    - ``space``, R. 'native' leaves the axes. 'canonical' for the body: the spine (``spine_base``
-      to ``spine_mid``, or the middle of the hips to that of the shoulders where a layout has no
-      spine) becomes z; the direction from left to right shoulder, made perpendicular to it,
-      becomes x; both from that same person, in the first visible frame that has them. 'canonical'
-      for hands: left hands are mirrored, ``x -> 2 axis - x``, so that all look like right ones;
+    - ``center``, c: mean of the layout's ``center`` joints. 'first': in the first visible frame.
+      The centre of person 0 (the first person ever visible) is used for all persons, which keeps
+      their distances; each hand has its own centre. 'frame': in each frame, for each body or hand.
+      'none': 0.
+    - ``space``, R. 'native' leaves the axes. 'canonical' for the body: the spine (``spine_base`` to
+      ``spine_mid``, or the middle of the hips to that of the shoulders if the layout has no spine)
+      becomes z; the direction from left to right shoulder, made perpendicular to it, becomes x.
+      Both are taken from the same person, in the first visible frame that has them. 'canonical' for
+      hands: left hands are mirrored, ``x -> 2 axis - x``, so that all look like right ones;
       ``RandomMirror`` then only exchanges the two.
     - ``scale``, s: distance of the layout's ``scale`` joints. 'first': in the first visible frame;
-      'clip': its mean over the visible frames; both person 0's for all bodies, each hand's for
-      itself. 'frame': in each frame, of each body or hand by itself. 'none': 1. Frames in which
-      the distance is zero do not count; 'frame' then takes the nearest frame that has one.
+      'clip': its mean over the visible frames; person 0's distance is used for all bodies, and each
+      hand has its own. 'frame': in each frame, for each body or hand. 'none': 1. Frames with
+      distance zero are not used; 'frame' then takes the nearest other frame.
 
-    A joint that is missing by itself, and only filled, does not serve as centre or length where
-    another frame has it.
+    A joint that was only filled is not used for centre or length if it is known in another frame.
 
-    What has no usable distance in any frame is left unscaled, a body without usable axes unturned;
-    such clips are counted in ``num_untreated`` and the first one is logged.
+    A body or hand without a usable distance is not scaled, and a body without usable axes is not
+    rotated. Such clips are counted in ``num_untreated`` and the first one is logged.
 
     Required Keys:
 
-        - the part with its visibility and layout, e.g. hand, hand_visible, hand_layout
+        - body or hand with its visibility and layout, e.g. hand, hand_visible, hand_layout
         - hand_space, body_joint_visible, hand_joint_visible (optional)
 
     Modified Keys:
@@ -60,16 +59,16 @@ class NormalizeSkeleton(BodyHandTransform):
 
     Added Keys:
 
-        - hand_space: 'canonical', where that was asked for; hands are not mirrored a second time
+        - hand_space: 'canonical' if requested; hands are then not mirrored a second time
 
     Args:
         part: 'body' or 'hand'.
         space: 'native' or 'canonical'. Defaults to 'native'.
         center: 'none', 'first' or 'frame'. Defaults to 'none'.
         scale: 'none', 'first', 'clip' or 'frame'. Defaults to 'none'.
-        axis: x of the plane at which left hands are mirrored. Matters for canonical hands with
-            ``center='none'`` only, and should then equal ``RandomMirror``'s: 0.5 for fractions of
-            an image. Defaults to 0.
+        axis: x of the plane at which left hands are mirrored. It matters only for canonical hands
+            with ``center='none'``, and should then equal that of ``RandomMirror``: 0.5 for
+            fractions of an image. Defaults to 0.
 
     Raises:
         ClipError: A canonical body without three channels, or without shoulders and spine or hips.
@@ -126,7 +125,7 @@ class NormalizeSkeleton(BodyHandTransform):
         return results
 
     def _origin(self, x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-        """c, which broadcasts with (I, T, V, C)."""
+        """The centre c, which broadcasts with (I, T, V, C)."""
         index = layout.center_index
         if self.center == 'frame':
             if len(index) == 1:
@@ -142,11 +141,11 @@ class NormalizeSkeleton(BodyHandTransform):
     def _size(
         self, results: dict, x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout
     ) -> np.ndarray:
-        """s, (I or 1, T or 1)."""
+        """The size s, (I or 1, T or 1)."""
         lengths, valid = scale_lengths(x, visible, layout, get_known(results, self.part))
         found = valid.any(axis=1)
         shared = self.part == 'body' and self.scale != 'frame'
-        # One person's length serves all bodies; a hand, or a frame's own scale, has no other.
+        # One person's length is used for all bodies. Hands and the scale 'frame' have their own.
         if not (found.any() if shared else (found | ~visible.any(axis=1)).all()):
             self._count(results, f'no length between {layout.scale} to scale a {self.part} by')
         if shared:
@@ -169,7 +168,7 @@ class NormalizeSkeleton(BodyHandTransform):
     def _rotation(
         self, results: dict, x: np.ndarray, visible: np.ndarray, layout: SkeletonLayout
     ) -> np.ndarray:
-        """Rows are the new axes in the old coordinates, (3, 3) float32."""
+        """Rotation matrix (3, 3) float32; its rows are the new axes in the old coordinates."""
         if x.shape[-1] != 3:
             raise self._clip_error(
                 results,
@@ -187,11 +186,11 @@ class NormalizeSkeleton(BodyHandTransform):
                 "use space='native', or say in the layout's parts which joints these are",
             )
         person = _first_visible(visible)
-        for joints in x[person, visible[person]]:  # most often once
+        for joints in x[person, visible[person]]:  # usually the first frame is enough
             left, right, low, high = (joints[i].mean(0, dtype=np.float64) for i in axes)
             side, up = right - left, high - low
             forward = _cross(up, side)
-            # The two span a plane unless one is zero or they are parallel.
+            # They span a plane unless one is zero or they are parallel.
             area, length = math.hypot(*forward), math.hypot(*up)
             if area > 1e-6 * length * math.hypot(*side):
                 y, z = forward / area, up / length

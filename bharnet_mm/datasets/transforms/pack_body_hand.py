@@ -1,4 +1,4 @@
-"""The end of a pipeline."""
+"""Packs a clip at the end of a pipeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class PackBodyHand(BodyHandTransform):
     """Packs tensors and a data sample into a new dict.
 
     - inputs: dict of tensors; body (M, T, V, C), body_mask (M, T), hand (2M, T, 21, C), hand_mask
-      (2M, T); and rgb (3, H, W) uint8, rgb_mask (R, F) where ``CutRegions`` made them
+      (2M, T); and rgb (3, H, W) uint8, rgb_mask (R, F) if ``CutRegions`` made them
     - data_samples: ``ActionDataSample`` with ``gt_label`` and, in its metainfo, those of
       ``meta_keys`` that the clip has
 
@@ -44,7 +44,7 @@ class PackBodyHand(BodyHandTransform):
 
     def transform(self, results: dict) -> dict:
         """Packs ``results`` into ``inputs`` (tensors) and ``data_samples``."""
-        # Imported here: the other transforms also serve the runtime, which has no torch.
+        # Imported here, since the other transforms also run without torch.
         import torch
         from mmaction.structures import ActionDataSample
 

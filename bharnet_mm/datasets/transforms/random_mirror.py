@@ -1,4 +1,4 @@
-"""Left becomes right."""
+"""Randomly mirrors a clip left to right."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ class RandomMirror(BodyHandTransform):
     """Mirrors a clip: negates x, exchanges left and right joints, and exchanges the two hands.
 
     ``x -> 2 axis - x``, then each joint takes the place of its counterpart in the layout's
-    ``swaps``; the left hand, with its visibility, takes the place of the right one. Pixels go to
-    ``width - 1 - x``, as in a flipped image. Twice is the identity.
+    ``swaps``; the two hands are exchanged with their visibility. The x of pixels becomes ``width -
+    1 - x``, as in a flipped image. Mirroring twice gives the original clip.
 
-    In canonical hand space (see ``NormalizeSkeleton``) left hands are mirrored already: there a
-    hand's mirror image is the hand itself in the other's place, so the hands are only exchanged.
-    Before or after ``NormalizeSkeleton`` is the same, if both mirror at the same ``axis``.
+    In canonical hand space (see ``NormalizeSkeleton``) left hands are mirrored already, so the
+    hands are only exchanged. The transform can come before or after ``NormalizeSkeleton`` if both
+    mirror at the same ``axis``.
 
-    ``axis`` is the x of the mirror plane in a part's own coordinates *at this place in the
-    pipeline*: 0 for metres in a camera's frame or once ``NormalizeSkeleton`` has centred the part,
-    0.5 for raw fractions of an image.
+    ``axis`` is the x of the mirror plane in the coordinates *at this place in the pipeline*: 0 for
+    metres in a camera's frame and after ``NormalizeSkeleton`` has centred the coordinates, 0.5 for
+    raw fractions of an image.
 
     Required Keys:
 
@@ -32,7 +32,7 @@ class RandomMirror(BodyHandTransform):
     Modified Keys:
 
         - body, hand, hand_visible, body_pixel, body_joint_visible, hand_joint_visible
-        - rgb, rgb_mask: as ``CutRegions`` gives them for the flipped video
+        - rgb, rgb_mask: those of the flipped video
 
     Added Keys:
 

@@ -1,4 +1,4 @@
-"""Inaccurate joints."""
+"""Adds noise to joints."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ class RandomNoise(BodyHandTransform):
     """Adds independent Gaussian noise to every coordinate.
 
     ``x -> x + sigma[part] s n`` with n ~ N(0, 1) and s the mean distance of the layout's ``scale``
-    joints over the visible frames of that body or hand. One whose distance is zero throughout has
-    no size and gets no noise; such clips are counted in ``num_untreated`` and the first one is
-    logged.
+    joints over the visible frames of that body or hand. If the distance is zero in all frames, no
+    noise is added. Such clips are counted in ``num_untreated`` and the first one is logged.
 
     Required Keys:
 
@@ -33,7 +32,7 @@ class RandomNoise(BodyHandTransform):
         - body, hand: those in ``sigma``
 
     Args:
-        sigma: Part ('body', 'hand') to standard deviation as a fraction of s.
+        sigma: 'body' or 'hand' to standard deviation as a fraction of s.
     """
 
     def __init__(self, sigma: dict[str, float]) -> None:
@@ -49,7 +48,7 @@ class RandomNoise(BodyHandTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds noise to the visible joints of ``results``."""
-        # The global generator seeds one that draws float32 at a fraction of the cost.
+        # The global generator seeds another one, which draws float32 faster.
         generator = np.random.Generator(np.random.SFC64(np.random.randint(2**31)))
         for part in SKELETONS:
             x, visible, layout = get_part(results, part)

@@ -1,4 +1,4 @@
-"""A random view."""
+"""Rotates clips at random."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from .base import SKELETONS, BodyHandTransform, apply_linear, is_number
 
 
 class RandomRotate(BodyHandTransform):
-    """One random rotation of body and hands, the same in all frames, each about its own
-    coordinates' origin.
+    """Rotates body and hands by one random rotation, the same in all frames, each about the origin
+    of its coordinates.
 
     ``x -> Rz(c) Ry(b) Rx(a) x`` with a, b, c uniform in [-theta, theta], as in the feeders of
     CTR-GCN and DeGCN; in the image plane ``x -> Rz(c) x``. Left hands in canonical space are mirror
-    images and turn accordingly, so that it does not matter whether ``NormalizeSkeleton`` comes
-    before or after.
+    images and are rotated accordingly, so ``NormalizeSkeleton`` may come before or after.
 
     Required Keys:
 
@@ -29,12 +28,12 @@ class RandomRotate(BodyHandTransform):
 
     Args:
         theta: Largest angle in radians, one for all axes or three for x, y and z. Defaults to 0.3.
-        plane: '3d', or 'image' for a rotation about z only, which needs but two channels. Defaults
+        plane: '3d', or 'image' for a rotation about z only, which works with two channels. Defaults
             to '3d'.
         prob: Probability of rotating a clip. Defaults to 1.
 
     Raises:
-        ClipError: ``plane='3d'`` and a visible part without three channels.
+        ClipError: ``plane='3d'`` and visible bodies or hands without three channels.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A random size."""
+"""Scales clips at random."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .base import BodyHandTransform, apply_linear, is_number
 
 
 class RandomScale(BodyHandTransform):
-    """One random scaling, and shear if asked for, of body and hands about each part's own
-    coordinates' origin.
+    """Scales (and optionally shears) body and hands by one random matrix, each about the origin of
+    its coordinates.
 
     ``x -> A x`` with ``A[i, i]`` uniform in [1 - scale, 1 + scale] and ``A[i, j]`` uniform in
-    [-shear, shear]. A part with two channels takes the upper left 2 x 2 of A.
+    [-shear, shear]. With two channels the upper left 2 x 2 of A is used.
 
     Required Keys:
 
@@ -25,7 +25,7 @@ class RandomScale(BodyHandTransform):
 
     Args:
         scale: Largest relative change, below 1. Defaults to 0.1.
-        per_axis: One factor for each axis, else one for all. Defaults to True.
+        per_axis: Whether each axis has its own factor. Defaults to True.
         shear: Largest shear. Defaults to 0.
     """
 
@@ -38,7 +38,7 @@ class RandomScale(BodyHandTransform):
         self._check(is_number(shear, 0), 'shear', 'a number >= 0')
 
     def transform(self, results: dict) -> dict:
-        """Scales the skeletons of ``results`` by one random factor per axis."""
+        """Scales the skeletons of ``results`` by one random matrix."""
         factors = np.random.uniform(1 - self.scale, 1 + self.scale, 3 if self.per_axis else 1)
         matrix = np.eye(3) * factors
         if self.shear:

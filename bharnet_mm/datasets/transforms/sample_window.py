@@ -1,4 +1,4 @@
-"""One window of a clip, brought to a fixed number of frames."""
+"""Resamples a window of a clip to a fixed number of frames."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .base import (
 
 
 class SampleWindow(BodyHandTransform):
-    """Cuts one window out of the valid range and brings it to ``num_frames`` frames.
+    """Cuts one window out of the valid range and resamples it to ``num_frames`` frames.
 
-    The same window serves bodies, hands, pixels and frame numbers. The valid range, n frames, goes
-    from the first to the last frame in which any body is visible (any hand, where no body ever is;
-    the whole clip, where nothing is).
+    Bodies, hands, pixels and frame numbers have the same window. The valid range of n frames goes
+    from the first to the last frame in which a body is visible. If no body ever is, hands are used;
+    if neither is, the whole clip.
 
     - ``window=(low, high)``: random. The length is ``floor(p n)`` with p uniform in [low, high],
       but at least ``min_frames`` and at most n; the place is uniform. As in the feeder of CTR-GCN
       and DeGCN.
     - ``window=p``: centred; ``floor((1 - p) n / 2)`` frames are cut off at either end.
 
-    ``method='resize'``: output frame t of a window of L frames lies at
-    ``s = (t + 1/2) L / num_frames - 1/2``, kept within [0, L - 1] (linear interpolation without
-    aligned corners). Between two visible frames the value is linear. Next to a missing frame, the
-    visible one is taken where it is at most half a frame away; else the output frame is missing,
-    as it is between two missing ones.
+    ``method='resize'``: output frame t of a window of L frames lies at ``s = (t + 1/2) L /
+    num_frames - 1/2``, kept within [0, L - 1] (linear interpolation without aligned corners).
+    Between two visible frames the value is linear. Next to a missing frame, the visible one is
+    taken if it is at most half a frame away. Otherwise the output frame is missing, and so it is
+    between two missing frames.
 
-    ``method='uniform'``: the window is cut in ``num_frames`` equal pieces and one frame is picked
-    of each: at random with a random window, else the middle one. A window with fewer frames
-    repeats frames, in order.
+    ``method='uniform'``: the window is cut into ``num_frames`` equal pieces, and one frame is taken
+    from each: a random one with a random window, otherwise the middle one. A window with fewer
+    frames repeats frames in order.
 
     Required Keys:
 
@@ -51,20 +51,20 @@ class SampleWindow(BodyHandTransform):
           frame
         - frame_index: (num_frames,), the source frame nearest to each output frame
 
-    ``warp=K`` bends time in a random window, for clips that are trimmed or paced differently where
-    the model is to be used: the window is cut at K - 1 random places, all divisions being equally
+    ``warp=K`` warps time in a random window. It is meant for models that are used on clips with
+    another trimming or pace. The window is cut at K - 1 random places, all divisions being equally
     likely, and each piece gets 1 / K of the output. With ``u = (t + 1/2) / num_frames`` and the
     pieces' ends ``e_0 = 0 <= ... <= e_K = 1`` the output frame lies at ``s = e(K u) L - 1/2``, e
     being linear between them.
 
-    ``total_frames`` stays the length of the clip in the store.
+    ``total_frames`` remains the length of the clip in the store.
 
     Args:
         num_frames: Number of frames T of the output. Defaults to 64.
         window: Pair for a random window, number for a centred one; fractions in (0, 1]. Defaults
             to (0.5, 1.0).
         min_frames: Least number of frames of a random window. Defaults to ``num_frames``, as in
-            that feeder: shorter clips are then taken whole.
+            that feeder. Shorter clips are then taken as a whole.
         method: 'resize' or 'uniform'. Defaults to 'resize'.
         warp: Pieces of the time warp; needs a random window and 'resize'. Defaults to 1: none.
     """
@@ -113,7 +113,7 @@ class SampleWindow(BodyHandTransform):
             index = ((self._odd + offset) * length / (2 * self.num_frames)).astype(np.intp)
             low = high = nearest = np.minimum(index, length - 1) + start
         else:
-            # In whole numbers up to the division, so that frames are hit exactly.
+            # Whole numbers are used up to the division, so that frames are met exactly.
             odd = self._odd if self.warp == 1 else self._bend()
             position = (odd * length - self.num_frames) / (2 * self.num_frames)
             position = np.minimum(np.maximum(position, 0), length - 1)
@@ -135,7 +135,7 @@ class SampleWindow(BodyHandTransform):
         return results
 
     def _bend(self) -> np.ndarray:
-        """``2 num_frames e(K u)``, which stands for the odd numbers of an even pace."""
+        """``2 num_frames e(K u)``; without a warp these are the odd numbers."""
         ends = np.sort(np.random.random(self.warp - 1))
         ends = np.concatenate(([0.0], ends, [1.0])) * 2 * self.num_frames
         return np.interp(self._odd, self._even, ends)
@@ -167,7 +167,7 @@ def _sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Instances (I, T, V, C) and visibility (I, T) at frames (n,) between ``low`` and ``high``.
 
-    ``weight`` is the way from low to high in [0, 1); None takes the frames ``low``.
+    ``weight`` in [0, 1) is the share of ``high``; None takes the frames ``low``.
     """
     num, frames = visible.shape
     shape = (num, len(low), *x.shape[2:])
@@ -181,7 +181,8 @@ def _sample(
     sampled_visible = both = at_low & at_high
     if not both.all():
         sampled_visible = both | (at_low & (weight <= 0.5)) | (at_high & (weight >= 0.5))
-        # Next to a missing frame both ends are the visible one: the missing one has no path out.
+        # Next to a missing frame both ends are the visible one, so the missing one has no
+        # influence.
         low, high = np.where(at_low, low, high), np.where(at_high, high, low)
     start = rows.take(first + low, axis=0)
     sampled = rows.take(first + high, axis=0)

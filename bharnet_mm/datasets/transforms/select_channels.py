@@ -1,4 +1,4 @@
-"""Some of a part's coordinates."""
+"""Selects channels of bodies or hands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMES = ('x', 'y', 'z')
 
 
 class SelectChannels(BodyHandTransform):
-    """Keeps some channels of a part, e.g. a hand without the depth that its estimator only guesses.
+    """Keeps some channels of bodies or hands, e.g. hands without the estimated depth.
 
     Required Keys:
 

@@ -1,4 +1,4 @@
-"""A part of the body's joints, by name."""
+"""Selects joints of bodies by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class SelectJoints(BodyHandTransform):
         layout: The sub-layout: a registered name, a definition as a dict, or a ``SkeletonLayout``.
 
     Raises:
-        LayoutError: Unknown layout (at construction), or the clip's layout lacks one of its joints.
+        LayoutError: The layout is unknown (at construction), or the clip's layout lacks one of its
+            joints.
     """
 
     def __init__(self, layout: str | dict | SkeletonLayout) -> None:

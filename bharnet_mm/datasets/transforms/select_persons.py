@@ -1,4 +1,4 @@
-"""Which persons of a clip are kept."""
+"""Selects persons of a clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class SelectPersons(BodyHandTransform):
     score).
 
     A person whose body is visible in no frame is dropped together with both hands, unless a hand is
-    visible. Where nobody is visible, the first person is kept, so that a clip always has one.
+    visible. If nobody is visible, the first person is kept, so that a clip always has one.
 
     Required Keys:
 
