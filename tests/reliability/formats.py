@@ -7,6 +7,7 @@ import json
 import pickle
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,4 +176,15 @@ def write_regions(folder: Path, clips: int = 3) -> Path:
             pictures = rng.integers(256, size=(3, 3, *grid.shape)).astype(np.uint8)
             jpegs = [encode(picture, 90) for picture in pictures]
             writer.add(f'clip{i}', jpegs, np.ones((3, 2, 3), bool))
+    return folder
+
+
+def write_jhmdb_splits(folder: Path, clips: Sequence[str]) -> Path:
+    """The three splits of JHMDB as its folder of text files."""
+    folder.mkdir(parents=True)
+    for label in sorted({clip.split('/')[0] for clip in clips}):
+        names = [clip.split('/')[1] for clip in clips if clip.startswith(f'{label}/')]
+        for k in (1, 2, 3):
+            lines = [f'{name}.avi {1 + (i + k) % 2}' for i, name in enumerate(names)]
+            (folder / f'{label}_test_split{k}.txt').write_text('\n'.join(lines) + '\n')
     return folder

@@ -53,10 +53,15 @@ class Forbidden(BaseException):
 
 
 class Reader(NamedTuple):
-    """What is fuzzed: how its files are made, and how a folder with them is read."""
+    """What is fuzzed: how its files are made, and how a folder with them is read.
+
+    ``forked`` readers hand the file to a library in C, which may crash or hang where no signal is
+    heard: each case has a process of its own.
+    """
 
     make: Callable[[Path], Path]
     read: Callable[[Path], object]
+    forked: bool = False
 
 
 def tool(name: str) -> Callable[[Path], object]:

@@ -1,10 +1,10 @@
 """Kills writers at every step and at random moments, and looks at what they leave.
 
 Each subject runs in forked children that are killed: at a chosen call that makes something durable
-(``fsync``, ``replace``, ``truncate``, a write to a store), in the middle of the bytes of a file, or
-at a random moment. After every kill all files are looked at; then the next child goes on with what
-is there. Once one comes to its end, the result must be byte for byte, or weight for weight, that of
-a run that was never killed.
+(``fsync``, ``replace``, ``truncate``, a write to a store), in the middle of the bytes of a file, or at
+a random moment. After every kill all files are looked at; then the next child goes on with what is
+there. Once one comes to its end, the result must be byte for byte, or weight for weight, that of a
+run that was never killed.
 
 ``python tests/reliability/kill.py --kills 200 --json FILE``
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import itertools
 import json
 import os
@@ -29,153 +28,32 @@ from typing import Any
 
 import torch
 
-TESTS = Path(__file__).resolve().parents[1]
-for place in ('reliability', 'engine', 'datasets/extraction', '.'):
-    sys.path.insert(0, str(TESTS / place))
-import formats  # noqa: E402
-from toy_training import EPOCHS, make_runner  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent))
+from subjects import SLOW, SUBJECTS  # noqa: E402
 
-from bharnet_mm.datasets import ClipStore  # noqa: E402
-from bharnet_mm.engine.resume import newest_checkpoint  # noqa: E402
 from bharnet_mm.io import atomic  # noqa: E402
 
 STEPS = ('fsync', 'replace', 'ftruncate', 'write', 'rename')
+#: Of four kills two are at a step, one is inside the bytes of a file and one at a random moment.
+KINDS = ('at a step', 'inside a write', 'at a step', 'at random')
 
 
-class Training:
-    """A training with validation, best checkpoints and all hooks, resumed by ``--resume``."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.numbers = itertools.count()
-        in_child(lambda: self.run(folder / 'whole'), None)
-        self.wanted = self.content(folder / 'whole')
-
-    def run(self, place: Path) -> None:
-        found = newest_checkpoint(place) if place.exists() else None
-        name = f'kill{os.getpid()}-{next(self.numbers)}'
-        make_runner(place, name, resume=found, log_level='ERROR').train()
-
-    def check(self, place: Path) -> None:
-        for path in place.glob('*.pth'):
-            torch.load(path, weights_only=True)  # a torn one raises
-
-    def content(self, place: Path) -> dict[str, Any]:
-        found = {}
-        for path in sorted(place.glob('*.pth')):
-            state = torch.load(path, weights_only=True)['state_dict']
-            found[path.name] = {name: value.tolist() for name, value in state.items()}
-        assert f'epoch_{EPOCHS}.pth' in found
-        return found
-
-
-class Conversion:
-    """A converter, continued with ``--resume``; commits often, as over many clips."""
-
-    def __init__(self, folder: Path, tool: str, make: Callable[[Path], Path]) -> None:
-        path = TESTS.parent / f'tools/data/{tool}.py'
-        spec = importlib.util.spec_from_file_location(f'kill_{tool}', path)
-        self.tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.tool)
-        self.name, self.source = tool, make(folder / 'source')
-        in_child(lambda: self.run(folder / 'whole'), None)
-        self.wanted = self.content(folder / 'whole')
-
-    def run(self, place: Path) -> None:
-        from bharnet_mm.datasets import ingest
-
-        ingest._COMMIT_EVERY = 1
-        resume = ['--resume'] if place.exists() else []
-        self.tool.command([*formats.arguments(self.name, self.source, place), *resume])
-
-    def check(self, place: Path) -> None:
-        if (place / 'store.json').exists():
-            store = ClipStore(place)
-            ids = store.clip_ids.tolist()
-            assert len(set(ids)) == len(ids), 'a clip twice'
-            assert store.verify() == [], 'a damaged clip'
-
-    def content(self, place: Path) -> dict[str, bytes]:
-        return {
-            path.name: path.read_bytes()
-            for path in sorted(place.iterdir())
-            if path.name != 'writer.lock'
-        }
-
-
-class Extraction(Conversion):
-    """Hands and bodies from videos, by an estimator that needs no model."""
-
-    def __init__(self, folder: Path) -> None:
-        from fake_estimator import moving, write_video
-
-        for i, name in enumerate(['tea/S1_a', 'tea/S2_a', 'book/S1_a', 'book/S2_a', 'milk/S3_a']):
-            write_video(folder / f'videos/{name}.avi', moving(4 + i, seed=i))
-        self.source = folder / 'videos'
-        in_child(lambda: self.run(folder / 'whole'), None)
-        self.wanted = self.content(folder / 'whole')
-
-    def run(self, place: Path) -> None:
-        from fake_estimator import BACKEND
-
-        from bharnet_mm.datasets.extraction.output import Settings
-        from bharnet_mm.datasets.extraction.runner import extract
-
-        extract(self.source, place, Settings(backend=BACKEND), workers=0)
-
-
-class Shards(Extraction):
-    """Two shards of an extraction at once, which are killed together, and then merged."""
-
-    def run(self, place: Path) -> None:
-        from fake_estimator import BACKEND
-
-        from bharnet_mm.datasets.extraction.output import Settings, merge
-        from bharnet_mm.datasets.extraction.runner import extract
-
-        settings = Settings(backend=BACKEND)
-        other = os.fork()  # has inherited what is to kill it at its own so-manyth step
-        extract(self.source, place, settings, workers=0, shard=(1 if other else 2, 2))
-        if not other:
-            os._exit(0)
-        status = os.waitpid(other, 0)[1]
-        if os.WIFSIGNALED(status):
-            os.kill(os.getpid(), signal.SIGKILL)
-        assert status == 0, 'the second shard failed'
-        merge(self.source, place)
-
-    def content(self, place: Path) -> dict[str, bytes]:
-        files = [path for path in sorted(place.glob('*.*')) if path.name != 'writer.lock']
-        return {path.name: path.read_bytes() for path in files}
-
-
-SUBJECTS: dict[str, Callable[[Path], Any]] = {
-    'training': Training,
-    'ntu': lambda folder: Conversion(folder, 'ntu', formats.write_ntu),
-    'nucla': lambda folder: Conversion(folder, 'nucla', formats.write_nucla),
-    'pku_mmd': lambda folder: Conversion(folder, 'pku_mmd', formats.write_pku),
-    'pyskl': lambda folder: Conversion(
-        folder, 'pyskl', lambda source: formats.write_pyskl(source / 'a.pkl')
-    ),
-    'holistic': lambda folder: Conversion(folder, 'holistic', formats.write_holistic),
-    'keypoints': lambda folder: Conversion(folder, 'keypoints', formats.write_openpose),
-    'extraction': Extraction,
-    'shards': Shards,
-}
-
-
-def in_child(function: Callable[[], Any], arm: Callable[[], None] | float | None) -> bool:
+def in_child(
+    function: Callable[[], Any], arm: Callable[[], None] | float | None, together: bool = False
+) -> bool:
     """Runs a function in a forked child; whether it came to its end (else it was killed).
 
     Args:
         function: Must not raise.
         arm: Called in the child before, to have it kill itself; or seconds until it is killed.
+        together: Whether processes that it has started are killed with it.
     """
     log = tempfile.TemporaryFile()
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            os.setpgid(0, 0)
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             if callable(arm):
@@ -193,6 +71,10 @@ def in_child(function: Callable[[], Any], arm: Callable[[], None] | float | None
         time.sleep(arm)
         os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
+    with contextlib.suppress(ProcessLookupError):
+        while together:
+            os.killpg(child, signal.SIGKILL)
+            time.sleep(0.001)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         log.seek(0)
         raise AssertionError('the run failed:\n' + log.read().decode(errors='replace')[-3000:])
@@ -218,16 +100,20 @@ def at_step(number: int) -> Callable[[], None]:
     return arm
 
 
-def inside_write(number: int) -> Callable[[], None]:
-    """Has a process kill itself half-way through the bytes of its so-manyth whole file."""
+def inside_write(number: int, suffix: str = '') -> Callable[[], None]:
+    """Has a process kill itself half-way through the bytes of its so-manyth write.
+
+    That is a write of a whole file whose name ends in ``suffix``; without one, a write to the end
+    of a store's file counts too.
+    """
 
     def arm() -> None:
-        left, real = itertools.count(number, -1), atomic._open_temporary
+        left, real, append = itertools.count(number, -1), atomic._open_temporary, os.write
         next(left)
 
-        def open_temporary(*arguments: Any) -> Any:
-            temporary, stream = real(*arguments)
-            if next(left) == 0:
+        def open_temporary(target: Path, *arguments: Any) -> Any:
+            temporary, stream = real(target, *arguments)
+            if target.name.endswith(suffix) and next(left) == 0:
                 write = stream.write
 
                 def half(data: Any) -> None:
@@ -238,7 +124,15 @@ def inside_write(number: int) -> Callable[[], None]:
                 return temporary, _Half(stream, half)
             return temporary, stream
 
+        def half_append(handle: int, data: Any) -> int:
+            if len(data) > 64 and next(left) == 0:
+                append(handle, data[: len(data) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return append(handle, data)
+
         atomic._open_temporary = open_temporary
+        if not suffix:
+            os.write = half_append
 
     return arm
 
@@ -251,38 +145,53 @@ class _Half:
         return getattr(self.stream, name)
 
 
-def kill(name: str, kills: int, number: int = 0) -> dict[str, Any]:
+def kill(name: str, kills: int, number: int = 0, already: int = 0) -> dict[str, Any]:
     """Kills a subject so many times; returns how, and how many runs came to their end.
+
+    Args:
+        name: Of a subject.
+        kills: How many.
+        number: Seed of the moments.
+        already: Kills of earlier slices, so that kinds go on evenly.
 
     Raises:
         AssertionError: A torn file, a lost or doubled clip, a run that did not go on, another end.
     """
-    draw = random.Random(number)
-    counts: dict[str, Any] = {'kills': 0, 'at a step': 0, 'inside a write': 0, 'at random': 0}
+    draw = random.Random(f'{number} {already}')
+    counts: dict[str, Any] = {'kills': 0} | dict.fromkeys(KINDS, 0)
     counts |= {'runs': 0, 'seconds': 0.0}
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         subject = SUBJECTS[name](folder)
+        in_child(lambda: subject.run(folder / 'whole'), None)
+        subject.wanted = subject.content(folder / 'whole')
         begun = time.monotonic()
         in_child(lambda: subject.run(folder / 'timed'), None)
         usual = time.monotonic() - begun
+        _same(subject, folder / 'timed')
         place = folder / 'run'
-        tries = itertools.count(1)
+        reach, tries = 12, itertools.count(1)
         while counts['kills'] < kills:
-            kind = draw.choices(['at a step', 'inside a write', 'at random'], [2, 1, 1])[0]
+            kind = KINDS[(already + counts['kills']) % len(KINDS)]
             if kind == 'at random':
                 arm: Any = draw.uniform(0, usual)
+            elif kind == 'at a step':
+                arm = at_step(draw.randint(1, 12))
             else:
-                arm = (at_step if kind == 'at a step' else inside_write)(draw.randint(1, 12))
-            # A run that is killed early again and again would never end: every third one is let be.
-            ended = in_child(lambda: subject.run(place), None if next(tries) % 4 == 0 else arm)
+                # A run that is nearly at its end has few writes left.
+                arm = inside_write(draw.randint(1, reach), subject.suffix)
+            # A run that is killed early again and again would never end: now and then one is let be.
+            arm = None if next(tries) % 5 == 0 else arm
+            ended = in_child(lambda: subject.run(place), arm, subject.together)
             if place.exists():
                 subject.check(place)
             if not ended:
                 counts['kills'] += 1
                 counts[kind] += 1
+                reach = 12
                 continue
+            reach = max(1, reach // 2)
             _same(subject, place)
             counts['runs'] += 1
             shutil.rmtree(place)
@@ -303,10 +212,15 @@ def _same(subject: Any, place: Path) -> None:
     assert not left, f'left over: {left}'
 
 
+def share(name: str, kills: int) -> int:
+    """Kills of a subject where training has so many: half of them, a tenth of the slow ones."""
+    return kills if name == 'training' else -(-kills // (10 if name in SLOW else 2))
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--kills', type=int, default=200, help='of training; half of each other')
+    parser.add_argument('--kills', type=int, default=200, help='of training; half of most others')
     parser.add_argument('--subjects', nargs='+', default=list(SUBJECTS), choices=list(SUBJECTS))
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--json', type=Path)
@@ -314,9 +228,8 @@ def main() -> None:
     torch.set_num_threads(1)
     results, failed = {}, False
     for name in args.subjects:
-        kills = args.kills if name == 'training' else (args.kills + 1) // 2
         try:
-            results[name] = kill(name, kills, args.seed)
+            results[name] = kill(name, share(name, args.kills), args.seed)
         except Exception as error:
             failed = True
             results[name] = {'failure': f'{type(error).__name__}: {error}'[-2000:]}
