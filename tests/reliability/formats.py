@@ -188,3 +188,19 @@ def write_jhmdb_splits(folder: Path, clips: Sequence[str]) -> Path:
             lines = [f'{name}.avi {1 + (i + k) % 2}' for i, name in enumerate(names)]
             (folder / f'{label}_test_split{k}.txt').write_text('\n'.join(lines) + '\n')
     return folder
+
+
+def write_tasks(folder: Path) -> Path:
+    """Results of MediaPipe Tasks as JSON, a file a clip, in ``<label>/<clip>.json``."""
+    for n, clip in enumerate(('wave/a', 'clap/b')):
+        rng = np.random.default_rng(n)
+        frames = []
+        for _ in range(3):
+            body = [dict(zip('xyz', row, strict=True)) for row in rng.random((33, 3)).round(3)]
+            hand = [dict(zip('xyz', row, strict=True)) for row in rng.random((21, 3)).round(3)]
+            sides = [[{'categoryName': 'Left'}]]
+            frames.append({'poseLandmarks': [body], 'handLandmarks': [hand], 'handedness': sides})
+        (folder / clip).parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({'fps': 25, 'frames': frames})
+        (folder / f'{clip}.json').write_text(text)
+    return folder

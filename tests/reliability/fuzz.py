@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import io
+import json
 import os
 import resource
 import shutil
@@ -22,151 +22,29 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-import formats  # noqa: E402
+from readers import Reader, readers  # noqa: E402
 
-from bharnet_mm.datasets import ClipStore  # noqa: E402
-from bharnet_mm.datasets.store.regions import RegionStore  # noqa: E402
 from bharnet_mm.errors import BHaRNetError  # noqa: E402
-from bharnet_mm.evaluation.foreign_scores import read_scores  # noqa: E402
-from bharnet_mm.evaluation.scores import save_scores  # noqa: E402
-from bharnet_mm.io.safe_pickle import load_pickle  # noqa: E402
-from bharnet_mm.io.weights import load_weights  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 10
+MEGABYTES = 1024
 EXTREMES = [0, 1, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1]
 WORDS = [b'nan', b'-1', b'1e308', b'99999999999999999999', b'""', b'[', b'{', b'null', b'\xff\xfe']
+VALUES = [
+    None, True, -1, 0, 1.5, 10**6, 2**62, -(10**30), 1e308, float('nan'), float('inf'), '', 'x', 'os.system',
+    [], {}, [[]], [None], {'type': 'subprocess.call', 'args': 'true', 'shell': True}, 'a' * 10**5, [0] * 10**4,
+]  # fmt: skip
 Files = dict[str, bytes]
-_TOOLS = ('ntu', 'nucla', 'pku_mmd', 'pyskl', 'holistic', 'keypoints')
 
 
 class Forbidden(BaseException):
     """What no reader may do; no guard of a reader can take it for a fault of the file."""
-
-
-class Reader(NamedTuple):
-    """What is fuzzed: how its files are made, and how a folder with them is read.
-
-    ``forked`` readers hand the file to a library in C, which may crash or hang where no signal is
-    heard: each case has a process of its own.
-    """
-
-    make: Callable[[Path], Path]
-    read: Callable[[Path], object]
-    forked: bool = False
-
-
-def tool(name: str) -> Callable[[Path], object]:
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/data/{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def read(source: Path) -> None:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            module.command(formats.arguments(name, source, source.parent / 'out'))
-
-    return read
-
-
-def read_store(folder: Path) -> None:
-    store = ClipStore(folder)
-    list(store.clip_ids)
-    for split in [None, *store.splits]:
-        with contextlib.suppress(BHaRNetError):
-            store.select(split)
-    for i in range(len(store)):
-        with contextlib.suppress(BHaRNetError):
-            store[i].validate(store.body_layout, store.hand_layout, len(store.classes))
-    store.verify()
-
-
-def read_region_store(folder: Path) -> None:
-    store = RegionStore(folder)
-    for clip_id in store.clip_ids:
-        with contextlib.suppress(BHaRNetError):
-            store.read(clip_id, 1)
-    store.verify()
-
-
-def _write(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
-def _make_scores(path: Path) -> Path:
-    logits = {'body': np.random.default_rng(0).normal(size=(4, 3))}
-    save_scores(path, list('abcd'), [0, 1, 2, 0], logits, ['x', 'y', 'z'])
-    return path
-
-
-def _make_dump(path: Path) -> Path:
-    import pickle
-
-    rows = [
-        dict(pred_score=torch.rand(3), gt_label=torch.tensor([i % 3]), frame_dir=f'clip{i}')
-        for i in range(3)
-    ]
-    return _write(path, pickle.dumps(rows))
-
-
-def _make_checkpoint(path: Path) -> Path:
-    from mmengine.logging import MessageHub
-
-    hub = MessageHub('fuzz')
-    hub.update_scalar('train/loss', 0.5)
-    state = torch.nn.BatchNorm1d(3).state_dict()
-    meta = dict(epoch=1, iter=4, cfg='x = 1')
-    torch.save(dict(meta=meta, state_dict=state, message_hub=hub.state_dict()), path)
-    return path
-
-
-def _make_safetensors(path: Path) -> Path:
-    from safetensors.torch import save_file
-
-    save_file({'a': torch.rand(3, 2), 'b': torch.arange(4)}, path, {'classes': 'x'})
-    return path
-
-
-def _make_pickle(path: Path) -> Path:
-    return _write(path, formats.annotations(2))
-
-
-def readers() -> dict[str, Reader]:
-    """All readers by name."""
-    tools = {name: tool(name) for name in _TOOLS}
-
-    def nucla(form: str, suffix: str) -> Reader:
-        make = lambda folder: formats.write_nucla(folder / f'nucla{suffix}', form)  # noqa: E731
-        return Reader(make, tools['nucla'])
-
-    return {
-        'pickle': Reader(lambda f: _make_pickle(f / 'a.pkl'), load_pickle),
-        'annotations': Reader(lambda f: formats.write_pyskl(f / 'a.pkl'), tools['pyskl']),
-        'scores npz': Reader(lambda f: _make_scores(f / 'a.npz'), read_scores),
-        'scores of MMAction2': Reader(lambda f: _make_dump(f / 'a.pkl'), read_scores),
-        'checkpoint': Reader(lambda f: _make_checkpoint(f / 'a.pth'), load_weights),
-        'safetensors': Reader(lambda f: _make_safetensors(f / 'a.safetensors'), load_weights),
-        'ntu': Reader(lambda f: formats.write_ntu(f / 'ntu', 3), tools['ntu']),
-        'nucla': nucla('folder', ''),
-        'nucla zip': nucla('zip', '.zip'),
-        'nucla tgz': nucla('tgz', '.tgz'),
-        'pku_mmd': Reader(lambda f: formats.write_pku(f / 'pku'), tools['pku_mmd']),
-        'holistic npz': Reader(
-            lambda f: formats.write_holistic(f / 'a.npz', 'npz'), tools['holistic']
-        ),
-        'holistic npy': Reader(lambda f: formats.write_holistic(f / 'tree'), tools['holistic']),
-        'openpose': Reader(lambda f: formats.write_openpose(f / 'op'), tools['keypoints']),
-        'clip store': Reader(lambda f: formats.write_store(f / 'store'), read_store),
-        'region store': Reader(lambda f: formats.write_regions(f / 'regions'), read_region_store),
-    }
 
 
 @st.composite
@@ -194,7 +72,32 @@ def _within_archive(draw: Callable, data: bytes) -> bytes:
 
 
 @st.composite
+def _other_json(draw: Callable, content: Any) -> Any:
+    """JSON with one to three of its values replaced, removed or put under another name."""
+    for _ in range(draw(st.integers(1, 3))):
+        places, stack = [], [content]
+        while stack:
+            at = stack.pop()
+            keys = list(at) if isinstance(at, dict) else range(len(at))
+            places += [(at, key) for key in keys]
+            stack += [at[key] for key in keys if isinstance(at[key], (dict, list))]
+        if not places:
+            return content
+        at, key = draw(st.sampled_from(places[:2000]))
+        if draw(st.booleans()):
+            at[key] = draw(st.sampled_from(VALUES))
+        elif isinstance(at, dict) and draw(st.booleans()):
+            at[draw(st.sampled_from(['type', '', 'x', 'name']))] = at.pop(key)
+        else:
+            del at[key]
+    return content
+
+
+@st.composite
 def _changed(draw: Callable, data: bytes) -> bytes:
+    if data[:1] in (b'{', b'[') and draw(st.booleans()):
+        with contextlib.suppress(ValueError):
+            return json.dumps(draw(_other_json(json.loads(data)))).encode()
     changed = bytearray(data)
     for _ in range(draw(st.integers(1, 4))):
         # Headers are short and say most: every other change is among the first bytes.
@@ -270,6 +173,7 @@ def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, fl
         Forbidden: Or whatever else a case raised that is not an error of ours.
     """
     counts = {'cases': 0, 'read': 0, 'refused': 0, 'slowest': 0.0}
+    memory = [0]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         made = reader.make(folder)
@@ -296,16 +200,64 @@ def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, fl
             start = time.monotonic()
             counts['cases'] += 1
             try:
-                with _limits(folder):
-                    reader.read(made)
+                if reader.forked:
+                    memory.append(_in_fork(reader.read, made, folder))
+                else:
+                    with _limits(folder):
+                        reader.read(made)
                 counts['read'] += 1
             except BHaRNetError:
                 counts['refused'] += 1
             counts['slowest'] = max(counts['slowest'], round(time.monotonic() - start, 3))
 
         run()
-    counts['peak_mb'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    counts['peak_mb'] = max(memory) // 1024
+    if counts['peak_mb'] > MEGABYTES:
+        raise Forbidden(f'{counts["peak_mb"]} MB of memory')
     return counts
+
+
+def _in_fork(read: Callable[[Path], object], made: Path, folder: Path) -> int:
+    """Reads in a process of its own; returns the peak of its memory in KB.
+
+    Raises:
+        BHaRNetError: The reader refused the file.
+        Forbidden: Anything else: a crash, no end, another exception.
+    """
+    answer, said = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 0
+        try:
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+            with _limits(folder):
+                read(made)
+        except BHaRNetError:
+            code = 3
+        except BaseException as error:
+            code = 4
+            os.write(said, f'{type(error).__name__}: {error}'.encode()[:2000])
+        finally:
+            os._exit(code)
+    os.close(said)
+    # Twice the time, as a signal is only heard between two steps of Python.
+    deadline = time.monotonic() + 2 * SECONDS
+    while (done := os.wait4(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.001)
+    with os.fdopen(answer) as stream:
+        text = stream.read()
+    if os.WIFSIGNALED(done[1]):
+        raise Forbidden(f'the process died by {signal.Signals(os.WTERMSIG(done[1])).name}')
+    if os.WEXITSTATUS(done[1]) == 3:
+        raise BHaRNetError('refused')
+    if os.WEXITSTATUS(done[1]):
+        raise Forbidden(text)
+    return done[2].ru_maxrss
 
 
 def main() -> None:

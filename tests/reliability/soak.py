@@ -29,7 +29,7 @@ for place in ('reliability', 'engine', 'datasets/extraction', '.'):
     sys.path.insert(0, str(TESTS / place))
 import formats  # noqa: E402
 from fake_estimator import BACKEND, moving, write_video  # noqa: E402
-from fuzz import read_region_store, read_store, tool  # noqa: E402
+from readers import read_region_store, read_store, tool  # noqa: E402
 from toy_training import make_runner  # noqa: E402
 
 from bharnet_mm.apis.inferencer import BodyHandInferencer  # noqa: E402

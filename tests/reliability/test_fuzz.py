@@ -4,6 +4,7 @@ import os
 
 import fuzz
 import pytest
+from readers import _write
 
 from bharnet_mm.io.guard import reading
 
@@ -36,7 +37,7 @@ def test_a_foreign_exception_is_noticed(fault, tmp_path):
     def read(path):
         raise fault
 
-    reader = fuzz.Reader(lambda folder: fuzz._write(folder / 'a', b'abc'), read)
+    reader = fuzz.Reader(lambda folder: _write(folder / 'a', b'abc'), read)
     with pytest.raises(fault):
         fuzz.fuzz('broken', reader, 5)
 
@@ -54,7 +55,7 @@ def test_what_it_watches_for(tmp_path):
 
     ways = ((run, 'os.system'), (write, 'a file written at'), (hide, 'os.system'))
     for read, message in ways:
-        reader = fuzz.Reader(lambda folder: fuzz._write(folder / 'a', b'abc'), read)
+        reader = fuzz.Reader(lambda folder: _write(folder / 'a', b'abc'), read)
         with pytest.raises(fuzz.Forbidden, match=message):
             fuzz.fuzz('broken', reader, 5)
     assert not (tmp_path / 'outside').exists()
