@@ -82,6 +82,15 @@ class Recognizer(abc.ABC):
                 f'{len(card.classes)}, one for each class of its card',
                 'publish or export the model again',
             )
+        if not np.isfinite(scores['fused']).all():
+            first = int(np.flatnonzero(~np.isfinite(scores['fused']).all(-1))[0])
+            raise ConfigError(
+                f'model {card.name!r}, clip {clips[first].clip_id!r}',
+                'predictions that are not finite',
+                'finite ones',
+                'the weights or the coordinates are damaged or huge: publish the model again, or '
+                'look at the clip with tools/data/doctor.py',
+            )
         fused = calibrated(scores.pop('fused'), card.temperature)
         experts = {name: calibrated(value, card.temperature) for name, value in scores.items()}
         return [

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..evaluation import Scores
 from ..evaluation.body_hand_metric import BodyHandMetric, to_scores
+from ..io.text import read_text
 
 FUSIONS = ('sum', 'noisy_or')
 
@@ -29,7 +30,7 @@ def checkpoint_of(folder: str | os.PathLike) -> Path:
         raise ConfigError(
             f'{folder}', 'no last_checkpoint', 'a work folder of tools/train.py', 'train it first'
         )
-    return Path(folder) / Path(latest.read_text().strip()).name
+    return Path(folder) / Path(read_text(latest, 'the path of a checkpoint').strip()).name
 
 
 class TrainedRun:

@@ -5,9 +5,26 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..io.guard import reading
+from ..io.text import read_lines
+
+_EXPECTED = 'the log of a training, one JSON object a line'
+_FIX = 'remove the file, or train again'
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError(f'the number {str(value)[:40]!r} of an iteration or epoch')
+    return value
+
+
+def _numbers(row: dict) -> dict[str, float]:
+    """The entries that are numbers: a row has others, such as its time, as well."""
+    return {k: v for k, v in row.items() if isinstance(v, (int, float)) and abs(v) < 1e300}
 
 
 class TrainingCurve(NamedTuple):
@@ -25,12 +42,15 @@ def read_training_curve(work_dir: str | os.PathLike) -> TrainingCurve:
     """
     rows: dict[str, dict[int, dict]] = {'train': {}, 'test': {}}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            if 'loss' in row:
-                rows['train'][row['iter']] = row
-            elif 'step' in row and any(key.startswith('acc/') for key in row):
-                rows['test'][row['step']] = row
+        for line in read_lines(path, expected=_EXPECTED):
+            with reading(path, _EXPECTED, _FIX):
+                row = json.loads(line)
+                if 'loss' in row:
+                    rows['train'][_count(row['iter'])] = _numbers(row) | {
+                        'epoch': _count(row['epoch'])
+                    }
+                elif 'step' in row and any(key.startswith('acc/') for key in row):
+                    rows['test'][_count(row['step'])] = _numbers(row)
     train = [rows['train'][i] for i in sorted(rows['train'])]
     test = [rows['test'][i] for i in sorted(rows['test']) if i > 0]  # step 0 is tools/test.py's
     per_epoch = max((row['iter'] / row['epoch'] for row in train), default=1.0)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..io.text import read_text
 from ..io.weights import load_weights
 from ..log import warn
 
@@ -27,7 +28,7 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
     pointer = folder / 'last_checkpoint'
     candidates = sorted(found, key=found.get, reverse=True)
     if pointer.is_file():
-        named = Path(pointer.read_text(errors='replace').strip())
+        named = Path(read_text(pointer, 'the path of a checkpoint', error=CheckpointError).strip())
         last = named if named.is_file() else folder / named.name
         before = [path for path in candidates if path.name != last.name]
         if _STEP.fullmatch(last.name):

@@ -29,6 +29,7 @@ from ..evaluation.fusion import align, fuse
 from ..features import FEATURES
 from ..io.atomic import write_json, write_text
 from ..io.lock import FolderLock
+from ..io.text import read_json, read_text
 from .cost import cost_of_model
 from .cross_validation import Entry, add_training, folds_of, run_fold
 
@@ -70,7 +71,10 @@ def keep_settings(args: argparse.Namespace) -> dict:
     wanted = {name: getattr(args, name) for name in SETTINGS}
     # Folders of earlier versions do not say all.
     there = dict(train_share=1.0, fit_fusion=False)
-    there = there | json.loads(file.read_text()) if file.exists() else wanted
+    if file.exists():
+        there |= read_json(file, 'settings of compare.py', 'remove the folder')
+    else:
+        there = wanted
     if args.no_train:
         for name in SETTINGS:
             setattr(args, name, there[name])
@@ -105,7 +109,7 @@ def train(jobs: list[tuple[Entry, str, int]], workers: int) -> list[str]:
 def cpu_minutes(entry: Entry, folds: list[str], seeds: list[int]) -> float | None:
     """Processor minutes of training a fold, mean over those that ran in one piece."""
     files = [entry.folder(value, seed) / 'cost.json' for value in folds for seed in seeds]
-    costs = [json.loads(file.read_text()) for file in files if file.exists()]
+    costs = [read_json(file, 'costs of a training', kind=object) for file in files if file.exists()]
     known = [cost['cpu_seconds'] for cost in costs if cost]
     return round(float(np.mean(known)) / 60, 2) if known else None
 
@@ -208,7 +212,7 @@ def write_between(page: Path, name: str, text: str) -> None:
     ``<!-- /name -->``.
     """
     start, end = f'<!-- {name} -->', f'<!-- /{name} -->'
-    old = page.read_text(encoding='utf-8')
+    old = read_text(page)
     if old.count(start) != 1 or old.count(end) != 1 or old.index(end) < old.index(start):
         raise ConfigError(
             f'{page}',

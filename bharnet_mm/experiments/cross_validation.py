@@ -30,6 +30,7 @@ from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
 from ..io.atomic import write_json, write_text
+from ..io.text import read_text
 from .shares import share_of
 
 
@@ -138,7 +139,7 @@ def digest(cfg: Config) -> str:
 def check_unchanged(folder: Path, cfg: Config) -> None:
     """Refuses to go on with, or to count, a fold that was trained with another config."""
     file, now = folder / 'config.crc32', digest(cfg)
-    if file.exists() and file.read_text().strip() != now:
+    if file.exists() and read_text(file).strip() != now:
         raise ConfigError(
             f'{folder}',
             'a fold that was begun with another config',

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..io.atomic import atomic_write
+from ..io.text import read_json
 from . import gpu_epoch
 from . import gpu_sections as parts
 from .gpu_sections import Sizes
@@ -82,7 +83,7 @@ def read(out: Path) -> dict[str, dict]:
     for name in SECTIONS:
         path = out / f'{name}.json'
         if path.exists():
-            found[name] = json.loads(path.read_text())
+            found[name] = read_json(path, 'a result of gpu_check.py', 'remove the file')
     return found
 
 
@@ -133,7 +134,7 @@ def _watch(process, left: list[str], out: Path, end: float) -> list[str]:
 def _say(name: str, out: Path) -> None:
     path = out / f'{name}.json'
     if path.exists():
-        result = json.loads(path.read_text())
+        result = read_json(path, 'a result of gpu_check.py', 'remove the file')
         state = 'done' if result['ok'] else f'FAILED: {result["error"]}'
         print(f'{name}: {state} ({result.get("seconds", 0):.0f} s)', flush=True)
 

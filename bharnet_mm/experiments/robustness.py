@@ -13,7 +13,6 @@ same checkpoints are not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from ..apis.trained_run import TrainedRun, checkpoint_of
 from ..io.atomic import write_json, write_text
+from ..io.text import read_json
 from .damage import CONDITIONS, Damage
 
 
@@ -134,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs what is missing and writes table and figure."""
     args = parse_args(argv)
     file = args.out.with_suffix('.json')
-    results = json.loads(file.read_text()) if file.exists() else {}
+    results = (
+        read_json(file, 'results of robustness.py', 'remove the file') if file.exists() else {}
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     for name, *folders in args.entry:
         done = results.setdefault(name, {})

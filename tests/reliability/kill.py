@@ -1,9 +1,9 @@
 """Kills writers at every step and at random moments, and looks at what they leave.
 
 Each subject runs in forked children that are killed: at a chosen call that makes something durable
-(``fsync``, ``replace``, ``truncate``, a write to a store), in the middle of the bytes of a file, or at
-a random moment. After every kill all files are looked at; then the next child goes on with what is
-there. Once one comes to its end, the result must be byte for byte, or weight for weight, that of a
+(``fsync``, ``replace``, ``truncate``, a write to a store), in the middle of the bytes of a file, or
+at a random moment. After every kill all files are looked at; then the next child goes on with what
+is there. Once one comes to its end, the result must be byte for byte, or weight for weight, that of a
 run that was never killed.
 
 ``python tests/reliability/kill.py --kills 200 --json FILE``
@@ -181,7 +181,7 @@ def kill(name: str, kills: int, number: int = 0, already: int = 0) -> dict[str, 
             else:
                 # A run that is nearly at its end has few writes left.
                 arm = inside_write(draw.randint(1, reach), subject.suffix)
-            # A run that is killed early again and again would never end: now and then one is let be.
+            # A run that is killed early again and again would never end: one in five is let be.
             arm = None if next(tries) % 5 == 0 else arm
             ended = in_child(lambda: subject.run(place), arm, subject.together)
             if place.exists():

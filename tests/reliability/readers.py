@@ -204,7 +204,13 @@ def _shipped() -> Path:
     return trained_folder() / 'bharnet_light_asl10.safetensors'
 
 
+def _warm_up() -> None:
+    """Imports what a model needs and builds its kernels, which is not the doing of a file."""
+    _read_model(_shipped())
+
+
 def _make_card(folder: Path) -> Path:
+    _warm_up()
     return _write(folder / 'card.json', read_card(_shipped()).to_json().encode())
 
 
@@ -231,6 +237,7 @@ def _read_card(path: Path) -> None:
 
 
 def _make_published(folder: Path) -> Path:
+    _warm_up()
     return _write(folder / 'm.safetensors', _shipped().read_bytes())
 
 
@@ -282,7 +289,7 @@ def _make_program(folder: Path) -> Path:
 
 
 def _make_video(path: Path) -> Path:
-    """In a process of its own: encoders leave threads behind, with which nobody should be forked."""
+    """In a process of its own: encoders leave threads behind, and forks should have none."""
     from concurrent.futures import ProcessPoolExecutor
 
     with ProcessPoolExecutor(1) as pool:

@@ -2,9 +2,9 @@
 
 ``python tests/reliability/run.py --out build/reliability``
 
-It works in slices of a minute or so and writes what is done after each: stopped at any time, it goes
-on where it was. ``--seconds`` stops it after so long. Every slice runs in a forked child, so that
-nothing is imported twice, and a crash is a finding and not the end.
+It works in slices of a minute or so and writes what is done after each: stopped at any time, it
+goes on where it was. ``--seconds`` stops it after so long. Every slice runs in a forked child, so
+that nothing is imported twice, and a crash is a finding and not the end.
 """
 
 from __future__ import annotations

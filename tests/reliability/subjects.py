@@ -1,7 +1,7 @@
 """What is killed: a training, each converter, the extraction and what writes region stores.
 
-Each subject has ``run(place)``, which begins or continues its work, ``check(place)``, which looks at
-what a kill left, and ``content(place)``, which must equal ``wanted`` at the end.
+Each subject has ``run(place)``, which begins or continues its work, ``check(place)``, which looks
+at what a kill left, and ``content(place)``, which must equal ``wanted`` at the end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VIDEOS = ('tea/S1_a', 'tea/S2_a', 'book/S1_a', 'book/S2_a', 'milk/S3_a')
 
 
 class Training:
-    """A training with validation, best checkpoints and all hooks, resumed with ``--resume``'s rule."""
+    """A training with validation, best checkpoints and all hooks, resumed as ``--resume`` does."""
 
     #: Kills within the bytes of a file are within those of a checkpoint.
     suffix = '.pth'

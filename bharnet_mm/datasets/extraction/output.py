@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import contextlib
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import ConfigError, StoreError
 from ...io.atomic import write_json
+from ...io.guard import reading
+from ...io.text import read_json
 from ..ingest import Report
 from ..store import ClipStore, StoreWriter
 from .estimators import estimator_class
 from .own_splits import OwnSplits
 from .plan import Plan, make_plan, read_split_lists
 
+#: Raised whenever the same videos give other bodies or hands.
+ALGORITHM = 2
 SETTINGS_FILE = 'extraction.json'
+_EXPECTED = 'the settings of an extraction'
 REFUSED_FILE = 'refused.json'
 
 
@@ -27,12 +34,23 @@ class Settings:
         backend, min_score: See ``build_estimator``.
         max_persons: Of plain videos.
         with_store: Whether the bodies come from a store.
+        algorithm: Which version of the extraction.
+        library: Name and version of the backend's package; by default the one that is installed.
     """
 
     backend: str = 'mediapipe'
     min_score: float = 0.5
     max_persons: int = 2
     with_store: bool = False
+    algorithm: int = ALGORITHM
+    library: str = ''
+
+    def __post_init__(self) -> None:
+        if not self.library:
+            package = getattr(estimator_class(self.backend), 'package', '')
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                version = f'{package} {importlib.metadata.version(package)}' if package else ''
+                object.__setattr__(self, 'library', version)
 
 
 def shard_folder(out: Path, number: int, count: int) -> Path:
@@ -44,14 +62,7 @@ def check_settings(target: Path, settings: Settings) -> None:
     """The settings of a store that is continued must be those it was begun with."""
     file, mine = target / SETTINGS_FILE, asdict(settings)
     if file.exists():
-        have = json.loads(file.read_text())
-        if have != mine:
-            raise ConfigError(
-                str(file),
-                f'{have}',
-                f'{mine}',
-                'continue with the settings it was begun with, or give another OUT',
-            )
+        _check_same(file, read_json(file, _EXPECTED), mine)
         return
     if (target / 'store.json').exists():
         raise StoreError(
@@ -62,6 +73,20 @@ def check_settings(target: Path, settings: Settings) -> None:
         )
     target.mkdir(parents=True, exist_ok=True)
     write_json(file, mine)
+
+
+def _check_same(file: Path, have: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
+    """Refuses what was begun otherwise: two kinds of bodies and hands would be mixed."""
+    unknown = 'unknown, of an earlier version of bharnet_mm'
+    differ = {key: (have.get(key, unknown), value) for key, value in mine.items()}
+    differ = {key: pair for key, pair in differ.items() if pair[0] != pair[1]}
+    if differ or not set(have) <= set(mine):
+        raise ConfigError(
+            str(file),
+            ', '.join(f'{key} {old!r}' for key, (old, _) in differ.items()) or f'{dict(have)}',
+            ', '.join(f'{key} {new!r}' for key, (_, new) in differ.items()) or f'{dict(mine)}',
+            'continue with the settings and versions that it was begun with, or give another OUT',
+        )
 
 
 def open_writer(
@@ -147,16 +172,19 @@ def merge(
         raise StoreError(
             str(out), f'unfinished shards {unfinished}', 'finished ones', 'run them again'
         )
-    settings = {(path / SETTINGS_FILE).read_text() for path in shards}
-    if len(settings) != 1:
-        raise StoreError(
-            str(out), 'shards of different settings', 'one setting', 'run the odd ones again'
-        )
+    first = read_json(shards[0] / SETTINGS_FILE, _EXPECTED)
+    for path in shards[1:]:
+        if read_json(path / SETTINGS_FILE, _EXPECTED) != first:
+            raise StoreError(
+                str(out), 'shards of different settings', 'one setting', 'run the odd ones again'
+            )
     report = Report('shards')
     report.found = report.read = len(shards)
     source = None if store is None else ClipStore(store)
     plan = make_plan(videos, source, ('decord',), subject, Report())
-    mine = Settings(**json.loads(settings.pop()))
+    with reading(shards[0] / SETTINGS_FILE, _EXPECTED):
+        mine = Settings(**first)
+        _check_same(shards[0] / SETTINGS_FILE, first, asdict(mine))
     check_settings(out, mine)
     # A shard of more shards than videos has nothing to do and leaves no store.
     parts = [ClipStore(path) for path in shards if (path / 'store.json').exists()]
@@ -164,8 +192,8 @@ def merge(
     refused = {
         (reason, name, detail)  # a set, as clips without a video are refused by every shard
         for path in shards
-        for reason, names in json.loads((path / REFUSED_FILE).read_text()).items()
-        for name, detail in names.items()
+        for reason, names in read_json(path / REFUSED_FILE, 'what a shard refused').items()
+        for name, detail in _names(path / REFUSED_FILE, names)
     }
     for reason, name, detail in sorted(refused):
         report.refuse(name, reason, detail)
@@ -183,6 +211,11 @@ def merge(
     add_splits(out, read_split_lists(split_lists), report, splits)
     write_refused(out, report)
     return report
+
+
+def _names(file: Path, names: Any) -> Iterable[tuple[str, str]]:
+    with reading(file, 'names of clips and what was wrong with them'):
+        return [(name, str(detail)) for name, detail in names.items()]
 
 
 def _check_complete(out: Path, plan: Plan, accounted: set[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import ConfigError, SourceError
 from ...io.names import same_form
+from ...io.text import read_lines
 from ..ingest import Report
 from ..store import ClipStore
 from ..video import SUFFIXES, VideoFolder, list_videos
@@ -167,7 +168,7 @@ def read_split_lists(texts: Sequence[str]) -> dict[str, list[str]]:
                 'mine_train=train.txt',
                 'name the split and the file',
             )  # fmt: skip
-        lines = [line.strip() for line in Path(file).read_text(encoding='utf-8').splitlines()]
+        lines = read_lines(file, expected='clip ids, one a line')
         out[name] = [
             line[: line.rindex('.')] if line.lower().endswith(SUFFIXES) else line
             for line in map(same_form, lines)

@@ -24,6 +24,7 @@ class RTMLibEstimator:
         ConfigError: rtmlib or onnxruntime is missing, or the folder lacks the models.
     """
 
+    package = 'rtmlib'
     body_layout = 'coco'
     body_channels = ('x', 'y')
     hand_channels = ('x', 'y')

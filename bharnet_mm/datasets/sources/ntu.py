@@ -26,6 +26,7 @@ import numpy as np
 from ...errors import SourceError
 from ...io.guard import reads
 from ...io.names import is_shown
+from ...io.text import read_lines
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
@@ -239,10 +240,8 @@ def read_missing_list(path: str | os.PathLike) -> set[str]:
     Raises:
         SourceError: No clip id in the file.
     """
-    names = [
-        line.strip().removesuffix('.skeleton')
-        for line in Path(path).read_text(errors='replace').splitlines()
-    ]
+    expected = 'lines such as S001C002P005R002A008'
+    names = [line.removesuffix('.skeleton') for line in read_lines(path, expected=expected)]
     ids = {name for name in names if _fields(name)}
     if not ids:
         raise SourceError(

@@ -11,7 +11,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from ...io.content import content_of
 from ...io.guard import reading, reads
 from ...io.names import same_form
 from ...io.safe_pickle import load_pickle
+from ...io.text import read_lines
 from ...layouts import SkeletonLayout
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
@@ -124,7 +124,7 @@ def class_names(annotations: list[dict], path: str | os.PathLike | None = None) 
             'annotations', f'the label {highest}', f'less than {MAX_CLASSES}', told[1]
         )
     if path is not None:
-        names = [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+        names = read_lines(path, expected='names of classes, one a line')
         if highest >= len(names):
             raise SourceError(
                 str(path),
