@@ -39,7 +39,8 @@ EXTREMES = [0, 1, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1]
 WORDS = [b'nan', b'-1', b'1e308', b'99999999999999999999', b'""', b'[', b'{', b'null', b'\xff\xfe']
 VALUES = [
     None, True, -1, 0, 1.5, 10**6, 2**62, -(10**30), 1e308, float('nan'), float('inf'), '', 'x',
-    'os.system', [], {}, [[]], [None], {'type': 'subprocess.call', 'args': 'true', 'shell': True}, 'a' * 10**5,
+    'os.system', [], {}, [[]], [None],
+    {'type': 'subprocess.call', 'args': 'true', 'shell': True}, 'a' * 10**5,
     [0] * 10**4,
 ]  # fmt: skip
 Files = dict[str, bytes]

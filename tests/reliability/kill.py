@@ -3,8 +3,8 @@
 Each subject runs in forked children that are killed: at a chosen call that makes something durable
 (``fsync``, ``replace``, ``truncate``, a write to a store), in the middle of the bytes of a file, or
 at a random moment. After every kill all files are looked at; then the next child goes on with what
-is there. Once one comes to its end, the result must be byte for byte, or weight for weight, that of a
-run that was never killed.
+is there. Once one comes to its end, the result must be byte for byte, or weight for weight, that of
+a run that was never killed.
 
 ``python tests/reliability/kill.py --kills 200 --json FILE``
 """

@@ -20,9 +20,12 @@ CASES = dict.fromkeys(
         'annotations',
         'holistic npy',
         'openpose',
+        'mediapipe tasks',
+        'shards',
+        'model card',
     ],
     40,
-)
+) | dict.fromkeys(['published model', 'onnx', 'pt2', 'video avi', 'video mp4'], 25)
 
 
 @pytest.mark.parametrize('name', READERS)

@@ -26,8 +26,9 @@ def test_short(tmp_path):
 
 @pytest.mark.long
 def test_extraction(tmp_path):
-    found = kill(tmp_path, 20, 'extraction', 'shards')
-    assert [row['kills'] for row in found.values()] == [10, 10]
+    names = ['keypoints', 'synthetic', 'hands', 'jhmdb', 'regions', 'extraction', 'shards']
+    found = kill(tmp_path, 20, *names, 'mediapipe', 'workers')
+    assert [row['kills'] for row in found.values()] == [10] * 7 + [2, 2]
 
 
 @pytest.mark.long
