@@ -128,15 +128,13 @@ class OnnxRecognizer(ExportedRecognizer):
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
-        try:
+        # onnxruntime has no base class of its own for its errors.
+        with reading(path, 'an ONNX file that onnxruntime can open', _FIX, ConfigError):
             session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
-        except Exception as error:  # onnxruntime has no base class of its own for its errors
-            raise ConfigError(
-                f'{path}', f'what onnxruntime cannot open ({error})', 'an ONNX file', _FIX
-            ) from error
-        super().__init__(path, session.get_modelmeta().custom_metadata_map, **regions)
+            meta = dict(session.get_modelmeta().custom_metadata_map)
+            self._answers = [output.name for output in session.get_outputs()]
         self._session = session
-        self._answers = [output.name for output in session.get_outputs()]
+        super().__init__(path, meta, **regions)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answers of the ONNX graph by name, ``(N, K)`` each."""
