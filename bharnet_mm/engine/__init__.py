@@ -1,4 +1,4 @@
-"""Hooks and optimizer wrappers, and what the command-line tools share."""
+"""Hooks, optimizer wrappers, and code that the command-line tools share."""
 
 from ..lazy import attributes
 

@@ -1,4 +1,4 @@
-"""The command lines of training and testing, and what of them can be checked early."""
+"""The command lines of training and testing, and early checks of their arguments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_options(words: Sequence[str] | None) -> dict[str, Any] | None:
-    """``KEY=VALUE`` words as the values that MMEngine reads in them; None of no words.
+    """Options from ``KEY=VALUE`` words, with values as MMEngine reads them; None if there are no
+    words.
 
     Raises:
         ConfigError: A word without ``=``, or a value whose brackets do not match.
@@ -57,11 +58,12 @@ def parse_options(words: Sequence[str] | None) -> dict[str, Any] | None:
 
 
 def check_data(cfg: Mapping[str, Any], loaders: Sequence[str]) -> None:
-    """Refuses a missing store or an unknown split before a model is imported and built.
+    """Raises an error for a missing store or an unknown split, before a model is imported and
+    built.
 
     Args:
         cfg: The config.
-        loaders: Whose data sets to check: ``'train'``, ``'val'``, ``'test'``.
+        loaders: Loaders whose data sets are checked: ``'train'``, ``'val'``, ``'test'``.
 
     Raises:
         BHaRNetError: See :class:`ClipStore` and its ``select``.

@@ -15,13 +15,13 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Runs the forward pass under ``torch.autocast`` in bfloat16, on a CPU or a GPU.
 
     bfloat16 has the exponent range of float32, so the loss needs no scaling. This is what ``--amp``
-    of ``tools/train.py`` uses if there is no GPU; MMEngine's ``AmpOptimWrapper`` demands one.
-    Checkpoints of either resume with the other. Arguments are those of
+    of ``tools/train.py`` uses if there is no GPU; MMEngine's ``AmpOptimWrapper`` needs one. A
+    checkpoint of one of them can be resumed with the other. Arguments are those of
     :class:`mmengine.optim.OptimWrapper`.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """The context that the runner computes the losses in."""
+        """The context in which the runner computes the losses."""
         with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
             yield

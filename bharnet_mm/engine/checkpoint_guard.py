@@ -1,4 +1,4 @@
-"""Refuse a checkpoint that belongs to another model."""
+"""Refuses checkpoints of other models."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,19 @@ from ..errors import BHaRNetError, ConfigError
 class CheckpointGuardHook(Hook):
     """Stops when too few of the model's parameters are in the checkpoint that is loaded.
 
-    MMEngine loads what fits, logs the rest and goes on, so a checkpoint of another model, or of one
-    for other joints or classes, gives a random network without an error.
+    MMEngine loads the parameters that fit, logs the others and continues. So a checkpoint of
+    another model, or for other joints or classes, would give a random network without an error.
 
     Args:
         min_matched: Least share of the model's parameter tensors that must be in the checkpoint
             under the same name and with the same shape. Defaults to 0.5.
 
     Raises:
-        BHaRNetError: If fewer match; names counts and examples.
+        BHaRNetError: If fewer match. The message has counts and examples.
     """
 
-    priority = 'LOWEST'  # after hooks that rewrite the checkpoint, as the one for averaged weights
+    # after hooks that change the checkpoint, such as the one for averaged weights
+    priority = 'LOWEST'
 
     def __init__(self, min_matched: float = 0.5) -> None:
         if not 0 <= min_matched <= 1:

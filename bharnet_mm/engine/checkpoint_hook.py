@@ -1,4 +1,4 @@
-"""Checkpoints of which a good one is always there."""
+"""Saves checkpoints so that a valid one exists at any time."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .finite import not_finite
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """MMEngine's hook of this name, under which a kill at any moment leaves what can be resumed.
+    """MMEngine's hook of this name, changed so that a run can be resumed after a kill at any time.
 
-    - Outdated checkpoints, the former best one included, are removed after the new one is there.
+    - Outdated checkpoints, also the former best one, are removed only after the new one is saved.
     - Weights that are not finite are never saved.
-    - The number of processes and of iterations an epoch is saved, and a run is only resumed with
-      the same: with others, batches and learning rate would silently be different ones.
-    - Where a run was stopped between the last checkpoint and its validation, the validation is made
-      up for when it is resumed.
+    - The number of processes and of iterations an epoch is saved, and a run is resumed only with
+      the same numbers. Otherwise batches and learning rate would be different.
+    - If a run was stopped between its last checkpoint and the validation, the validation is done
+      when it is resumed.
     - The work folder may have been moved since.
 
-    Arguments are those of :class:`mmengine.hooks.CheckpointHook`. That every file is replaced whole
-    is the doing of :func:`bharnet_mm.safety.write_whole_files`.
+    Arguments are those of :class:`mmengine.hooks.CheckpointHook`.
+    :func:`bharnet_mm.safety.write_whole_files` makes every file appear whole or not at all.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Removes temporary files of killed runs, and makes up for a validation that is missing."""
+        """Removes temporary files of killed runs, and does a validation that is missing."""
         super().before_train(runner)
         if is_main_process():
             remove_left_overs(self.out_dir)
@@ -50,7 +50,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 runner.val_loop.run()
 
     def _follow_move(self) -> None:
-        """Paths of best checkpoints are those of the folder as it was; it may have been moved."""
+        """Corrects the paths of best checkpoints if the folder was moved."""
 
         def here(path: str | None) -> str | None:
             moved = path and not os.path.exists(path)
@@ -78,7 +78,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Adds what a resumed run must agree with; refuses weights that are not finite."""
+        """Adds facts with which a resumed run must agree, and refuses weights that are not finite."""
         bad = not_finite(checkpoint['state_dict'].items())
         if bad:
             raise CheckpointError(
@@ -93,7 +93,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuses to resume where the checkpoint's run was another one."""
+        """Refuses to resume if the checkpoint is of a different run."""
         if not runner._resume:
             return
         meta = checkpoint.get('meta', {})
@@ -117,7 +117,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """As MMEngine's, in the order: the new one, ``last_checkpoint``, away with the oldest."""
+        """As in MMEngine, but in this order: save, update ``last_checkpoint``, remove the oldest."""
         outdated = None
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
             kept = list(self.keep_ckpt_ids)
@@ -148,7 +148,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             )
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
-        """As MMEngine's; the former best checkpoints are removed at the end."""
+        """As in MMEngine, but the former best checkpoints are removed at the end."""
         if not self.save_best:
             return
         former = self._best()

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` have in common."""
+"""Functions that ``tools/train.py`` and ``tools/test.py`` share."""
 
 import argparse
 import contextlib
@@ -27,7 +27,7 @@ from .from_store import fill_from_store
 def read_config(args: argparse.Namespace) -> Config:
     """Reads the config and applies launcher, overrides and work dir.
 
-    The work dir is the command line's, else the config's, else
+    The work dir is taken from the command line, or else from the config. By default it is
     ``work_dirs/<name of the config file>``. See :func:`load_config` for the overrides and
     :func:`fill_from_store` for values that are read from the clip store.
     """
@@ -90,7 +90,7 @@ def use_mixed_precision(cfg: Config) -> None:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the processor has instructions for products in bfloat16, as Linux lists them."""
+    """Whether the processor has instructions for products in bfloat16, according to Linux."""
     return bool({'avx512_bf16', 'amx_bf16', 'bf16'} & set(cpu_flags().split()))
 
 
@@ -118,7 +118,7 @@ def training_lock(cfg: Config) -> FolderLock | contextlib.nullcontext:
     """The lock of the config's work dir, made if needed, held by the first of the processes.
 
     Raises:
-        ConfigError: Another training is at work there.
+        ConfigError: Another training uses the folder.
     """
     ranks = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
     if int(os.environ.get(ranks.get(cfg.launcher, ''), 0)):
@@ -128,10 +128,10 @@ def training_lock(cfg: Config) -> FolderLock | contextlib.nullcontext:
 
 
 def say_effective_batch(runner: Runner) -> None:
-    """Warns where the batch over all processes is not the one that the learning rate is made for.
+    """Warns if the batch over all processes is not the one for which the learning rate is set.
 
-    That one is ``auto_scale_lr.base_batch_size``; with ``auto_scale_lr.enable`` MMEngine scales the
-    rate, and nothing is said.
+    The latter is ``auto_scale_lr.base_batch_size``. With ``auto_scale_lr.enable`` MMEngine scales
+    the rate, and there is no warning.
     """
     cfg, processes = runner.cfg, get_world_size()
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')

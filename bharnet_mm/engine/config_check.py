@@ -13,8 +13,8 @@ from mmengine.registry import Registry
 
 from ..errors import ConfigError
 
-#: Keys of the dicts without a ``type`` that MMEngine and :func:`.build_runner` read, and nothing
-#: else checks.
+#: Keys of the dicts without a ``type`` that MMEngine and :func:`.build_runner` read, and that
+#: nothing else checks.
 _KNOWN = {
     'env_cfg': {
         'cudnn_benchmark',
@@ -36,7 +36,7 @@ _LOADER = {
     'in_order',
 }  # fmt: skip
 _KNOWN |= {f'{part}_dataloader': _LOADER for part in ('train', 'val', 'test')}
-#: How alike two names have to be for one to be taken for a slip of the other.
+#: Least similarity of two names for one to count as a misspelling of the other.
 _ALIKE = 0.8
 
 
@@ -47,7 +47,7 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 
 def check_names(where: str, cfg: Config, read: Collection[str]) -> None:
-    """Refuses a top-level name that looks like a slip of one that the runner reads.
+    """Refuses a top-level name that looks like a misspelling of one that the runner reads.
 
     Args:
         where: The config's path, for the message.
@@ -116,7 +116,7 @@ def accepted(path: str, value: Mapping) -> set[str] | None:
 
     Args:
         path: Its dotted name.
-        value: The dict. One with a ``type`` takes what the class of that name takes.
+        value: The dict. One with a ``type`` may have the arguments of that class.
     """
     kind = value.get('type')
     if kind is None:
@@ -153,7 +153,7 @@ def _find(kind: str) -> type | None:
 
 
 def check_kind(where: str, cfg: Config, name: str, value: Any) -> None:
-    """Refuses an override that puts a text, list or dict in the place of a number."""
+    """Refuses an override that replaces a number by a text, list or dict."""
     old: Any = cfg
     for key in name.split('.'):
         if isinstance(old, (list, tuple)):

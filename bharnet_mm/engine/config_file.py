@@ -1,4 +1,4 @@
-"""Reading a config file with overrides that also reach what is derived from the changed values.
+"""Reads config files with overrides that also change the values derived from them.
 
 A config is Python: ``protocol = 'xsub'`` is followed by ``split=f'{protocol}_train'``. Changing
 ``protocol`` after the file was read would change nothing else. :func:`load_config` therefore
@@ -32,7 +32,8 @@ RUNNER_VALUES = frozenset(inspect.signature(Runner.__init__).parameters) - {'sel
     'model_wrapper_cfg',
 }
 
-# Stands at the head of a rewritten file. Changes a copy: the value may be a part of another one.
+# Code at the head of a rewritten file. It changes a copy, since the value may be a part of another
+# one.
 _FUNCTION = """
 def __override__(value, changes):
     def put(value, path, new):
@@ -58,8 +59,8 @@ def load_config(path: str | os.PathLike, overrides: Mapping[str, Any] | None = N
     """Reads a config file and applies overrides.
 
     - A top-level value (``protocol``) is changed wherever the config or a file of its ``_base_``
-      assigns it, so all that is derived from it follows. The same holds for a part of a variable
-      (``regions.cell``), where a variable is a value that only the config itself reads.
+      assigns it, so all values derived from it change too. The same holds for a part of a variable
+      (``regions.cell``), where a variable is a value that only the config reads.
     - A part of a value that the runner reads (``val_dataloader.batch_size``) is changed in the
       finished config, as MMAction2 does it.
 
@@ -68,8 +69,8 @@ def load_config(path: str | os.PathLike, overrides: Mapping[str, Any] | None = N
         overrides: Dotted name to value, as ``--cfg-options`` gives them.
 
     Raises:
-        ConfigError: For a name that nothing reads, with the nearest one that something does; for a
-            variable whose change has no effect; for a number that is replaced by something else.
+        ConfigError: For a name that nothing reads, the message has the nearest known name; for a
+            variable whose change has no effect; for a number that is replaced by another type.
     """
     overrides = dict(overrides or {})
     plain = Config.fromfile(path)
@@ -102,7 +103,7 @@ def _apply(plain: Config, overrides: Mapping[str, Any]) -> Config:
         with tempfile.TemporaryDirectory() as folder:
             changed = Config.fromfile(_rewrite(path, early, Path(folder)))
         cfg = Config(changed._cfg_dict, cfg_text=plain.text, filename=plain.filename)
-    # Deep copies: the values become parts of the config, which the tools change further.
+    # Deep copies, since the tools change the config, of which the values become parts.
     cfg.merge_from_dict(copy.deepcopy(dict(overrides)))
     return cfg
 
@@ -112,7 +113,7 @@ def _rewrite(path: Path, early: Mapping[str, list], folder: Path) -> Path:
     place = folder / str(len(list(folder.iterdir())))
     place.mkdir()
     file = place / path.name
-    # As MMEngine reads a file: placeholders first, which are no Python.
+    # As in MMEngine, placeholders are replaced first, since they are no Python.
     Config._substitute_predefined_vars(str(path.resolve()), str(file))
     Config._substitute_env_variables(str(file), str(file))
     tree = ast.parse(file.read_text(encoding='utf-8'))
@@ -128,7 +129,7 @@ def _rewrite(path: Path, early: Mapping[str, list], folder: Path) -> Path:
         body.append(statement)
         for name in names & early.keys():
             body += ast.parse(f'{name} = __override__({name}, {early[name]!r})').body
-    # MMEngine replaces these in text form; what remains is an expression on the bases' values.
+    # MMEngine replaces these in the text. The rest is an expression of the bases' values.
     file.write_text(ast.unparse(ast.Module(body, [])), encoding='utf-8')
     return file
 
@@ -152,7 +153,7 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 
 def runner_part(cfg: Config) -> dict:
-    """What the runner reads of a config: all but its variables."""
+    """The part of a config that the runner reads: all but its variables."""
     return {name: value for name, value in cfg.to_dict().items() if name in RUNNER_VALUES}
 
 
@@ -170,7 +171,7 @@ def value_at(cfg: Config | Mapping, name: str) -> Any:
 
 
 def _check_effect(plain: Config, overrides: Mapping[str, Any], name: str, cfg: Config) -> None:
-    """Refuses the change of a variable that leaves all that the runner reads as it was."""
+    """Refuses a change of a variable that changes nothing that the runner reads."""
     others = {key: value for key, value in overrides.items() if key != name}
     before = _apply(plain, others) if others else plain
     if value_at(before, name) == overrides[name] or runner_part(before) != runner_part(cfg):
@@ -184,7 +185,7 @@ def _check_effect(plain: Config, overrides: Mapping[str, Any], name: str, cfg: C
 
 
 def _point_to_variable(plain: Config, overrides: Mapping[str, Any], name: str, cfg: Config) -> None:
-    """Says where a value was changed that is derived from a variable, on which more depends."""
+    """Warns if a value was changed that is derived from a variable on which other values depend."""
     old, new = value_at(plain, name), overrides[name]
     if old is None or isinstance(old, (bool, Mapping, list, tuple)) or old == new:
         return

@@ -1,4 +1,4 @@
-"""Checks that model, data and checkpoint belong together, before anything is trained or tested."""
+"""Checks that model, data and checkpoint fit together, before training or testing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import nn
 
 from ..errors import ConfigError
 
-#: Under this name the description of the model lies in the ``meta`` of a checkpoint.
+#: Key of the model's description in the ``meta`` of a checkpoint.
 META_KEY = 'model_facts'
 
 
 def model_facts(model: nn.Module, cfg: Mapping | None = None) -> dict[str, Any]:
-    """What a model is made for, in plain values.
+    """Facts about a model, as plain values.
 
     Args:
         model: A recognizer, ours or MMAction2's.
-        cfg: The whole config, which says what feature a stock model is given.
+        cfg: The whole config, which has the feature of a stock model.
 
     Returns:
         As far as they are known: ``type``, ``feature``, ``num_classes``, and by expert (``body``,
@@ -58,7 +58,7 @@ def _feature_of_pipeline(cfg: Mapping | None) -> str | None:
 
 
 def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """The facts on which two descriptions disagree, of those that both have."""
+    """The facts in which two descriptions differ, among those that both have."""
     return [
         f'{name} {found[name]!r} instead of {expected[name]!r}'
         for name in expected
@@ -72,15 +72,15 @@ class ConsistencyHook(Hook):
 
     - Training, validation and test: ``cls_head.num_classes`` is the number of classes of the data
       set.
-    - Test and ``--resume``: what the checkpoint says it is (feature, layouts, channels, classes) is
-      what the config describes. Data of some of its classes, or without labels, can be tested: the
-      classes are those of the checkpoint. Checkpoints of earlier versions say less, and only that
-      is compared. Weights that training starts from (``load_from``) may be of another model.
+    - Test and ``--resume``: the facts in the checkpoint (feature, layouts, channels, classes) are
+      those of the config. Data with some of its classes, or without labels, can be tested, with the
+      classes of the checkpoint. Checkpoints of earlier versions have fewer facts, and only these
+      are compared. Initial weights of a training (``load_from``) may be of another model.
 
-    What a model is goes into the ``meta`` of every checkpoint (:func:`model_facts`).
+    The facts are stored in the ``meta`` of every checkpoint (:func:`model_facts`).
 
     Raises:
-        ConfigError: Names what differs.
+        ConfigError: Something differs; the message names it.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -99,11 +99,11 @@ class ConsistencyHook(Hook):
         self._check_classes(runner, runner.test_dataloader)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Writes what the model is into the checkpoint."""
+        """Stores the facts of the model in the checkpoint."""
         checkpoint.setdefault('meta', {})[META_KEY] = model_facts(_bare(runner), runner.cfg)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compares what the checkpoint says it is with the model of the config."""
+        """Compares the facts in the checkpoint with the model of the config."""
         training = not isinstance(runner._train_loop, (dict, type(None)))
         if training and not runner._resume:
             return
@@ -143,15 +143,15 @@ def _trained_classes(meta: Mapping) -> list[str]:
 
 
 def _serve(trained: Sequence[str], classes: Sequence[str] | None) -> bool:
-    """Whether a model for some classes can be tested on data of others: on a part of its classes,
-    whose labels are told by name, and on clips of one class that it has not: these have no labels.
+    """Whether a model can be tested on data with these classes: with some of its classes, matched
+    by name, or with one class that it lacks, which means clips without labels.
     """
     found = [str(name) for name in classes or ()]
     return bool(trained) and (set(found) <= set(trained) or len(found) == 1)
 
 
 def _other_classes(trained: Sequence[str], classes: Sequence[str] | None) -> list[str]:
-    """The first class of the checkpoint's data that is another one in the data at hand."""
+    """The first class in which the classes of the checkpoint and of the data differ."""
     if not trained or not classes:
         return []
     for i, (own, other) in enumerate(itertools.zip_longest(trained, classes)):

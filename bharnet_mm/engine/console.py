@@ -1,6 +1,4 @@
-"""What stands on the screen while a model is trained or tested; everything else goes to the log
-file.
-"""
+"""Output on the screen during training and testing. Everything else is written to the log file."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from .kept_warnings import KEPT
 
 
 class ConsoleRunner(Runner):
-    """MMEngine's runner whose log goes to its file; the screen gets our warnings and all errors."""
+    """MMEngine's runner with its log in a file. The screen shows our warnings and all errors."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """The logger, with its console handler made quiet."""
@@ -51,7 +49,7 @@ def _for_the_screen(record: logging.LogRecord) -> bool:
 
 @HOOKS.register_module()
 class ConsoleHook(Hook):
-    """Says what is trained, one line for each epoch with each expert's accuracy, and the results of
+    """Prints what is trained, a line with each expert's accuracy for each epoch, and the results of
     a test.
 
     On a terminal the line of the running epoch shows the iterations and the time left.
@@ -65,7 +63,7 @@ class ConsoleHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Model, clips, schedule, device and folder in three lines."""
+        """Prints model, clips, schedule, device and folder in three lines."""
         model = getattr(runner.model, 'module', runner.model)
         size = sum(parameter.numel() for parameter in model.parameters())
         device = next(model.parameters()).device
@@ -80,7 +78,7 @@ class ConsoleHook(Hook):
 
     @master_only
     def before_train_epoch(self, runner: Runner) -> None:
-        """Ends the line of the epoch before."""
+        """Ends the line of the previous epoch."""
         self._end_line()
         self._start = time.monotonic()
 
@@ -88,7 +86,7 @@ class ConsoleHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """The running epoch, where somebody looks."""
+        """Updates the line of the current epoch on a terminal."""
         if sys.stdout.isatty() and time.monotonic() - self._shown > 0.2:
             self._shown = time.monotonic()
             count = len(runner.train_dataloader)
@@ -98,7 +96,7 @@ class ConsoleHook(Hook):
 
     @master_only
     def after_train_epoch(self, runner: Runner) -> None:
-        """Mean loss and accuracies of the epoch; a validation adds its own to the line."""
+        """Prints mean loss and accuracies of the epoch. A validation adds its own to the line."""
         steps = len(runner.train_dataloader)
         scalars = runner.message_hub.log_scalars
         mean = {
@@ -121,14 +119,14 @@ class ConsoleHook(Hook):
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Where the last checkpoint is."""
+        """Prints the path of the last checkpoint."""
         self._end_line()
         took = _clock(time.monotonic() - self._begun)
         print(f'trained in {took}: {runner.message_hub.get_info("last_ckpt") or runner.work_dir}')
 
     @master_only
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """All results of the test."""
+        """Prints all results of the test."""
         loader = runner.test_dataloader
         print(f'tested on {_clips(getattr(loader, "dataset", loader))}')
         for name, value in (metrics or {}).items():

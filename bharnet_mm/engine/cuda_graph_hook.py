@@ -14,15 +14,16 @@ from .cuda_graphs import GraphedStep
 class CUDAGraphHook(Hook):
     """Replays the forward and backward pass of a training step as one CUDA graph.
 
-    ``custom_hooks=[..., dict(type='CUDAGraphHook')]``. Works with bfloat16, gradient clipping,
-    accumulation and several processes. Without a GPU it does nothing but say so.
+    ``custom_hooks=[..., dict(type='CUDAGraphHook')]``. It works with bfloat16, gradient clipping,
+    accumulation and several processes. Without a GPU it only logs a message.
 
     Args:
-        bucket_steps (int): Present instances are padded to one of so many numbers an octave, see
-            :class:`BodyHandPreprocessor`; each combination of body and hands met is recorded once.
-            Defaults to 8: about twenty recordings for batches of 64, a sixteenth of the rows
-            padding.
-        max_graphs (int): Batches of further shapes run without a graph. Defaults to 32.
+        bucket_steps (int): The number of present instances is rounded up to one of so many sizes in
+            each power of two, see :class:`BodyHandPreprocessor`. Each combination for body and
+            hands is recorded once. Defaults to 8, which gives about twenty recordings for batches
+            of 64, with a sixteenth of the rows as padding.
+        max_graphs (int): Largest number of recordings; other shapes run without a graph. Defaults
+            to 32.
 
     Raises:
         ConfigError: For a model that is not preprocessed by :class:`BodyHandPreprocessor`.
@@ -34,7 +35,7 @@ class CUDAGraphHook(Hook):
         self.bucket_steps, self.max_graphs = bucket_steps, max_graphs
 
     def before_train(self, runner: Runner) -> None:
-        """Takes the place of the model's training step."""
+        """Replaces the training step of the model."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         preprocessor = model.data_preprocessor
         if not hasattr(preprocessor, 'bucket_steps'):
@@ -51,5 +52,5 @@ class CUDAGraphHook(Hook):
         runner.model.train_step = GraphedStep(runner.model, self.max_graphs)
 
     def after_train(self, runner: Runner) -> None:
-        """Gives the model its own training step back."""
+        """Restores the training step of the model."""
         runner.model.__dict__.pop('train_step', None)

@@ -1,12 +1,12 @@
 """CUDA graphs: a step is recorded once for each shape of a batch, and replayed as one launch.
 
-A training step of a skeleton network launches a thousand small kernels, one clip's inference
-hundreds; the host takes longer to launch them than the card to compute them. A graph needs static
-shapes, so instances are packed to one of few numbers of rows (:func:`.models.instances.bucket`),
-and nothing in a step waits for the host.
+A training step of a skeleton network launches a thousand small kernels, and inference of one clip
+hundreds. The host needs more time to launch them than the GPU to compute them. A graph needs static
+shapes, so instances are packed into one of a few numbers of rows
+(:func:`.models.instances.bucket`), and nothing in a step waits for the host.
 
-On a CPU a replay calls the function again: slower than without, but with the same shapes, copies
-and order, so that all but the recording itself can be tested there.
+On a CPU a replay calls the function again. This is slower than without a graph, but has the same
+shapes, copies and order, so everything but the recording can be tested there.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class Recording:
     """A function of tensors, recorded for one set of shapes.
 
     Args:
-        function (Callable): Takes a dict of tensors and gives tensors in any nesting; may not wait
-            for the device.
+        function (Callable): Takes a dict of tensors and gives tensors in any nesting. It must not
+            wait for the device.
         inputs (dict[str, Tensor]): An example; values are copied.
-        buffers (list[Tensor]): What the function changes, as running statistics; they are restored
-            after the calls that warm up.
+        buffers (list[Tensor]): Tensors that the function changes, such as running statistics. They
+            are restored after the warm-up calls.
         pool (optional): Memory pool that several recordings share, of
-            :func:`torch.cuda.graph_pool_handle`. Results are in it: they are overwritten by the
-            next call of the same recording.
-        warmup (int): Calls before the recording, in which libraries choose and compile kernels.
-            Defaults to 3.
+            :func:`torch.cuda.graph_pool_handle`. The results are in it, so the next call of the
+            same recording overwrites them.
+        warmup (int): Number of calls before the recording, in which libraries choose and compile
+            kernels. Defaults to 3.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ def shape_key(inputs: dict[str, Tensor | int]) -> tuple:
 
 
 class _Recordings:
-    """Recordings by shape; more than ``most`` are not made."""
+    """Recordings by shape, at most ``most`` of them."""
 
     def __init__(self, most: int) -> None:
         self.most, self.by_key = most, {}
@@ -95,7 +95,7 @@ class _Recordings:
     def get(
         self, inputs: dict[str, Tensor | int], function: Callable, buffers: list[Tensor] = ()
     ) -> Recording | None:
-        """The recording for these shapes, made if there is none; None when there are too many."""
+        """The recording for these shapes, which is made if needed; None if there are too many."""
         key = shape_key(inputs)
         if key not in self.by_key:
             if len(self.by_key) >= self.most:
@@ -109,13 +109,13 @@ class _Recordings:
 
 
 class GraphedForward:
-    """Results of a model at inference, each shape of inputs recorded once.
+    """Runs a model at inference, with one recording for each shape of inputs.
 
     Args:
         model (nn.Module): A recognizer in evaluation mode.
-        function (Callable, optional): Of the model and its inputs (a dict), gives tensors in any
+        function (Callable, optional): Takes the model and its inputs (a dict), gives tensors in any
             nesting. By default the logits of every branch, ``model(inputs, None, mode='tensor')``.
-        dtype (torch.dtype, optional): Of autocast; by default none.
+        dtype (torch.dtype, optional): Type of autocast; by default none.
         max_graphs (int): More shapes than that run without a graph. Defaults to 32.
     """
 
@@ -137,7 +137,7 @@ class GraphedForward:
 
     def _run(self, inputs: dict[str, Tensor | int]) -> Any:
         device = self.tensors[0].device.type
-        # A cast that autocast keeps from one call to the next would be missing in a graph.
+        # Autocast would keep casts from one call to the next, which would be missing in a graph.
         with torch.autocast(
             device, dtype=self.dtype, enabled=self.dtype is not None, cache_enabled=False
         ):
@@ -145,7 +145,7 @@ class GraphedForward:
 
     @torch.no_grad()
     def __call__(self, inputs: dict[str, Tensor | int]) -> Any:
-        """Results for inputs on the model's device, in tensors of their own.
+        """Results for inputs on the model's device, in new tensors.
 
         ``inputs`` are those of the model, as :class:`BodyHandPreprocessor` gives them with
         ``bucket_steps``.
@@ -160,7 +160,7 @@ class GraphedForward:
 
 
 class _Replayed(torch.autograd.Function):
-    """A loss whose backward pass hands over gradients that are computed already."""
+    """A loss whose backward pass returns gradients that are computed already."""
 
     @staticmethod
     def forward(ctx, anchor: Tensor, loss: Tensor, give: Callable[[Tensor], None]) -> Tensor:
@@ -177,8 +177,8 @@ class _Replayed(torch.autograd.Function):
 class GraphedStep:
     """A training step, ``model.train_step``, whose forward and backward pass are replayed.
 
-    The optimizer wrapper does what it always does: scales the loss, accumulates, clips, steps. With
-    several processes the gradients are averaged after the replay, as DistributedDataParallel would.
+    The optimizer wrapper scales the loss, accumulates, clips and steps as usual. With several
+    processes the gradients are averaged after the replay, as DistributedDataParallel would.
 
     Args:
         model (nn.Module): A recognizer, or its distributed wrapper.
@@ -206,7 +206,7 @@ class GraphedStep:
         self.norm: Tensor | None = None
 
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """One step; the losses come back to the host in one transfer, the only time it waits."""
+        """Runs one step. The losses are copied to the host in one transfer, at which it waits."""
         batch = self.model.data_preprocessor(data, True)
         inputs, samples = batch['inputs'], batch['data_samples']
         if not isinstance(inputs, dict):
@@ -234,14 +234,14 @@ class GraphedStep:
         return dict(zip(self.names, values, strict=True))
 
     def _clip(self, optim_wrapper: OptimWrapper) -> None:
-        """Clips as the optimizer wrapper does, but does not wait for the norm."""
+        """Clips the gradients as the optimizer wrapper does, without waiting for the norm."""
         groups = optim_wrapper.optimizer.param_groups
         given = [p for group in groups for p in group['params'] if p.grad is not None]
         if given:
             self.norm = optim_wrapper.clip_func(given, **optim_wrapper.clip_grad_kwargs)
 
     def _losses(self, values: dict, optim_wrapper: OptimWrapper) -> tuple:
-        """Loss, all that is logged in one tensor, and gradients of the parameters."""
+        """The loss, one tensor with all logged values, and the gradients of the parameters."""
         from mmaction.structures import ActionDataSample
 
         labels = values['labels']
@@ -281,7 +281,7 @@ class GraphedStep:
             mean_over_processes([p.grad for p, _ in pairs])
 
     def _check(self, labels: Tensor, samples: list) -> None:
-        """Labels are checked on the host, where a wrong one has a name."""
+        """Checks the labels on the host, so that the message can name the clip."""
         check = getattr(getattr(self.model, 'cls_head', None), 'check_labels', None)
         if check is not None:
             check(labels, samples)
@@ -289,7 +289,7 @@ class GraphedStep:
 
 @torch.no_grad()
 def mean_over_processes(tensors: list[Tensor]) -> None:
-    """Averages tensors over all processes in place, by one collective call a type."""
+    """Averages tensors over all processes in place, with one collective call for each dtype."""
     for dtype in {t.dtype for t in tensors}:
         group = [t for t in tensors if t.dtype == dtype]
         flat = torch.cat([t.flatten() for t in group])

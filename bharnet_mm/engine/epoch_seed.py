@@ -21,12 +21,11 @@ def seed_worker(worker_id: int) -> None:
 class EpochSeedHook(Hook):
     """Seeds Python, NumPy and torch from (seed, epoch, rank, iteration) throughout training.
 
-    Two things follow. A resumed run draws the augmentations and dropout masks that the
-    uninterrupted one would have drawn, in the middle of an epoch too: exactly with
-    ``num_workers=0`` or ``persistent_workers=False``; persistent workers keep streams of their own,
-    which start anew.
-    And augmentations differ between epochs: MMEngine gives workers the same seed at every start,
-    so that without persistent workers all epochs would repeat one draw.
+    This has two effects. A resumed run draws the augmentations and dropout masks that the
+    uninterrupted one would have drawn, also within an epoch. This is exact with ``num_workers=0``
+    or ``persistent_workers=False``. Persistent workers have their own random streams, which start
+    again. And augmentations differ between epochs: MMEngine seeds workers alike at every start, so
+    without persistent workers all epochs would have the same augmentations.
     """
 
     priority = 'VERY_HIGH'
@@ -47,7 +46,7 @@ class EpochSeedHook(Hook):
 
     @staticmethod
     def seed(runner: Runner, iteration: int) -> None:
-        """Seeds for what follows so many iterations of the epoch."""
+        """Seeds all generators for the part of the epoch after this iteration."""
         entropy = [runner.seed, runner.epoch, runner.rank, iteration]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)

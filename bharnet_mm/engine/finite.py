@@ -1,4 +1,4 @@
-"""Whether weights are finite."""
+"""Checks whether tensors are finite."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 def not_finite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
     """Names of the tensors with a NaN or infinite value.
 
-    All at once by their norms, which is one pass and one wait for the device; one by one only where
-    these are not finite.
+    All tensors are checked at once by their norms, with one pass and one wait for the device. They
+    are checked one by one only if a norm is not finite.
     """
     tensors = [
         (name, value.detach())

@@ -1,4 +1,4 @@
-"""Values of a config that are read from its clip store."""
+"""Fills in values of a config from its clip store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ..errors import ConfigError
 
 PREFIX = 'store:'
-#: What may follow the prefix, besides ``split:NAME``; properties of :class:`StoreFacts`.
+#: Facts that may follow the prefix, besides ``split:NAME``: properties of :class:`StoreFacts`.
 FACTS = (
     'num_classes',
     'layout',
@@ -26,9 +26,9 @@ FACTS = (
 def fill_from_store(cfg: Config) -> Config:
     """Replaces each value ``'store:FACT'`` of a config by that fact of its clip store.
 
-    So one config serves every data set of a user: ``num_classes='store:num_classes'``. The store is
-    ``cfg.store``. ``'store:split:NAME'`` is a split, see :meth:`StoreFacts.split`. A config without
-    such values is not changed, and its store is not opened.
+    So one config works for every data set of a user: ``num_classes='store:num_classes'``. The store
+    is ``cfg.store``. ``'store:split:NAME'`` is a split, see :meth:`StoreFacts.split`. A config
+    without such values is not changed, and its store is not opened.
 
     Args:
         cfg: The config; it is changed.
@@ -37,8 +37,8 @@ def fill_from_store(cfg: Config) -> Config:
         The same config.
 
     Raises:
-        StoreError: No store there.
-        ConfigError: An unknown fact, or a store without what the config needs.
+        StoreError: There is no store.
+        ConfigError: The fact is unknown, or the store lacks what the config needs.
     """
     content = cfg._cfg_dict.to_dict()
     if not _mentions(content):
@@ -55,7 +55,7 @@ def fill_from_store(cfg: Config) -> Config:
 
 
 def _mentions(value: Any) -> bool:
-    """Whether a value holds a fact to be filled in."""
+    """Whether a value contains a fact to be filled in."""
     if isinstance(value, dict):
         return any(_mentions(item) for item in value.values())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Stop at the first loss, weight or prediction that is not a number."""
+"""Stops at the first loss, weight or prediction that is not finite."""
 
 from typing import Any
 
@@ -24,11 +24,11 @@ _FIX = (
 class NonFiniteGuardHook(Hook):
     """Stops at a NaN or infinite loss, weight or prediction and names the clips of that batch.
 
-    Otherwise such a value ends up in the weights and in the batch norms' statistics, and everything
-    after it, evaluation on clean data included, is NaN. Each iteration the losses are looked at,
-    and the weights and statistics after the update: a gradient that is not finite makes weights so,
-    on all processes alike, while one that a gradient scaler skips does not. Runs before the
-    checkpoint hook, so what is on disk stays good.
+    Without it such a value would enter the weights and the batch norms' statistics, and all later
+    results would be NaN, also on clean data. In each iteration it checks the losses, and after the
+    update the weights and statistics. A gradient that is not finite makes the weights not finite on
+    all processes, unless a gradient scaler skips it. The hook runs before the checkpoint hook, so
+    the files on disk remain valid.
 
     Raises:
         BHaRNetError: At the first iteration with such a value.
@@ -40,7 +40,7 @@ class NonFiniteGuardHook(Hook):
         self._weights: list[tuple[str, Tensor]] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Lists what is looked at after each iteration."""
+        """Lists the tensors that are checked after each iteration."""
         self._weights = [*runner.model.named_parameters(), *runner.model.named_buffers()]
 
     def after_train_iter(

@@ -9,10 +9,10 @@ from ..models.plain import use_plain_form
 
 @HOOKS.register_module()
 class PlainFormHook(Hook):
-    """Trains and tests with the operators as the equations read, by the framework's own operators.
+    """Trains and tests with the reference form of all operators, which follows the equations.
 
-    Slower, with the same results up to rounding: for checking that a result does not come from the
-    fast form. ``custom_hooks=[..., dict(type='PlainFormHook')]``, see
+    It is slower and has the same results up to rounding. Use it to rule out that a result is due to
+    the fast form. ``custom_hooks=[..., dict(type='PlainFormHook')]``, see
     ``configs/bharnet_p_plain_asl10.py``.
     """
 

@@ -1,4 +1,4 @@
-"""Which checkpoint of a work folder a training goes on from."""
+"""Finds the checkpoint from which a training continues."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _STEP = re.compile(r'(epoch|iter)_(\d+)\.pth')
 def newest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
     """The newest checkpoint of a work folder that loads; None if there is none at all.
 
-    That is the one that ``last_checkpoint`` names, by its name alone where the folder was moved,
-    and else the ones before it. What is passed over is logged.
+    This is the one that ``last_checkpoint`` names (also if the folder was moved), or an earlier one
+    if it does not load. Skipped checkpoints are logged.
 
     Raises:
-        CheckpointError: There are checkpoints, and none of them loads.
+        CheckpointError: There are checkpoints, but none of them loads.
     """
     folder = Path(work_dir)
     found = {path: _step(path) for path in folder.glob('*.pth') if _STEP.fullmatch(path.name)}

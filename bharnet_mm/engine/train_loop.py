@@ -11,21 +11,23 @@ from .epoch_seed import EpochSeedHook
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(MMEngineTrainLoop):
-    """MMEngine's loop of this name, which continues an epoch where its checkpoint was saved.
+    """MMEngine's loop of this name, changed to continue an epoch at the iteration of the
+    checkpoint.
 
-    MMEngine begins that epoch again, and ends beyond the schedule. Here its first batches are drawn
-    and left out, so that the rest are those that the unbroken run saw, with ``EpochSeedHook`` drawn
-    alike. Arguments are MMEngine's.
+    MMEngine would begin that epoch again and so train longer than the schedule. This loop draws the
+    first batches and skips them, so the other batches are those of the uninterrupted run, with
+    ``EpochSeedHook`` also in their augmentations. Arguments are MMEngine's.
 
     Raises:
-        CheckpointError: If the iterations done do not fit the epochs done, as with other batches.
+        CheckpointError: If the numbers of iterations and epochs do not agree, for example because
+            of another batch size.
     """
 
     def run_epoch(self) -> None:
-        """Runs one epoch, or what is left of it."""
+        """Runs one epoch, or the rest of it."""
         batches = len(self.dataloader)
         done = self._iter - self._epoch * batches
-        if not 0 <= done <= batches:  # all: saved by its last iteration
+        if not 0 <= done <= batches:  # equal to all if it was saved at the last iteration
             raise CheckpointError(
                 'the checkpoint to resume',
                 f'{self._epoch} epochs and {self._iter} iterations',

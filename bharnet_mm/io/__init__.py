@@ -1,5 +1,5 @@
-"""Files and processes: safe reading, whole writing, locks. Imports nothing of ours but errors.
+"""Files and processes: safe reading, atomic writing and locks.
 
-``weights`` loads checkpoints, ``atomic`` writes files, ``guard`` turns what a file's content raises
-into our errors, ``cache`` is the user's cache folder.
+``weights`` loads checkpoints, ``atomic`` writes files, ``guard`` converts exceptions of a file's
+content to errors of this package, ``cache`` is the user's cache folder.
 """

@@ -1,4 +1,4 @@
-"""NumPy's files, read without trust: ``.npy`` and ``.npz`` of plain numbers and text."""
+"""Reads untrusted ``.npy`` and ``.npz`` files of plain numbers and text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from .guard import reading
 from .plain_numpy import check_text
 
-#: Bytes of arrays that one file may promise.
+#: Largest size in bytes of the arrays of one file.
 MAX_BYTES = 2**30
 
 
@@ -23,8 +23,9 @@ def load_npy(
     """An array from a ``.npy`` file.
 
     Raises:
-        SourceError: No such file, damaged, no plain numbers or text, or more than ``max_bytes`` or
-            than the file holds; told from the header before anything is allocated.
+        SourceError: The file does not exist, is damaged, has other types, or its header declares
+            more than ``max_bytes`` or than the file holds. This is checked before memory is
+            allocated.
     """
     with reading(path, expected, fix), open(path, 'rb') as stream:
         return _read(stream, min(max_bytes, os.fstat(stream.fileno()).st_size))

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
 
     The content goes to a temporary file in the same folder, is flushed to disk and renamed, and the
     rename is flushed too. Whenever the process or the machine stops, ``path`` holds either all of
-    the old content or all of the new. A link is followed, the file's permissions are kept. What is
-    no regular file (``/dev/stdout``) is written as it is.
+    the old content or all of the new. Links are followed and the file's permissions are kept. A
+    path that is no regular file (``/dev/stdout``) is written directly.
 
     Args:
         path: The file; its folder must exist.
         mode: ``'w'`` for text, in UTF-8, or ``'wb'``.
-        **options: As of :func:`open`.
+        **options: Arguments of :func:`open`.
 
     Raises:
-        WriteError: If the disk is full or refuses the data; ``path`` is as it was.
+        WriteError: If the disk is full or refuses the data; ``path`` is unchanged.
     """
     if mode not in ('w', 'wb'):
         raise ValueError(f"mode must be 'w' or 'wb', not {mode!r}")
@@ -60,7 +60,8 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
             os.fsync(stream.fileno())
             if target.exists():
                 os.fchmod(stream.fileno(), stat.S_IMODE(target.stat().st_mode))
-            # The rename comes before the lock goes, so that nobody takes the file for a left-over.
+            # The file is renamed before the lock is released, so that it is not mistaken for a
+            # left-over.
             os.replace(temporary, target)
             temporary = None
         finally:
@@ -96,11 +97,11 @@ def _open_temporary(target: Path, mode: str, options: dict) -> tuple[Path, IO[An
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(stream.fileno()).st_nlink:
             return temporary, stream
-        stream.close()  # taken for a left-over before it was locked
+        stream.close()  # another process removed it before it was locked
 
 
 def _close(stream: IO[Any]) -> None:
-    """Closes a stream for good: a failing flush at its close would leave the file open."""
+    """Closes a stream even if its last flush fails, which would leave the file open."""
     try:
         stream.close()
     except OSError:
@@ -126,7 +127,7 @@ def sync_folder(folder: str | os.PathLike) -> None:
 def remove_left_overs(folder: str | os.PathLike) -> list[Path]:
     """Removes the temporary files that killed processes left in a folder; returns their paths.
 
-    A temporary file that a living process is writing is locked by it, and stays.
+    Temporary files that are being written are locked and are not removed.
     """
     removed = []
     if fcntl is None or not os.path.isdir(folder):
@@ -144,8 +145,8 @@ def remove_left_overs(folder: str | os.PathLike) -> list[Path]:
 def swap_folders(new: Path, old: Path) -> None:
     """Puts the folder ``new`` in the place of ``old``, which then lies where ``new`` was.
 
-    One step where the system exchanges names (Linux, most file systems). Otherwise ``old`` is out
-    of the way for a moment under ``.NAME.replaced``; :func:`undo_swap` repairs a kill within it.
+    This is one step if the system can exchange names (Linux, most file systems). Otherwise ``old``
+    is named ``.NAME.replaced`` for a moment, and :func:`undo_swap` repairs a kill in that moment.
     """
     if not _exchange(new, old):
         aside = _aside(old)
@@ -156,7 +157,7 @@ def swap_folders(new: Path, old: Path) -> None:
 
 
 def undo_swap(folder: Path) -> None:
-    """Puts a folder back that a killed ``swap_folders`` had moved out of the way."""
+    """Restores a folder that a killed ``swap_folders`` had renamed."""
     if not folder.exists() and _aside(folder).exists():
         os.rename(_aside(folder), folder)
 
@@ -166,7 +167,7 @@ def _aside(folder: Path) -> Path:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchanges two names by Linux's ``renameat2``; False where that cannot be done."""
+    """Exchanges two names by Linux's ``renameat2``; False if that is not possible."""
     if sys.platform != 'linux':
         return False
     import ctypes

@@ -1,4 +1,4 @@
-"""The user's cache folder, and whether a file in it may be trusted."""
+"""The user's cache folder, and checks whether a file in it can be trusted."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def cache_folder(kind: str) -> Path:
     """The folder ``bharnet_mm/KIND`` in ``$XDG_CACHE_HOME``, by default ``~/.cache``; made if
     needed.
 
-    Where the cache is shared and ``bharnet_mm`` in it belongs to somebody else, ``bharnet_mm-UID``.
+    If the cache is shared and its ``bharnet_mm`` belongs to another user, it is ``bharnet_mm-UID``.
 
     Raises:
-        ConfigError: If neither can be had as a folder that only this user can write to.
+        ConfigError: If neither can be a folder to which only this user can write.
     """
     base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     names = ['bharnet_mm', f'bharnet_mm-{os.getuid()}'] if hasattr(os, 'getuid') else ['bharnet_mm']
@@ -39,7 +39,9 @@ def cache_folder(kind: str) -> Path:
 
 
 def is_ours(path: str | os.PathLike) -> bool:
-    """Whether a file or folder, no link, belongs to this user and nobody else may write to it."""
+    """Whether a file or folder (not a link) belongs to this user and only this user may write to
+    it.
+    """
     try:
         found = os.lstat(path)
     except OSError:
@@ -59,7 +61,7 @@ def seal(path: Path) -> str:
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file and its seal are ours and the content is what was sealed."""
+    """Whether a file and its seal belong to this user and the content has the sealed checksum."""
     beside = path.with_name(path.name + '.sha256')
     if not (path.is_file() and is_ours(path) and is_ours(beside)):
         return False

@@ -1,4 +1,4 @@
-"""What a file is that cannot be read as what it should be, in plain words."""
+"""Describes the content of a file that has another format than expected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _STARTS = (
 
 
 def content_of(path: str | os.PathLike) -> str:
-    """What the first bytes of a file show: ``'an empty file'``, ``'JSON text'``, ... or ``''``."""
+    """The format that the first bytes of a file show: ``'an empty file'``, ``'JSON text'``, ... or
+    ``''``.
+    """
     with open(path, 'rb') as stream:
         head = stream.read(512)
     if not head:
@@ -30,5 +32,5 @@ def content_of(path: str | os.PathLike) -> str:
     if text[:1] in (b'{', b'[') and b'\0' not in head:
         return 'JSON text'
     printable = sum((byte >= 32 and byte != 127) or byte in b'\t\r\n' for byte in head)
-    # Protocol 0 of pickle is text too, and begins with a code of its own.
+    # Protocol 0 of pickle is text too, but has its own first character.
     return 'plain text' if printable == len(head) and head[:1] not in b'(]}cIFSVNL.' else ''

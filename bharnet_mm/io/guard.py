@@ -1,4 +1,4 @@
-"""One boundary for all readers: what a file's content raises becomes an error of this package."""
+"""Converts exceptions that the content of a file causes to errors of this package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..errors import BHaRNetError, SourceError
 from .content import NPY, PICKLE, ZIP, content_of
 
-# What no content can cause: a mistake in the program, which must be seen as one.
+# Exceptions that content cannot cause. They are mistakes of the program and are not converted.
 _PROGRAMMING_ERRORS = (NameError, ImportError)
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 
@@ -24,19 +24,19 @@ def reading(
     error: type[BHaRNetError] = SourceError,
     but: tuple[type[Exception], ...] = (),
 ) -> Iterator[None]:
-    """Turns what the content of a file raises within the block into ``error`` with its name.
+    """Converts exceptions that the content of a file causes within the block to ``error``.
 
-    Libraries raise almost anything on damaged bytes (``zlib.error``, ``BadZipFile``, ``KeyError``,
-    ``RecursionError``, ``MemoryError`` ...). Errors of ours pass as they are, and so do mistakes of
-    the program (a misspelt name, a missing module). Put as little as possible into the block: the
-    calls that read and interpret the content.
+    Libraries raise almost any exception on damaged bytes (``zlib.error``, ``BadZipFile``,
+    ``KeyError``, ``RecursionError``, ``MemoryError`` ...). Errors of this package are not changed,
+    and neither are mistakes of the program (a misspelt name, a missing module). The block should
+    contain only the calls that read and interpret the content.
 
     Args:
         path: The file, for the message.
         expected: What the file should be.
         fix: What the user can do.
         error: The class that is raised.
-        but: Exceptions that pass as they are.
+        but: Exceptions that are not converted.
     """
     try:
         yield
@@ -47,11 +47,11 @@ def reading(
     except OSError as problem:
         found = f'{problem.strerror or problem}'
     except Exception as problem:
-        # torch's text begins with how to load the file unsafely; the reason comes last
+        # torch's text begins with advice to load the file unsafely; the reason is at its end
         text = str(problem).rpartition('WeightsUnpickler error:')[2].strip().partition('\n')[0]
         kind = '' if type(problem) is ValueError else type(problem).__name__
         found = ': '.join(filter(None, [kind, text[:300]])) or 'damaged content'
-        # NumPy advises allow_pickle for whatever it does not know, and unpacks JSON as a zip.
+        # NumPy advises allow_pickle for every unknown format.
         strange = 'allow_pickle' in found or kind in ('BadZipFile', 'UnpicklingError', 'EOFError')
         strange |= 'magic string' in found
         what = content_of(path) if strange and os.path.isfile(path) else ''
@@ -65,8 +65,8 @@ def reading(
 
 
 def reads(expected: str, fix: str = 'restore or make the file again') -> Callable:
-    """Decorates a function whose first argument is the file or item that it reads: :func:`reading`
-    around all of it, with the name of that argument.
+    """Decorates a function whose first argument is the file or item that it reads, with
+    :func:`reading` around the whole function.
     """
 
     def decorate(function: _Function) -> _Function:
@@ -81,7 +81,7 @@ def reads(expected: str, fix: str = 'restore or make the file again') -> Callabl
 
 
 def name_of(item: Any) -> str:
-    """What to call a file or an item in a message: its path or id, shortened."""
+    """The name of a file or an item in a message: its path or id, shortened."""
     if isinstance(item, (tuple, list)) and item:
         item = item[0]
     if isinstance(item, dict):

@@ -1,4 +1,4 @@
-"""Locks that the system drops when their process ends, however it ends."""
+"""Locks that the system releases when their process ends, for whatever reason."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class FolderLock:
     """The right of one process to write to a folder; held until ``release`` or the process ends.
 
     Args:
-        path: The lock's file; it stays behind, empty of meaning once the lock is gone.
-        who: What holds such a lock, for the message: ``'writer'``, ``'training'``.
+        path: The file of the lock. It is not removed and has no meaning after the release.
+        who: Kind of the holder, for the message: ``'writer'``, ``'training'``.
         error: The class that is raised.
 
     Raises:
@@ -72,7 +72,7 @@ class FolderLock:
         os.write(handle, f'{os.getpid()} on {socket.gethostname()}'.encode())
 
     def release(self) -> None:
-        """Gives the lock back; doing it again changes nothing."""
+        """Releases the lock. A second call does nothing."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

@@ -1,4 +1,4 @@
-"""Names of files and of what they hold: what is passed over, and when two names are the same."""
+"""Names of files and of their content: which are hidden, and when two names are equal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 
 def same_form(name: str) -> str:
-    """The composed form (NFC) of a name. A Mac writes é as two characters, others as one."""
+    """The composed form (NFC) of a name. A Mac writes é as two characters, other systems as one."""
     return name if name.isascii() else unicodedata.normalize('NFC', name)
 
 
@@ -17,7 +17,7 @@ def is_shown(path: str | PurePath, below: str | PurePath | None = None) -> bool:
 
     Args:
         path: The file, or its place in an archive.
-        below: Only what lies below this folder counts.
+        below: Only names below this folder are checked.
     """
     path = PurePath(path)
     parts = (path.relative_to(below) if below is not None else path).parts

@@ -1,8 +1,8 @@
-"""What stands for NumPy's classes while an untrusted pickle is read.
+"""Replacements of NumPy's classes for reading untrusted pickles.
 
 A pickle rebuilds an array through ``numpy.dtype``, ``_reconstruct`` and ``__setstate__``, and NumPy
-believes what they are given: a dtype of objects whose flags deny it turns raw bytes into pointers.
-These stand-ins build plain numbers and text only, and check every promise against the bytes.
+trusts their arguments. For example, a dtype of objects with wrong flags turns raw bytes into
+pointers. The replacements build plain numbers and text only, and check all sizes against the bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME = re.compile(r'[<>|=]?(\?|b1|[biufc][0-9]{1,2}|[SU][0-9]{1,9})')
 
 
 class PlainDtype:
-    """Stands for ``numpy.dtype``: booleans, numbers and text of a fixed length.
+    """Replaces ``numpy.dtype``: booleans, numbers and text of a fixed length.
 
     Raises:
         ValueError: For any other dtype (objects, records, sub-arrays, dates).
@@ -29,7 +29,7 @@ class PlainDtype:
         self.dtype = np.dtype(name)
 
     def __setstate__(self, state: Any) -> None:
-        """Takes the byte order; the rest must say what a plain dtype says."""
+        """Sets the byte order. The rest of the state must be that of a plain dtype."""
         plain = isinstance(state, tuple) and len(state) == 8 and state[2:5] == (None, None, None)
         if (
             not plain
@@ -46,9 +46,10 @@ class PlainDtype:
 
 
 class PlainArray(np.ndarray):
-    """Stands for ``numpy.ndarray``: begins empty, checks its pickled state before NumPy sees it.
+    """Replaces ``numpy.ndarray``. It is empty at first and checks its pickled state before NumPy
+    uses it.
 
-    Pickles as a plain array again.
+    It is pickled as a plain array.
     """
 
     def __new__(cls) -> PlainArray:
@@ -56,7 +57,7 @@ class PlainArray(np.ndarray):
         return super().__new__(cls, (0,), np.int8)
 
     def __setstate__(self, state: Any) -> None:
-        """``(version, shape, dtype, Fortran order, bytes)``, as NumPy writes it.
+        """Takes ``(version, shape, dtype, Fortran order, bytes)``, as NumPy writes it.
 
         Raises:
             ValueError: If the shape does not fit the bytes, or the dtype is not plain.
@@ -73,25 +74,25 @@ class PlainArray(np.ndarray):
 
 
 def reconstruct(kind: Any, shape: Any, code: Any) -> PlainArray:
-    """Stands for ``numpy.core.multiarray._reconstruct``: the empty array whose state follows."""
+    """Replaces ``numpy.core.multiarray._reconstruct``: an empty array, whose state follows."""
     if kind is not PlainArray or tuple(shape) != (0,) or code not in (b'b', 'b'):
         raise ValueError('an array that is not rebuilt as NumPy writes it')
     return PlainArray()
 
 
 def scalar(dtype: Any, data: Any) -> np.generic:
-    """Stands for ``numpy.core.multiarray.scalar``."""
+    """Replaces ``numpy.core.multiarray.scalar``."""
     return np.frombuffer(data, _check(dtype, (1,), data))[0]
 
 
 def from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """Stands for ``numpy.core.numeric._frombuffer``, which protocol 5 uses."""
+    """Replaces ``numpy.core.numeric._frombuffer``, which protocol 5 uses."""
     dtype = _check(dtype, shape, data)
     return np.frombuffer(data, dtype).reshape(shape, order='F' if order == 'F' else 'C')
 
 
 def empty_bytes() -> bytes:
-    """Stands for ``bytes()``: older protocols write empty bytes as this call."""
+    """Replaces ``bytes()``, since older protocols write empty bytes as this call."""
     return b''
 
 
@@ -115,7 +116,7 @@ def check_text(data: bytes | bytearray, dtype: np.dtype) -> None:
         raise ValueError('text that is not Unicode')
 
 
-#: How NumPy 1 and 2 name what is replaced, and by what.
+#: Names in NumPy 1 and 2 to their replacements.
 STAND_INS = {
     **{
         (f'numpy.{core}.{module}', name): stand_in

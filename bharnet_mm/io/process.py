@@ -12,9 +12,9 @@ import time
 def die_with(process: int) -> None:
     """Kills this process when another one ends, even if that one is killed.
 
-    Call it first thing in a child, with the ``os.getpid()`` of the process that started it. The
-    kernel's own signal for this (PR_SET_PDEATHSIG) would not do: it follows the *thread* that made
-    the child, and the child of a fork server has the server as its parent.
+    Call it first in a child, with the ``os.getpid()`` of the process that started it. The kernel's
+    signal for this (PR_SET_PDEATHSIG) cannot be used. It depends on the *thread* that made the
+    child, and the parent of a fork server's child is the server.
     """
     threading.Thread(target=_follow, args=(process,), daemon=True).start()
 

@@ -1,9 +1,9 @@
-"""Exported programs of torch (``.pt2``), of which nothing runs but tensor operators.
+"""Loads exported programs of torch (``.pt2``) so that only tensor operators can run.
 
-``torch.export.load`` unpickles example inputs and constants whole, evaluates the text of sizes and
-guards as Python, resolves an operator's name from the module ``torch`` on (``torch.os.system``) and
-loads compiled libraries. So a file is looked through before, and what the program does not need is
-left out.
+``torch.export.load`` unpickles example inputs and constants without restriction, evaluates the text
+of sizes and guards as Python, resolves an operator's name beginning at the module ``torch``
+(``torch.os.system``) and loads compiled libraries. So a file is checked before, and the parts that
+the program does not need are removed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def load_program(path: str | os.PathLike) -> tuple[Callable[..., Any], dict[str,
     """An exported program as a module, and the texts stored with it.
 
     Raises:
-        ConfigError: No such file, damaged, or with content that could run code.
+        ConfigError: The file does not exist, is damaged, or has content that could run code.
     """
     import torch
 
@@ -62,7 +62,7 @@ def load_program(path: str | os.PathLike) -> tuple[Callable[..., Any], dict[str,
 
 
 def _checked(path: str | os.PathLike) -> tuple[bytes, dict[str, str]]:
-    """The archive without what the program does not need, and the texts stored with it."""
+    """The archive without the parts that the program does not need, and the texts stored with it."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -73,7 +73,7 @@ def _checked(path: str | os.PathLike) -> tuple[bytes, dict[str, str]]:
         for entry in entries:
             root, _, name = entry.filename.partition('/')
             if name == 'data/sample_inputs/model.pt':
-                parts[entry.filename] = b''  # pickled, and of no use to the program
+                parts[entry.filename] = b''  # pickled, and not needed by the program
                 continue
             if not (name in _MARKS or _PARTS.fullmatch(name)) or entry.filename in parts:
                 raise ValueError(f'the part {name[:60]!r}')
@@ -96,14 +96,14 @@ def _checked(path: str | os.PathLike) -> tuple[bytes, dict[str, str]]:
 
 
 def _check_payload(config: Any) -> None:
-    """Tensors only, none of them pickled."""
+    """Checks that there are only tensors, none of them pickled."""
     for entry in config['config'].values():
         if entry['use_pickle'] or not re.fullmatch(r'(weight|tensor)_\d+', entry['path_name']):
             raise ValueError(f'pickled content {entry["path_name"][:60]!r}')
 
 
 def _checked_program(program: dict) -> bytes:
-    """The program without guards and notes; every text left in it is of a known, harmless form."""
+    """The program without guards and notes, after a check that all its texts are harmless."""
     program['guards_code'] = []
     graphs = [program['graph_module']['graph']]
     while graphs:
@@ -128,7 +128,7 @@ def _checked_program(program: dict) -> bytes:
 
 
 def _texts(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
-    """All texts in plain data that are no keys, with the key they stand under."""
+    """All texts in plain data except keys, each with its key."""
     stack = [(key, value)]
     while stack:
         key, value = stack.pop()
@@ -141,7 +141,7 @@ def _texts(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
 
 
 def _check_size(node: ast.AST) -> None:
-    """A size: calls of known functions on numbers, truth values and names of sizes."""
+    """Checks a size: calls of known functions on numbers, truth values and names of sizes."""
     if isinstance(node, ast.Call):
         good = isinstance(node.func, ast.Name) and node.func.id in _SIZE_FUNCTIONS
         parts = [*node.args, *(word.value for word in node.keywords)]

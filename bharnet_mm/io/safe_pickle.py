@@ -1,4 +1,4 @@
-"""Pickles without running code: plain containers, numbers, text and numpy arrays, nothing else."""
+"""Reads pickles without running code: only plain containers, numbers, text and numpy arrays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _bytearray(data: Any = b'', encoding: str = 'latin-1') -> bytearray:
 
 
 _PLAIN = {
-    # what older protocols name because they have no code for it
+    # names in older protocols, which have no code for them
     (module, name): stand_in
     for module in ('builtins', '__builtin__')
     for name, stand_in in (
@@ -68,9 +68,9 @@ _PLAIN = {
 class RestrictedUnpickler(pickle._Unpickler):
     """Builds numpy arrays of plain numbers or text and plain containers only.
 
-    Written in Python, as its base class is, because the one in C cannot be bounded: it makes room
-    for what a damaged pickle promises before it reads on, and builds dtypes as it is told. Nothing
-    is allocated here for more than the file holds.
+    It is written in Python, as its base class, because the unpickler in C cannot be limited: it
+    allocates the sizes that a damaged pickle declares, and builds any dtype. This one never
+    allocates more than the file holds.
 
     Raises:
         SourceError: The pickle asks for anything else.
@@ -80,9 +80,9 @@ class RestrictedUnpickler(pickle._Unpickler):
         **STAND_INS,
         **_PLAIN,
         ('collections', 'OrderedDict'): _ordered_dict,
-        ('_codecs', 'encode'): _bytes,  # how protocols 0 to 2 write bytes
+        ('_codecs', 'encode'): _bytes,  # protocols 0 to 2 write bytes so
     }
-    # Without what makes objects of classes, or looks into the registry of extensions.
+    # Without the codes that make objects of classes or use the registry of extensions.
     dispatch: ClassVar[dict] = {
         code: load
         for code, load in pickle._Unpickler.dispatch.items()
@@ -210,7 +210,7 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 
 class _Bounded:
-    """A stream that refuses to read more than the file has."""
+    """A stream that raises an error instead of reading more than the file has."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream, self.left = stream, size
@@ -248,10 +248,10 @@ def _check_extent(value: Any, size: int) -> None:
 def load_pickle(
     path: str | os.PathLike, unpickler: type[RestrictedUnpickler] = RestrictedUnpickler
 ) -> Any:
-    """Loads a pickle through :class:`RestrictedUnpickler`, or a subclass that admits more.
+    """Loads a pickle through :class:`RestrictedUnpickler`, or a subclass that allows more.
 
     Raises:
-        SourceError: Not a pickle, damaged, or asking for a class that is not admitted.
+        SourceError: The file is not a pickle, is damaged, or asks for a class that is not allowed.
     """
     with reading(path, 'a readable pickle', 'download or save the file again'):
         with open(path, 'rb') as stream:

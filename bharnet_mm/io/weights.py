@@ -1,4 +1,4 @@
-"""The one way in for weights: files, URLs and the names that MMEngine's tables know."""
+"""Loads weights from files, URLs and names in MMEngine's tables."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def load_weights(
     Takes a path, an ``http(s)://`` URL, a name of MMEngine's tables (``torchvision://resnet50``,
     ``open-mmlab://``, ``mmcls://``), or a URL of a storage that MMEngine's file backends read
     (``s3://``). A download is kept in the user's cache folder under the whole URL, with its
-    checksum, and downloaded again where it was damaged. safetensors files are told by their
-    content, whatever their name; torch's are read with ``weights_only=True``.
+    checksum, and is downloaded again if it was damaged. safetensors files are recognized by their
+    content; torch's files are read with ``weights_only=True``.
 
     Args:
         source: Where the checkpoint is. A URL may end in ``#sha256=...``.
-        map_location: As of :func:`torch.load`.
+        map_location: As in :func:`torch.load`.
         sha256: What the file's SHA-256 must begin with, at least 8 digits.
 
     Returns:
-        The checkpoint: of a safetensors file ``{'state_dict': ..., 'meta': ...}`` with the file's
-        own metadata, else what was saved.
+        The checkpoint. For a safetensors file this is ``{'state_dict': ..., 'meta': ...}`` with the
+        file's metadata, otherwise the saved object.
 
     Raises:
-        CheckpointError: No such file, no connection, another checksum, a damaged file, one that
-            asks for a class that is not plain data, or weights that are not finite.
+        CheckpointError: The file does not exist, there is no connection, the checksum differs, the
+            file is damaged or asks for a class that is not plain data, or weights are not finite.
     """
     source = os.path.expanduser(str(source))
     scheme = re.match(r'([\w.+-]+):(?=.*//)', source)
@@ -130,8 +130,8 @@ def _read_safetensors(data: bytes, map_location: Any) -> dict[str, Any]:
 
 
 def _check_archive(stream: Any, size: int) -> None:
-    """torch stores without compression: an archive that promises more than it holds is no file of
-    its.
+    """Refuses archives that declare more than they hold. torch stores without compression, so it
+    does not write such files.
     """
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
@@ -174,7 +174,7 @@ def _is_finite(value: Tensor) -> bool:
 
 
 def download(url: str, sha256: str | None = None) -> Path:
-    """Downloads a file once, to a place of its own for each whole URL; returns its path.
+    """Downloads a file once and returns its path, which is different for each URL.
 
     Several processes may ask for the same file: one downloads, the others wait for it.
 
@@ -183,7 +183,8 @@ def download(url: str, sha256: str | None = None) -> Path:
         sha256: What the file's SHA-256 must begin with, at least 8 digits.
 
     Raises:
-        CheckpointError: No connection, an incomplete download, or another checksum.
+        CheckpointError: There is no connection, the download is incomplete, or the checksum
+            differs.
     """
     url, _, fragment = url.partition('#')
     if fragment.startswith('sha256='):

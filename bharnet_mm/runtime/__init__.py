@@ -1,4 +1,4 @@
-"""Exported models without torch: numpy and onnxruntime prepare the clips and predict.
+"""Runs exported models without torch: numpy prepares the clips, onnxruntime predicts.
 
 ``from bharnet_mm.runtime import OnnxRecognizer`` imports neither torch nor MMAction2.
 """

@@ -19,8 +19,8 @@ from ..errors import ConfigError
 from ..io.guard import reading
 from ..layouts import get_layout
 
-#: Key beside the card's: name of each input of the graph to its shape without the batch,
-#: ``'frames'`` where any number will do.
+#: Metadata key of the graph's inputs: name to shape without the batch, with ``'frames'`` for any
+#: number.
 INPUTS_KEY = 'bharnet_mm.inputs'
 
 _TYPES = {'body': np.float32, 'hand': np.float32, 'rgb': np.uint8}
@@ -29,16 +29,16 @@ _FIX = 'export the model with `bharnet export`'
 
 
 class ExportedRecognizer(Recognizer):
-    """What all exported models share: the pipeline of the card, and the graph's answers.
+    """Base class of exported models. It has the pipeline of the card; subclasses run the graph.
 
     Args:
         path: The file.
         meta: Its metadata, with card and inputs.
         **regions: ``data_root`` (folder of the videos) or ``store`` (a region store), for the
-            images of BHaRNet-M. Without them it predicts from the skeletons.
+            regions of BHaRNet-M. Without them it predicts from the skeletons.
 
     Raises:
-        ConfigError: A file that ``bharnet export`` did not write.
+        ConfigError: The file was not written by ``bharnet export``.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ExportedRecognizer(Recognizer):
         return f'{type(self).__name__}({str(self.path)!r})'
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The graph itself.
+        """Runs the graph.
 
         Args:
             inputs: ``body`` (N, M, T, V, C), ``body_mask`` (N, M, T), ``hand`` (N, 2M, T, 21, C),
@@ -69,8 +69,8 @@ class ExportedRecognizer(Recognizer):
         raise NotImplementedError
 
     def prepare(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
-        """The graph's inputs for clips of the card's layout and channels, by the pipeline of the
-        training's test. Frames with NaN or infinity are taken as missing.
+        """The graph's inputs for clips with the card's layout and channels, made by its test
+        pipeline. Frames with NaN or infinity become missing.
         """
         layouts = self.card.layout, get_layout('hand')
         prepared = []
@@ -96,13 +96,14 @@ class ExportedRecognizer(Recognizer):
 
 
 class OnnxRecognizer(ExportedRecognizer):
-    """A model in an ONNX file of ``bharnet export``: the answers of the model in torch, without
-    torch.
+    """A model in an ONNX file of ``bharnet export``. It gives the answers of the torch model
+    without torch.
 
     Args:
         path: The file.
-        threads: Of onnxruntime; by default as many as there are cores.
-        providers: Of onnxruntime, such as ``['CUDAExecutionProvider']``. Defaults to the CPU.
+        threads: Threads of onnxruntime; by default one for each core.
+        providers: Execution providers of onnxruntime, such as ``['CUDAExecutionProvider']``.
+            Defaults to the CPU.
         **regions: See :class:`ExportedRecognizer`.
 
     Raises:
@@ -167,11 +168,11 @@ def read_inputs(text: str, path: str | os.PathLike) -> dict[str, list[int | str]
 def build_pipeline(
     steps: Sequence[Mapping[str, Any]], **regions: str | os.PathLike
 ) -> list[transforms.BodyHandTransform]:
-    """This package's transforms from config dicts, without MMAction2's registry and up to the
+    """Builds this package's transforms from config dicts without MMAction2's registry, up to the
     packing.
 
     Raises:
-        ConfigError: A transform of another package, or wrong arguments.
+        ConfigError: A transform is of another package or has wrong arguments.
     """
     built = []
     for step in steps:

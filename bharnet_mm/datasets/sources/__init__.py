@@ -1,1 +1,1 @@
-"""Converters from the forms in which data sets are published, one form a file."""
+"""Readers of the file formats of data sets, one module for each format."""

@@ -19,9 +19,9 @@ def export_annotations(
 ) -> None:
     """Writes a store as a pickle that MMAction2's ``PoseDataset`` reads.
 
-    Image fractions become pixels. Missing persons and hands are zeros. Two-channel keypoints get
-    a ``keypoint_score``; with three channels there is none, because stock ``FormatGCNInput`` would
-    append it as a fourth.
+    Image fractions become pixels. Missing persons and hands are zeros. Two-channel keypoints get a
+    ``keypoint_score``. With three channels there is none, because MMAction2's ``FormatGCNInput``
+    would append it as a fourth channel.
 
     Args:
         store (ClipStore): All its clips and splits are written; a ``*_test`` split also as
@@ -73,7 +73,7 @@ def export_annotations(
     for name in store.meta['splits']:
         try:
             splits[name] = [str(ids[i]) for i in store.select(name)]
-        except ConfigError as error:  # a rule that names e.g. a subject of whom there is no clip
+        except ConfigError as error:  # for example a rule names a subject that has no clip
             report.notes.append(f'left out: {error}')
             continue
         stock = re.sub(r'(^|_)test$', r'\1val', name)
@@ -84,7 +84,7 @@ def export_annotations(
 
 
 def _in_pixels(clip: Clip) -> Clip:
-    """Image fractions as pixels, which is what stock transforms take them for."""
+    """The clip with image fractions converted to pixels, as MMAction2's transforms expect them."""
     unit = np.float32([*clip.image_size, clip.image_size[0]])
     parts = zip(('body', 'hand'), clip.units, strict=True)
     parts = [part for part, of in parts if of == 'fraction' and unit.all()]

@@ -1,7 +1,7 @@
-"""COCO-WholeBody's 133 keypoints, as rtmlib and MMPose give them, to a body and two hands.
+"""Splits the 133 keypoints of COCO-WholeBody (rtmlib, MMPose) into a body and two hands.
 
 The order is body 0-16, feet 17-22, face 23-90, left hand 91-111, right hand 112-132; both hands in
-the order of MediaPipe's 21 joints. The joints are taken by name; feet and face are left out.
+the order of MediaPipe's 21 joints. The joints are selected by name; feet and face are not used.
 """
 
 import numpy as np
@@ -19,8 +19,8 @@ def split_wholebody(
 
     Args:
         keypoint (np.ndarray): Shape (M, T, 133, C).
-        score (np.ndarray, optional): Shape (M, T, 133), confidence of each keypoint. None: a part
-            is there where it is not all zero.
+        score (np.ndarray, optional): Shape (M, T, 133), confidence of each keypoint. None: a joint
+            is present unless it is all zero.
         where (str): Name of the clip, for error messages.
 
     Returns:

@@ -1,14 +1,13 @@
 """MediaPipe Holistic vectors: one flat vector per frame, of the body and both hands.
 
 A vector is pose 33 x (x, y, z, visibility), left hand 21 x (x, y, z), right hand 21 x (x, y, z),
-258 numbers, or 225 without visibility; x and y are fractions of the image, z is relative. A part
-that was not found is all zeros, or all NaN. With the face, 468 or 478 x (x, y, z) after the pose,
-it has 1662, 1692, 1629 or 1659 numbers; the face is left out. Vectors of 1629 numbers also come as
-face, left hand, pose, right hand.
-Two forms:
+258 numbers, or 225 without visibility; x and y are fractions of the image, z is relative. A body or
+hand that was not found is all zeros or all NaN. With the face, 468 or 478 x (x, y, z) after the
+pose, it has 1662, 1692, 1629 or 1659 numbers; the face is not used. Vectors of 1629 numbers also
+come as face, left hand, pose, right hand. There are two forms:
 
 - an ``.npz`` with the vectors of all clips, (N, T, 258), their labels and perhaps subjects and
-names - a folder ``<label>/<clip>/<frame>.npy`` with one vector a file, as many tutorials record it
+names - a folder ``<label>/<clip>/<frame>.npy`` with one vector per file, as in many tutorials
 """
 
 import os
@@ -36,11 +35,11 @@ WIDTHS = {
     for joint in (3, 4)
     for face in (0, POINTS, POINTS + 10)  # ten points of the irises with refine_face_landmarks
 }
-#: What ``--order`` may say of vectors without visibility and with a face: as tutorials join the
-#: parts, or as tables of the Holistic model's landmarks list them.
+#: Values of ``--order`` for vectors with a face and without visibility: the order of tutorials, and
+#: that of tables of the Holistic model's landmarks.
 ORDERS = ('pose-face-hands', 'face-left-pose-right')
 _NOSE = 0.05  # of the image: how near the nose of the pose and that of the face lie
-# Names that the arrays of an .npz go by.
+# Names under which an .npz may have its arrays.
 KEYS = {
     'keypoint': ('keypoint', 'keypoints', 'X', 'x', 'data', 'sequences'),
     'label': ('label', 'labels', 'y', 'Y'),
@@ -48,7 +47,7 @@ KEYS = {
     'name': ('name', 'names', 'clip_id', 'id'),
     'classes': ('classes', 'class_names', 'actions'),
 }
-_MIN_SCORE = 1e-3  # of a pose that is there, however little of it is seen
+_MIN_SCORE = 1e-3  # least score of a pose that was found
 _UPPER = [
     joint
     for joint in get_layout('mediapipe_pose').joints
@@ -58,7 +57,7 @@ _UPPER = [
 
 @dataclass(frozen=True)
 class HolisticClip:
-    """A clip still to be read: vectors (T, D), or the folder that holds their files."""
+    """A clip that is not read yet: vectors (T, D), or the folder with their files."""
 
     clip_id: str
     label: int
@@ -72,17 +71,17 @@ class HolisticClip:
 
 
 def split_vectors(vectors: np.ndarray, where: str, order: str = '') -> dict[str, np.ndarray]:
-    """Takes the parts of Holistic vectors.
+    """Splits Holistic vectors into body and hands.
 
     Args:
         vectors (np.ndarray): Shape (T, D), floating, D one of ``WIDTHS``.
         where (str): Name of the clip, for error messages.
-        order (str): One of ``ORDERS``; '' finds it. Only vectors of 1629 and 1659 numbers come in
-            both.
+        order (str): One of ``ORDERS``; '' finds it from the values. Only vectors of 1629 and 1659
+            numbers exist in both orders.
 
     Returns:
         dict: ``body (1, T, 33, 3)``, ``body_score (1, T)``: the mean visibility of the upper body,
-            1 where vectors have none, ``body_joint_score (1, T, 33)``: the visibility of each
+            1 if the vectors have none, ``body_joint_score (1, T, 33)``: the visibility of each
             joint, ``hand (1, 2, T, 21, 3)`` and ``hand_score (1, 2, T)``: 1 if there is a hand.
 
     Raises:
@@ -121,12 +120,14 @@ def split_vectors(vectors: np.ndarray, where: str, order: str = '') -> dict[str,
 
 
 def _zeros_for_nan(part: np.ndarray) -> np.ndarray:
-    """(T, D) in which a part that is NaN throughout a frame is 0: both say that it is missing."""
+    """(T, D) with 0 in place of a body or hand that is all NaN in a frame; both mean that it is
+    missing.
+    """
     return np.where(np.isnan(part).all(axis=1, keepdims=True), np.float32(0), part)
 
 
 def _order(vectors: np.ndarray, face: int, where: str) -> str:
-    """The order in which the nose of the pose lies at that of the face."""
+    """The order for which the noses of pose and face lie at the same place."""
     apart = {}
     places = ((ORDERS[0], 0, 3 * JOINTS), (ORDERS[1], 3 * face + HAND, 0))
     for order, pose_at, face_at in places:
@@ -163,7 +164,7 @@ def read_clip(item: HolisticClip) -> Converted:
         image_size=item.image_size,
         units=('fraction', 'fraction'),
     )
-    # A vector with NaN is damaged as a whole: joint scores do not excuse it.
+    # A vector with NaN is treated as damaged as a whole, even if it has joint scores.
     visibility, clip = clip.body_joint_score, replace(clip, body_joint_score=None)
     clip, masked = clip.with_nonfinite_masked()
     known = joint_scores(clip.body, clip.body_score > 0, visibility)
@@ -190,7 +191,7 @@ def _read_frames(folder: Path) -> tuple[np.ndarray, list[int]]:
         files[int(number)] = path
     numbers = sorted(files)
     first = numbers[0] if numbers and numbers[0] <= 1 else 0
-    # Of at most so many numbers, the first gap comes early: no list of all up to the last is made.
+    # The first gap comes early, so no list of all numbers up to the last one is made.
     expected = range(first, first + len(numbers))
     absent = [n for n in expected if n not in files] if numbers else []
     if not numbers or absent:
@@ -237,13 +238,13 @@ def list_npz(
 
     Args:
         path (str): The file; see ``KEYS`` for the names of its arrays. Labels are names, numbers or
-            one-hot rows; numbers are named by ``classes`` where that array is there.
+            one-hot rows; numbers are named by the array ``classes`` if there is one.
         report (Report): Counts what is found.
-        subject_from (str, optional): Regular expression whose group 1, searched for in the name of
-            a clip, is its subject. Wins over the array.
+        subject_from (str, optional): Regular expression that is searched in the name of a clip; its
+            group 1 is the subject. It is used in place of the array.
 
     Raises:
-        SourceError: Not such a file.
+        SourceError: The file is no such ``.npz``.
     """
     where = str(path)
     arrays, keys = _load_npz(where)
@@ -281,7 +282,7 @@ def list_npz(
 
 
 def _load_npz(where: str) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Arrays by our names, and the names in the file."""
+    """The arrays under our names, and their names in the file."""
     told = (
         'an .npz saved by numpy without pickled objects',
         'save clips of one length as one array, or use the folder form',
@@ -370,7 +371,7 @@ def _natural(path: Path) -> list:
 
 
 def _digits(text: str) -> list:
-    """Sort key that counts: 2 before 10."""
+    """Sort key that puts 2 before 10."""
     return [(0, int(p), '') if p.isdecimal() else (1, 0, p) for p in re.split(r'(\d+)', text) if p]
 
 

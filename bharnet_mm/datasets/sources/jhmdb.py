@@ -1,6 +1,4 @@
-"""JHMDB: the official splits, and training clips to hold out. Its videos are read by the
-extraction.
-"""
+"""JHMDB: the official splits, and training clips to hold out. The extraction reads its videos."""
 
 from __future__ import annotations
 
@@ -26,11 +24,11 @@ def read_splits(path: Path) -> dict[str, list[str]]:
             `path`, `split1`, `split2`, `split3` whose values are `train` or `test`.
 
     Returns:
-        `jhmdb1_train`, `jhmdb1_test` to `jhmdb3_test`; and where :func:`hold_out` finds clips to
-        hold out, `jhmdb1_fit`, `jhmdb1_held` to `jhmdb3_held`.
+        `jhmdb1_train`, `jhmdb1_test` to `jhmdb3_test`; and, if :func:`hold_out` finds clips to hold
+        out, `jhmdb1_fit`, `jhmdb1_held` to `jhmdb3_held`.
 
     Raises:
-        SourceError: Neither, or a line of another form.
+        SourceError: The path has neither form, or a line has another form.
     """
     rows = _from_csv(path) if path.is_file() else _from_folder(path)
     splits: dict[str, list[str]] = {}
@@ -49,11 +47,11 @@ def read_splits(path: Path) -> dict[str, list[str]]:
 
 
 def hold_out(clip_ids: list[str]) -> tuple[list[str], list[str]]:
-    """Parts training clips in two, to choose settings without the test clips (our choice).
+    """Divides training clips into two sets, to choose settings without test clips (our choice).
 
-    Clips of one source video, `<class>/<source>_<class>_...`, look alike and stay together. Of each
-    class whole sources are held out, in an order by their checksum, until a quarter of its clips
-    is; a source of more than half of the class never is.
+    Clips of one source video, `<class>/<source>_<class>_...`, look alike and stay together. In each
+    class whole sources are held out, ordered by their checksum, until a quarter of its clips is
+    held out. A source with more than half of the class is never held out.
 
     Returns:
         Clips to fit, clips held out.

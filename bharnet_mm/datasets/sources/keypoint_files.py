@@ -1,7 +1,8 @@
-"""Keypoint files of pose estimators, a file or folder a clip: ``<label>/<clip>``.
+"""Reads keypoint files of pose estimators, one file or folder for each clip: ``<label>/<clip>``.
 
-- OpenPose: a folder with ``<name>_<frame>_keypoints.json`` a frame; BODY_25 or COCO (18), hands.
-- pose-format: one ``.pose`` file, by the library of that name.
+- OpenPose: a folder with a ``<name>_<frame>_keypoints.json`` for each frame; BODY_25 or COCO (18),
+  hands.
+- pose-format: one ``.pose`` file, read by the library of that name.
 - MediaPipe Tasks: one ``.json`` with the results of all frames.
 """
 
@@ -31,7 +32,7 @@ READERS = {'openpose': read_openpose, 'pose': read_pose, 'tasks': read_tasks}
 
 @dataclass
 class Recording:
-    """What a keypoint file holds.
+    """The content of a keypoint file.
 
     Attributes:
         layout: Name of the body's layout.
@@ -40,9 +41,9 @@ class Recording:
         numbers: Frame numbers.
         unit: ``'pixel'`` or ``'fraction'``.
         image_size: (width, height), (0, 0) if the file does not say it.
-        fps: 0 where the file does not say it.
+        fps: Frames per second, 0 if the file does not contain it.
         tracked: Whether the n-th person is the same in all frames.
-        dropped: What is in the file and not kept, to how often.
+        dropped: Content of the file that is not kept, to its count.
     """
 
     layout: str
@@ -58,7 +59,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class KeypointClip:
-    """A clip still to be read."""
+    """A clip that is not read yet."""
 
     clip_id: str
     label: int
@@ -75,10 +76,10 @@ class KeypointClip:
 def list_clips(
     folder: Path, report: Report, subject_from: str | None, image_size: tuple[int, int]
 ) -> tuple[list[KeypointClip], list[str]]:
-    """Clips of a folder ``<label>/<clip>`` and the labels; what is no keypoint file is refused.
+    """Clips of a folder ``<label>/<clip>`` and the labels. Other files are refused.
 
     Raises:
-        SourceError: No clip.
+        SourceError: There is no clip.
     """
     folders = sorted(p for p in Path(folder).iterdir() if p.is_dir() and is_shown(p.name))
     classes = sorted({same_form(path.name) for path in folders})

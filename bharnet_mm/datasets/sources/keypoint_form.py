@@ -1,4 +1,4 @@
-"""What the numbers of keypoint arrays are: which layout, which channels, which unit."""
+"""Finds layout, channels and unit of keypoint arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import ConfigError, SourceError
 from ...layouts import LAYOUTS, SkeletonLayout, get_layout
 
 NUM_WHOLEBODY = 133
-#: What ``--channels`` may say; c is the confidence of the joint.
+#: Values of ``--channels``; c is the confidence of the joint.
 CHANNELS = ('xy', 'xyz', 'xyc', 'xyzc')
 #: Layouts of estimators that see an image only.
 _FLAT = ('coco', 'coco_wholebody', 'openpose_18', 'openpose_25')
@@ -39,9 +39,9 @@ def form_of(
     """The form of annotations of MMAction2 or pyskl.
 
     Args:
-        annotations: With ``keypoint (M, T, V, C)``.
-        layout: Its name; None: by the number of joints.
-        channels: One of ``CHANNELS``; None: by the values, where they leave no doubt.
+        annotations: Annotations with ``keypoint (M, T, V, C)``.
+        layout: Name of the layout; None takes it from the number of joints.
+        channels: One of ``CHANNELS``; None takes them from the values if these are clear.
 
     Raises:
         SourceError: No annotation has keypoints.
@@ -62,7 +62,7 @@ def layout_of(annotations: Sequence[dict], layout: str | None = None) -> Skeleto
 
     Raises:
         SourceError: No annotation has keypoints.
-        ConfigError: The number of joints says nothing, or is not that of the layout.
+        ConfigError: There is no layout with this number of joints, or it is not that of the layout.
     """
     shapes = [shape_of(a['keypoint']) for a in annotations if a.get('keypoint') is not None]
     whole = [shape for shape in shapes if isinstance(shape, tuple) and len(shape) == 4]
@@ -92,7 +92,7 @@ def layout_of(annotations: Sequence[dict], layout: str | None = None) -> Skeleto
 
 
 def shape_of(keypoint: Any) -> tuple[int, ...] | str:
-    """Shape of a keypoint array; in words where it is not one array of numbers."""
+    """Shape of a keypoint array; a description in words if it is not one array of numbers."""
     try:
         array = np.asarray(keypoint)
     except ValueError:
@@ -103,18 +103,18 @@ def shape_of(keypoint: Any) -> tuple[int, ...] | str:
 
 
 def channels_of(values: np.ndarray, layout: SkeletonLayout, given: str | None = None) -> str:
-    """What the channels of keypoints are.
+    """The channels of keypoints.
 
-    A third channel within [0, 1] beside pixels is a confidence. Where it could be a depth or a
-    confidence, nothing is guessed.
+    A third channel within [0, 1] beside pixels is a confidence. If it could be a depth or a
+    confidence, an error is raised.
 
     Args:
         values: Some keypoints, (n, C).
-        layout: Of the joints.
-        given: What the user says.
+        layout: Layout of the joints.
+        given: Channels that the user named.
 
     Raises:
-        ConfigError: It is not clear, or not what the user says.
+        ConfigError: The channels are not clear, or are not those that the user named.
     """
     count = values.shape[1]
     fix = 'say what they are: --channels xyc (x, y, confidence), xyz (depth) or xy (drop the rest)'

@@ -1,18 +1,19 @@
 """NTU RGB+D 60 / 120: ``.skeleton`` files to clips.
 
-A file holds everything that the Kinect took for a body: also chairs and people passing by, and one
-person under several ids after losing track. What follows the habit of the field (the numbers are
-those of CTR-GCN's published preprocessing):
+A file holds everything that the Kinect detected as a body: also chairs and people passing by, and
+one person under several ids if the tracking failed. The following rules are those of the field; the
+numbers are those of CTR-GCN's published preprocessing:
 
-1. With more than one body id: bodies seen in at most 11 frames are noise; so are bodies that are
-   wider than 0.8 of their height in at least 69.754 % of their frames.
+1. With more than one body id: bodies that occur in at most 11 frames are noise; so are bodies that
+   are wider than 0.8 of their height in at least 69.754 % of their frames.
 2. The motion of a body is the sum of the variances of x, y and z over its frames and joints. Actor
-   one is the body with the most motion. The others, by falling motion, join actor one if their time
-   does not overlap with it, else actor two likewise; what overlaps with both is left out.
+   one is the body with the most motion. The others follow in the order of their motion. One joins
+   actor one if it does not overlap with it in time, otherwise actor two in the same way. Bodies
+   that overlap with both are left out.
 
-What differs, by choice: the time line stays whole. Frames without a body are kept and are *missing*
-(score 0), where the field removes them, so that a frame number here is a frame number of the RGB
-video. Nothing is centred or rotated.
+One rule is our choice: frames without a body are kept and are *missing* (score 0), whereas the
+field removes them. So a frame number here is a frame number of the RGB video. Nothing is centred or
+rotated.
 """
 
 import os
@@ -68,7 +69,7 @@ class Track:
 
 
 def usable_tracks(text: SkeletonText, repaired: Counter) -> list[Track]:
-    """Bodies by id, in order of appearance; ``repaired`` counts what cannot be used."""
+    """Bodies by id, in order of appearance. ``repaired`` counts bodies that cannot be used."""
     position = text.joints[..., POSITION]
     finite = np.isfinite(position).all(axis=(1, 2))
     present = (position != 0).any(axis=(1, 2)) & (text.joints[..., TRACKING] > 0).any(axis=1)
@@ -96,7 +97,7 @@ def _count(repaired: Counter, what: str, where: np.ndarray) -> None:
 
 
 def denoise(tracks: list[Track], repaired: Counter) -> list[Track]:
-    """Drops what is too short or too wide to be a person; the last body left always stays."""
+    """Drops bodies that are too short or too wide to be a person. At least one body is kept."""
     for noise, what in (
         (
             lambda t: len(t.frames) < MIN_FRAMES,

@@ -10,8 +10,8 @@
     per joint   12 numbers: x y z (metres), depth x y, colour x y (pixels), orientation w x y z,
                 tracking state (0 not tracked, 1 inferred, 2 tracked)
 
-The real files hold ``NaN`` in places, body ids beyond 2 ** 53 (no float can carry them), bodies
-that come and go, and frames without any body.
+The files have some ``NaN``, body ids above 2 ** 53 (which a float cannot represent), bodies that
+occur in some frames only, and frames without a body.
 """
 
 import re
@@ -60,15 +60,15 @@ class SkeletonText:
 def parse_skeleton(data: bytes, where: str) -> SkeletonText:
     """Parses a ``.skeleton`` file.
 
-    The structure is walked line by line, the joints of the whole file are turned into numbers in
-    one call.
+    The structure is read line by line. The joints of the whole file are converted to numbers in one
+    call.
 
     Args:
-        data (bytes): Content of the file. Any line ends; empty lines are skipped.
+        data (bytes): Content of the file. Any line ending is accepted; empty lines are skipped.
         where (str): Name of the file, for error messages.
 
     Raises:
-        SourceError: The text is empty, cut off, has something behind its last frame, a count that
+        SourceError: The text is empty, is cut off, continues after its last frame, has a count that
             is not a non-negative integer, another number of joints than 25, or a line with another
             number of values than its kind has.
     """
@@ -86,7 +86,7 @@ def parse_skeleton(data: bytes, where: str) -> SkeletonText:
                 frame.append(t)
         walk.end(num_frames)
     except SourceError:
-        # a lost or doubled line shows late: what was read before it may say where
+        # a lost or doubled line is noticed late, so the lines before may show the place
         _joints_one_by_one(joint_lines, frame, where)
         raise
     body_id, header = _headers(headers, where)
@@ -100,7 +100,7 @@ def parse_skeleton(data: bytes, where: str) -> SkeletonText:
 
 
 class _Walk:
-    """Steps through the lines and says where an error lies."""
+    """Steps through the lines and knows the place of an error."""
 
     def __init__(self, data: bytes, lines: list, where: str) -> None:
         self.data, self.lines, self.where, self.at = data, lines, where, 0
@@ -206,7 +206,7 @@ def _numbers(text: bytes) -> np.ndarray:
 
 
 def _joints_one_by_one(lines: list, frame: list, where: str) -> np.ndarray:
-    """The slow way: finds the line that is wrong, or admits notations that only this one knows."""
+    """The slow way. It finds a wrong line, and accepts notations that the fast way does not."""
     out = np.empty((len(lines), NUM_VALUES))
     for n, line in enumerate(lines):
         place = f'{where}, frame {frame[n // NUM_JOINTS]}, joint {n % NUM_JOINTS + 1}'

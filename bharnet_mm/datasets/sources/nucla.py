@@ -49,10 +49,10 @@ def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[st
 
     Returns:
         tuple: (clip id, place) of each clip, sorted, and the form: ``json`` or ``text``. The place
-            is a path, or a member's name where the source is an archive.
+            is a path, or a member's name if the source is an archive.
 
     Raises:
-        SourceError: No clip in there.
+        SourceError: There is no clip in the source.
     """
     source = Path(source)
     if source.is_file():
@@ -110,7 +110,7 @@ def _archive_error(path: Path, error: Exception) -> SourceError:
 def open_json(
     source: str | os.PathLike, clips: list[tuple[str, str]], _: object = None
 ) -> Iterator[tuple[str, bytes | str]]:
-    """(clip id, member) to (clip id, content), in the archive's order; paths stay as they are."""
+    """(clip id, member) to (clip id, content), in the archive's order; paths are not changed."""
     source = Path(source)
     if not source.is_file():
         yield from clips
@@ -122,7 +122,7 @@ def open_json(
                 yield clip_id, archive.read(name)
         return
     try:
-        # a compressed tar can only be read from front to back: once
+        # a compressed tar can only be read once from front to back
         with tarfile.open(source) as archive:
             for member in archive:
                 if member.name in wanted:
@@ -237,7 +237,7 @@ def _converted(
     repaired: Counter,
     state: np.ndarray | None = None,
 ) -> Converted:
-    """``state`` (1, T, 20) is the tracking state of the joints, halved, where the files have it."""
+    """``state`` (1, T, 20) is the tracking state of the joints, halved, if the files have it."""
     fields = nucla_fields(clip_id)
     for bad, what in (
         (

@@ -3,7 +3,7 @@
 ``<name>_<frame>_keypoints.json`` holds ``people``, each with flat lists of x, y and confidence:
 ``pose_keypoints_2d`` (BODY_25 or COCO 18), ``hand_left_keypoints_2d``, ``hand_right_keypoints_2d``
 (21 each, the joint order of layout ``hand``) and ``face_keypoints_2d``. A joint that was not found
-is 0, 0, 0. By ``--keypoint_scale`` coordinates are pixels, fractions, or from -1 to 1.
+is 0, 0, 0. Depending on ``--keypoint_scale``, coordinates are pixels, fractions, or from -1 to 1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_openpose(folder: Path) -> dict[str, Any]:
     """The fields of a ``keypoint_files.Recording`` from a folder of OpenPose's files.
 
     Raises:
-        SourceError: A file of another form.
+        SourceError: A file has another form.
     """
     files = {}
     for path in folder.glob('[!.]*_keypoints.json'):
@@ -95,7 +95,7 @@ def _people(path: Path) -> list[dict]:
 
 
 def _points(values: Any) -> np.ndarray | None:
-    """A flat list of x, y, confidence to (n, 3); None if it is none."""
+    """A flat list of x, y, confidence as an array (n, 3); None if it is not such a list."""
     try:
         array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError):
@@ -104,7 +104,7 @@ def _points(values: Any) -> np.ndarray | None:
 
 
 def _unit(frames: list) -> tuple[str, str]:
-    """Unit of the coordinates, and ``'signed'`` where they go from -1 to 1."""
+    """Unit of the coordinates, and ``'signed'`` if they go from -1 to 1."""
     parts = [p for people in frames for body, hands in people for p in (body, *hands)]
     xy = np.concatenate([p[p[:, 2] > 0, :2] for p in parts if p is not None and len(p)])
     if not xy.size or np.abs(xy).max() > 2:

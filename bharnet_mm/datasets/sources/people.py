@@ -1,4 +1,4 @@
-"""People of single frames, as keypoint files hold them, to the persons of a clip."""
+"""Converts the people of single frames to the persons of a clip."""
 
 from __future__ import annotations
 
@@ -40,15 +40,14 @@ def persons_of(
 ) -> dict[str, np.ndarray | None] | None:
     """The arrays of a clip.
 
-    Bodies are followed from frame to frame by their distance, unless their places in the frames say
-    who is who. The persons who are seen most and move most come first; those beyond two are
-    dropped, counted.
+    Bodies are matched from frame to frame by their distance, unless ``tracked`` is set. Persons are
+    ordered by number of frames and motion; those after the second are dropped and counted.
 
     Args:
         frames: People of each frame.
-        layout: Of the bodies.
+        layout: Layout of the bodies.
         channels: C.
-        repaired: Is added to.
+        repaired: Counter of repairs, which is changed.
         tracked: Whether the n-th person of a frame is the n-th of all frames.
 
     Returns:
@@ -83,7 +82,7 @@ def persons_of(
 
 def _tracks(frames: Sequence[Sequence[Person]], tracked: bool) -> dict[int, dict[int, Person]]:
     """Person number to frame to person."""
-    # Its models are not needed, but the module is that of the extraction.
+    # Imported here, since the extraction is needed only for this.
     from ..extraction.estimators import BodyPose
     from ..extraction.tracking import PersonTracker
 
@@ -100,9 +99,7 @@ def _tracks(frames: Sequence[Sequence[Person]], tracked: bool) -> dict[int, dict
 
 
 def _whole(points: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Points in which missing joints lie at the mean of the others, so that distances mean
-    something.
-    """
+    """Points with missing joints at the mean of the others, so that distances are meaningful."""
     known = (score > 0) & np.isfinite(points).all(axis=1)
     if not known.any():
         return np.zeros_like(points)
@@ -110,7 +107,7 @@ def _whole(points: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def _weight(track: dict[int, Person]) -> float:
-    """Frames seen, and within these the motion in body sizes."""
+    """Number of frames, and the motion within them in body sizes."""
     points = np.stack([_whole(*person.body)[:, :2] for person in track.values()])
     size = max(float(np.linalg.norm(np.ptp(points, axis=1), axis=-1).mean()), 1e-6)
     motion = float(np.linalg.norm(points.std(axis=0), axis=-1).mean()) / size

@@ -5,7 +5,7 @@ zeros if there is no second (or first) body. A label file has one row ``class,st
 confidence`` per action instance. The instance is rows ``start`` to ``end``, both included, counted
 from 0, as published code cuts them (the description does not say).
 
-Files are named after the recording: ``0002-L`` (phase 1, which does not say who is seen) or
+Files are named after the recording: ``0002-L`` (phase 1, which does not name the subject) or
 ``A10N08-L`` (phase 2, subject 8); the letter is the camera: left, middle or right.
 """
 
@@ -39,7 +39,7 @@ _FIX = 'unpack or download it again'
 
 @dataclass(frozen=True)
 class Recording:
-    """A skeleton file with its labels; ``done`` are clip ids that need not be made again."""
+    """A skeleton file with its labels; ``done`` are clip ids that are stored already."""
 
     skeletons: str
     labels: str
@@ -53,7 +53,7 @@ class Recording:
 def list_recordings(
     skeletons: str | os.PathLike, labels: str | os.PathLike, report: Report
 ) -> list[Recording]:
-    """Pairs the files of two folders by name; what has no partner is refused in the report.
+    """Pairs the files of two folders by name. Files without a partner are refused.
 
     Raises:
         SourceError: No recording has both.
@@ -81,7 +81,7 @@ def list_recordings(
 
 
 def without_done(recordings: Sequence[Recording], writer: StoreWriter) -> list[Recording]:
-    """Tells each recording which of its clips a store holds already."""
+    """Recordings in which the clips that a store holds already are marked as done."""
     done: dict[str, set] = {}
     for clip_id in writer.clip_ids:
         done.setdefault(clip_id.split('_')[0], set()).add(clip_id)
@@ -91,7 +91,7 @@ def without_done(recordings: Sequence[Recording], writer: StoreWriter) -> list[R
 def present_splits(
     splits: Mapping[str, Mapping], report: Report, store: ClipStore
 ) -> dict[str, dict]:
-    """The official splits without recordings of which there is no clip; the report names those."""
+    """The official splits without recordings that have no clip; the report lists these."""
     there = {name.decode() for name in store.column('source').tolist()}
     present = {}
     for name, rule in splits.items():
@@ -119,7 +119,7 @@ def parse_recording(data: bytes, where: str) -> np.ndarray:
     """
     lines = [line for line in data.splitlines() if line and not line.isspace()]
     with warnings.catch_warnings():
-        # numpy warns or raises, by version, where the text stops being numbers: seen by the size
+        # numpy warns or raises (by version) if the text is not all numbers; the size shows it
         warnings.simplefilter('ignore', DeprecationWarning)
         try:
             values = np.fromstring(b'\n'.join(lines), dtype=np.float64, sep=' ')
@@ -211,7 +211,7 @@ def read_recording(recording: Recording) -> Converted:
 def _instance(
     converted: Converted, rows: np.ndarray, clip_id: str, action: int, start: int
 ) -> Clip | None:
-    """``rows (T, 2, 25, 3)`` to a clip, bodies by falling motion; None without a body."""
+    """``rows (T, 2, 25, 3)`` to a clip, bodies in the order of their motion; None without a body."""
     repaired: Counter = Counter()
     body = rows.swapaxes(0, 1)  # (2, T, 25, 3)
     finite = np.isfinite(body).all(axis=(2, 3))

@@ -1,4 +1,4 @@
-"""``.pose`` files by the library pose-format: MediaPipe Holistic or OpenPose inside."""
+"""Reads ``.pose`` files of MediaPipe Holistic or OpenPose with the library pose-format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_pose(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: The library is not installed.
-        SourceError: Other components than MediaPipe's or OpenPose's.
+        SourceError: The components are not those of MediaPipe or OpenPose.
     """
     try:
         from pose_format import Pose

@@ -1,4 +1,4 @@
-"""MMAction2 / pyskl annotation pickles, in and out.
+"""Reads annotation pickles of MMAction2 and pyskl.
 
 The form: ``dict(split={name: [frame_dir, ...]}, annotations=[dict, ...])`` or only the list, each
 annotation with ``frame_dir`` (or ``filename``), ``label``, ``total_frames``, ``keypoint`` (M, T, V,
@@ -35,7 +35,8 @@ def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, lis
     """Loads a pickle safely; returns its annotations and splits (empty where it has none).
 
     Raises:
-        SourceError: Not a pickle, not of this form, or asking for a class that is not admitted.
+        SourceError: The file is not a pickle, has another form, or asks for a class that is not
+            allowed.
     """
     what = content_of(path)
     if what not in ('', 'a pickle'):
@@ -65,12 +66,12 @@ def load_annotations(path: str | os.PathLike) -> tuple[list[dict], dict[str, lis
     return data, {str(name): [same_form(str(i)) for i in ids] for name, ids in splits.items()}
 
 
-#: More classes than any data set of actions has.
+#: Upper limit of the number of classes; no data set of actions has so many.
 MAX_CLASSES = 100_000
 
 
 def _structure(data: object) -> str:
-    """What was in the place of a list of annotations."""
+    """A description of the data in place of a list of annotations."""
     if isinstance(data, (list, tuple, dict)) and not data:
         return f'an empty {type(data).__name__}: no annotation'
     if isinstance(data, list):
@@ -86,7 +87,7 @@ def annotation_id(annotation: dict) -> str:
 def split_rules(
     splits: dict[str, list[str]], present: Iterable[str], report: Report
 ) -> dict[str, dict]:
-    """Splits as rules on the clip id; a ``*_val`` is entered as ``*_test`` too.
+    """Splits as rules on the clip id; a ``*_val`` is also stored as ``*_test``.
 
     Ids without a clip are left out of the rules and counted in the report's notes.
     """
@@ -142,16 +143,14 @@ class AnnotationReader:
     """Turns annotations into clips of one layout.
 
     Whole bodies (133 keypoints) become a body of 17 joints and two hands. The score of a person or
-    hand in a frame is the mean of its keypoints' scores; without scores it is 1 where any
-    coordinate is not 0. A joint is missing by itself if its score or all of its coordinates
-    are 0, or one is not finite. Keypoints without depth are in the image: their pixel positions
-    are kept too.
+    hand in a frame is the mean of its keypoints' scores; without scores it is 1 if any coordinate
+    is not 0. A joint is missing if its score or all of its coordinates are 0, or if one is not
+    finite. For keypoints without depth, the pixel positions are kept too.
 
     Args:
-        layout (SkeletonLayout): Of the keypoints.
-        channels (str): What they are, see ``keypoint_form.CHANNELS``; 2 and 3
-            are xy and xyz. A confidence (c) counts as
-            ``keypoint_score`` where the annotation has none.
+        layout (SkeletonLayout): Layout of the keypoints.
+        channels (str): Channels of the keypoints, see ``keypoint_form.CHANNELS``; 2 and 3 are xy
+            and xyz. A confidence (c) is used as ``keypoint_score`` if the annotation has none.
         unit (str): ``'pixel'``, ``'fraction'`` of the image, or ``''``. Defaults to ``'pixel'``
             without depth, else ``''``.
     """
@@ -275,7 +274,7 @@ class AnnotationReader:
 
 
 def _name_fields(clip_id: str) -> dict[str, str]:
-    """Subject, camera and setup, where the name is one of NTU RGB+D or Northwestern-UCLA."""
+    """Subject, camera and setup, if the name is one of NTU RGB+D or Northwestern-UCLA."""
     for parse in (ntu_fields, nucla_fields):
         try:
             fields = parse(clip_id)
@@ -297,12 +296,12 @@ def _scores(
     Args:
         part: (..., T, V, C).
         score: (..., T, V) of its joints.
-        given: Whether the source has them.
-        repaired: Is added to.
-        name: Of the part.
+        given: Whether the source has scores.
+        repaired: Counter of repairs, which is changed.
+        name: Name of the part for messages.
 
     Returns:
-        (..., T) in [0, 1], 0 where no joint is usable, and (..., T, V), see ``joint_scores``.
+        (..., T) in [0, 1], 0 if no joint is usable, and (..., T, V), see ``joint_scores``.
     """
     finite = np.isfinite(part).all(axis=-1)
     usable = finite & (part != 0).any(axis=-1) & (score > 0)
@@ -319,7 +318,9 @@ def _scores(
 
 
 def _by_motion(body: np.ndarray, score: np.ndarray) -> list[int]:
-    """Persons by falling motion (variance over their visible frames), then by score."""
+    """Persons in the order of their motion (variance over their visible frames), then of their
+    score.
+    """
     keys = []
     for person, visible in zip(body, score > 0, strict=True):
         points = person[visible].reshape(-1, person.shape[-1])

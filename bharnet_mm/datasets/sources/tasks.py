@@ -1,8 +1,8 @@
-"""Results of MediaPipe Tasks as JSON: one file for each clip, one result a frame.
+"""Reads results of MediaPipe Tasks as JSON: one file for each clip, one result for each frame.
 
 The file is a list of results, or a dict with such a list under ``frames`` or ``results``, or one
-result a line. A result is what a landmarker returns, in Python's spelling (``pose_landmarks``) or
-JavaScript's (``poseLandmarks``): of the Holistic Landmarker ``pose_landmarks``,
+result per line. A result is the output of a landmarker, in Python's spelling (``pose_landmarks``)
+or JavaScript's (``poseLandmarks``): of the Holistic Landmarker ``pose_landmarks``,
 ``left_hand_landmarks``, ``right_hand_landmarks``; or of the Pose and the Hand Landmarker, perhaps
 one below the other (``{"pose": ..., "hands": ...}``). Landmarks are dicts of ``x, y, z`` and
 perhaps ``visibility``, in fractions of the image.
@@ -28,7 +28,7 @@ def read_tasks(path: Path) -> dict[str, Any]:
     """The fields of a ``keypoint_files.Recording`` from a JSON file of MediaPipe Tasks.
 
     Raises:
-        SourceError: Another structure.
+        SourceError: The file has another structure.
     """
     content, results = _results(path)
     dropped: Counter = Counter()
@@ -53,7 +53,7 @@ def read_tasks(path: Path) -> dict[str, Any]:
 
 
 def _results(path: Path) -> tuple[dict, list[dict]]:
-    """What is said of the whole clip, and the results of its frames."""
+    """The facts about the whole clip, and the results of its frames."""
     text = path.read_text(encoding='utf-8-sig')
     try:
         content = json.loads(text)
@@ -83,13 +83,15 @@ def _spelling(key: str) -> str:
 
 
 def _flat(result: dict) -> dict[str, Any]:
-    """A result and the results within it, by Python's names; pose and hands by what they hold."""
+    """A result and the results within it, by Python's names; pose and hands are told by their
+    content.
+    """
     out: dict[str, Any] = {}
     for key, value in result.items():
         name = _spelling(key)
         if isinstance(value, dict) and not {'x', 'y'} <= set(value):
             inner = _flat(value)
-            if 'landmarks' in inner:  # a landmarker's own name for what it finds
+            if 'landmarks' in inner:  # a landmarker's name for its result
                 which = 'hand' if 'hand' in name or 'handedness' in inner else 'pose'
                 inner[f'{which}_landmarks'] = inner.pop('landmarks')
             out |= inner
@@ -122,7 +124,7 @@ def _people(result: dict, path: Path, frame: int, dropped: Counter) -> list[Pers
 
 
 def _give(loose: list, sides: list, bodies: list, hands: list[list], dropped: Counter) -> None:
-    """Hands without a body each go to the nearest wrist that is free; without bodies, by their
+    """Assigns hands without a body to the nearest free wrist; without bodies, to the side that they
     name.
     """
     wrists = [
@@ -170,7 +172,7 @@ def _points(landmarks: list, count: int, where: str) -> tuple[np.ndarray, np.nda
 
 
 def _sides(handedness: Any, count: int) -> list[int | None]:
-    """0 for left, 1 for right, None if it is not said."""
+    """0 for left, 1 for right, None if it is not given."""
     names = []
     for entry in handedness or []:
         entry = entry[0] if isinstance(entry, list) and entry else entry

@@ -1,4 +1,4 @@
-"""The clip store: a folder of append-only raw files that opens at once whatever its size.
+"""The clip store: a folder of append-only raw files that opens quickly, whatever its size.
 
 ::
 

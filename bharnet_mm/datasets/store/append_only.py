@@ -1,7 +1,7 @@
-"""A folder of files that only grow, and one description whose replacement makes growth visible.
+"""A folder of files that only grow, and one description. Replacing it commits what was added.
 
-Clip stores and region stores are such folders. What the description does not cover was written by
-a process that never came to its commit; it is cut off at the next opening.
+Clip stores and region stores are such folders. Bytes that the description does not cover were
+written by a process that ended before its commit. They are removed at the next opening for writing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .format import LOCK_FILE
 
 
 class AppendOnlyFolder:
-    """The files of a store that is being written, locked for others.
+    """The files of a store during writing, locked against other writers.
 
     Args:
         path: The folder, made if needed.
         meta_file: Name of the description.
 
     Raises:
-        StoreError: Another writer is at work.
+        StoreError: Another process is writing.
     """
 
     def __init__(self, path: str | os.PathLike, meta_file: str) -> None:
@@ -38,7 +38,7 @@ class AppendOnlyFolder:
         remove_left_overs(self.path)
 
     def open(self, sizes: Mapping[str, int]) -> None:
-        """Opens the files, each cut to the size that is committed."""
+        """Opens the files and cuts each to its committed size."""
         for name, size in sizes.items():
             handle = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self._files[name] = handle
@@ -46,10 +46,10 @@ class AppendOnlyFolder:
             os.lseek(handle, size, os.SEEK_SET)
 
     def append(self, parts: Mapping[str, bytes | memoryview]) -> None:
-        """Writes to the ends of several files; nothing is visible before ``commit``.
+        """Appends to several files; readers see it only after ``commit``.
 
         Raises:
-            StoreError: The disk refused the data. The folder must then be opened again.
+            StoreError: The data could not be written. The folder must then be opened again.
         """
         self.check_open()
         try:
@@ -61,10 +61,11 @@ class AppendOnlyFolder:
             self._fail(error)
 
     def commit(self, meta: Mapping[str, Any]) -> None:
-        """Flushes the files to disk, then replaces the description: all or nothing becomes visible.
+        """Flushes the files to disk, then replaces the description, so that all or nothing is
+        visible.
 
         Raises:
-            StoreError: The disk refused the data; the last commit stands.
+            StoreError: The data could not be written; the last commit is unchanged.
         """
         self.check_open()
         try:
@@ -85,13 +86,13 @@ class AppendOnlyFolder:
         ) from error
 
     def close(self) -> None:
-        """Closes the files and gives the lock back; what was not committed is lost."""
+        """Closes the files and releases the lock. Data that was not committed is lost."""
         handles, self._files = list(self._files.values()), {}
         try:
             for handle in handles:
                 try:
                     os.close(handle)
-                except OSError:  # it is closed all the same, and nothing uncommitted counts
+                except OSError:  # it is closed anyway, and uncommitted data does not count
                     pass
         finally:
             self._lock.release()

@@ -1,4 +1,4 @@
-"""What a model needs to know of a clip store: sizes and names that a config need not repeat."""
+"""Facts of a clip store that a model needs, so that a config need not repeat them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ...errors import ConfigError
 from ...layouts import LAYOUTS, REGION_PARTS, get_layout
 from .reader import ClipStore
 
-#: Clips that are looked at for the facts that the index does not have.
+#: Number of clips that are read for facts that are not in the index.
 _LOOKED_AT = 64
-#: Layouts of estimators that look at an image, so that depth is a guess and x, y are of the
-#: image.
+#: Layouts of estimators that use an image. Their depth is a guess, and x and y are image
+#: coordinates.
 _OF_PICTURES = ('mediapipe_pose', 'mediapipe_upper_body', 'coco', 'coco_wholebody')
-#: Joints of the lower body, which a camera that shows signers or desks does not see.
+#: Joints of the lower body, which are often outside the image.
 _LOWER = ('left_knee', 'right_knee', 'left_ankle', 'right_ankle')
 
 
 class StoreFacts:
-    """Facts of a clip store, each computed when it is asked for.
+    """Facts of a clip store, each computed at its first use.
 
-    The choices (a layout without legs, frames, channels) are ours; a config may set its own.
+    Which layout, frames and channels are chosen is our choice; a config may set other values.
 
     Args:
         path: The folder of the store.
@@ -39,10 +39,10 @@ class StoreFacts:
 
     @cached_property
     def layout(self) -> str | dict:
-        """Layout of the body that a model should use, as a config writes it.
+        """Layout of the body that a model should use, in the form of a config.
 
-        MediaPipe always gives 33 joints. Where legs are outside of the image in most frames,
-        their positions are guesses, and the layout of the upper body is taken.
+        MediaPipe always gives 33 joints. If legs are outside the image in most frames, their
+        positions are guesses, and the layout of the upper body is used.
         """
         layout = self.store.body_layout
         if layout.name == 'mediapipe_pose' and self.lower_body_share < 0.5:
@@ -70,8 +70,8 @@ class StoreFacts:
     def region_parts(self) -> list[str]:
         """Parts of the body that are in the image in at least a twentieth of the visible frames.
 
-        Images of the other parts would be black. A store that does not know where the body is in
-        the image gives all parts of :attr:`layout`.
+        Regions of the other parts would be black. Without pixel positions, all parts of
+        :attr:`layout` are returned.
         """
         layout = self.store.body_layout
         parts = [part for part in REGION_PARTS if part in get_layout(self.layout).parts]
@@ -90,12 +90,12 @@ class StoreFacts:
 
     @property
     def body_channels(self) -> list[str]:
-        """Channels of the body: depth that an estimator guesses from an image is left out."""
+        """Channels of the body, without the depth that an estimator guesses from an image."""
         return self._channels('body', 0)
 
     @property
     def hand_channels(self) -> list[str]:
-        """Channels of the hands, likewise."""
+        """Channels of the hands, without a guessed depth."""
         return self._channels('hand', 1)
 
     @property
@@ -120,7 +120,7 @@ class StoreFacts:
         return 2 if (self.store.column('persons') > 1).mean() >= 0.05 else 1
 
     def split(self, name: str) -> str:
-        """A split of the store; ``auto_train`` and ``auto_test`` stand for its first such pair.
+        """A split of the store; ``auto_train`` and ``auto_test`` mean its first such pair.
 
         Raises:
             ConfigError: If the store has no pair of splits.

@@ -1,4 +1,4 @@
-"""What the files of a clip store hold, byte by byte; shared by its reader and its writer."""
+"""The binary format of a clip store's files, used by reader and writer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROW = np.dtype(
         ('fps', '<f4'),
         ('crc32', '<u4'),
     ]
-)  # packed: padding bytes would not survive a copy, and so break the checksums
+)  # packed, since padding bytes may change in a copy, which would break the checksums
 
 
 class ArrayFormat(NamedTuple):
@@ -77,7 +77,7 @@ def array_formats(
     formats['frame_index'] = ArrayFormat('<i4', (), 0)
     if pixels:
         formats['body_pixel'] = ArrayFormat('<f4', (body.num_joints, 2), 1)
-    # Half precision: three digits of a confidence are enough.
+    # Half precision, since three digits of a confidence are enough.
     if 'body' in joint_scores:
         formats['body_joint_score'] = ArrayFormat('<f2', (body.num_joints,), 1)
     if 'hand' in joint_scores and hand is not None:
@@ -111,7 +111,7 @@ def _encode(clip: Clip, name: str) -> bytes:
 
 
 def checksum(row: np.ndarray, arrays: Iterable[np.ndarray]) -> int:
-    """CRC-32 of the index row, its own field taken as 0, and the clip's arrays."""
+    """CRC-32 of the index row (with 0 in its own field) and the clip's arrays."""
     row = row.copy()
     row['crc32'] = 0
     value = zlib.crc32(row.tobytes())
@@ -128,8 +128,8 @@ def all_joints(arrays: Mapping[str, np.ndarray], part: str) -> np.ndarray:
 def checked(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """The arrays of a clip that its checksum covers, in order.
 
-    Joint scores that say nothing, see ``all_joints``, are left out: a clip has the same checksum
-    in a store with and without joint scores.
+    Joint scores without missing joints, see ``all_joints``, are left out. So a clip has the same
+    checksum in a store with and without joint scores.
     """
     said = []
     for name, array in arrays.items():
@@ -150,7 +150,7 @@ def expected_bytes(meta: dict[str, Any], formats: dict[str, ArrayFormat]) -> dic
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Read and check ``store.json``."""
+    """Reads and checks ``store.json``."""
     file = path / META_FILE
     if not file.is_file():
         raise StoreError(
@@ -243,5 +243,5 @@ def map_file(file: Path, size: int) -> np.ndarray:
     if not size:
         return np.empty(0, np.uint8)
     with open(file, 'rb') as stream:
-        # A plain array over the mapping: slicing a numpy.memmap costs ten times as much.
+        # A plain array over the mapping, since slicing a numpy.memmap is ten times slower.
         return np.frombuffer(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ), np.uint8)

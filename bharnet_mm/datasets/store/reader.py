@@ -32,7 +32,7 @@ from .format import (
 )
 from .splits import absent_values, match, values_of
 
-_ASKED = 48  # clips that say the units of a store that does not
+_ASKED = 48  # clips from which unknown units are inferred
 
 
 class ClipStore:
@@ -48,7 +48,7 @@ class ClipStore:
             that it was forked with, reads the clip.
 
     Raises:
-        StoreError: No store there, damaged or truncated files, a newer format.
+        StoreError: There is no store, its files are damaged or truncated, or its format is newer.
 
     Attributes:
         meta: Content of ``store.json``.
@@ -88,7 +88,8 @@ class ClipStore:
         for name, item in self._formats.items():
             flat = map_file(self.path / f'{name}.bin', sizes[f'{name}.bin']).view(item.dtype)
             self._arrays[name] = flat.reshape(-1, *item.row)
-        # Anonymous shared memory: what one data-loader worker has checked, its siblings need not.
+        # Shared memory, so that a clip checked by one data-loader worker is not checked by the
+        # others.
         self._checked = np.frombuffer(mmap.mmap(-1, max(1, len(self._index))), bool)
 
     def __reduce__(self):
@@ -106,8 +107,8 @@ class ClipStore:
 
     @cached_property
     def units(self) -> tuple[str, str]:
-        """Units of body and hands, see ``coordinates.UNITS``: what ``store.json`` says, or what
-        some of the clips show (stores written before units were kept).
+        """Units of body and hands, see ``coordinates.UNITS``: from ``store.json``, or inferred from
+        some of the clips (stores written before units were recorded).
         """
         said = self.meta.get('units', {})
         body, hand = said.get('body', ''), said.get('hand', '')
@@ -120,7 +121,7 @@ class ClipStore:
             try:
                 clips.append(self._read(int(i), ('', '')))
             except StoreError:
-                continue  # said when the clip itself is asked for
+                continue  # the error is raised when the clip is read
         hand_layout = self.hand_layout if self.has_hands else None
         found = infer_units(clips, self.body_layout, hand_layout)
         return body or found[0], hand or found[1]
@@ -199,7 +200,7 @@ class ClipStore:
         """Number of the clip of this id.
 
         Raises:
-            StoreError: No such clip.
+            StoreError: There is no such clip.
         """
         forms = {name.encode('utf-8', 'surrogatepass') for name in (clip_id, same_form(clip_id))}
         rows = np.flatnonzero(np.isin(self._index['clip_id'], list(forms)))
@@ -223,9 +224,9 @@ class ClipStore:
                 all clips.
 
         Raises:
-            ConfigError: Unknown name, malformed rule, or nothing selected; in a rule given here, a
-                value that no clip has. A split of the store may name such values (see
-                ``absent_values``): the store may be a part of the data set.
+            ConfigError: The name is unknown, the rule is malformed or selects nothing, or a rule
+                given here has a value that no clip has. A split of the store may have such values
+                (see ``absent_values``), since the store may be a part of the data set.
         """
         if split is None:
             return np.arange(len(self), dtype=np.int64)
@@ -254,7 +255,7 @@ class ClipStore:
         return rows
 
     def absent_values(self, split: str) -> dict[str, list[str]]:
-        """Values that a split of the store names and no clip has, by field."""
+        """Values of a split of the store that no clip has, by field."""
         return absent_values(self._index, self.classes, self.splits[split], f'split {split!r}')
 
     def verify(self) -> list[str]:

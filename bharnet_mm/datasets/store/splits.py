@@ -16,7 +16,7 @@ FIELDS = ('subject', 'camera', 'setup', 'source', 'clip_id', 'label')
 
 
 def check_rule(rule: Any, where: str = 'split') -> None:
-    """Check the form of a rule.
+    """Checks the form of a rule.
 
     A rule is a dict of index field to a value, a list of values or ``{'not_in': values}``
     (``not`` is a keyword, which MMEngine's dump of a config could not spell), and perhaps
@@ -78,7 +78,7 @@ def check_rule(rule: Any, where: str = 'split') -> None:
 
 
 def plain_rule(rule: Mapping) -> dict[str, Any]:
-    """A checked rule with its values as lists of strings, fit for JSON."""
+    """A checked rule with its values as lists of strings, ready for JSON."""
     plain: dict[str, Any] = {}
     for key, wanted in rule.items():
         if key == 'exclude':
@@ -104,15 +104,15 @@ def match(
         classes: Class names, so that ``label`` can be given by name.
         rule: See ``check_rule``.
         where: Named in errors.
-        strict: Whether each value must be that of some clip, as in a rule that somebody has just
-            typed. The splits of a store may be those of a data set of which it is a part.
+        strict: Whether each value must occur in some clip, as for a rule given by the user. The
+            splits of a store may be those of a larger data set.
 
     Returns:
         (n,) bool.
 
     Raises:
-        ConfigError: A malformed rule, a label that is no class, or with ``strict`` a value that no
-            clip has.
+        ConfigError: The rule is malformed, a label is no class, or with ``strict`` a value occurs
+            in no clip.
     """
     check_rule(rule, where)
     mask = np.ones(len(index), dtype=bool)
@@ -148,7 +148,7 @@ def absent_values(
     """Values that a rule names and no clip has, by field; rules in ``exclude`` count too.
 
     A part of a data set, or one of which some clips were refused, lacks some of the values of the
-    official rules. The rest of the rule holds all the same.
+    official rules. The rest of the rule is still valid.
     """
     check_rule(rule, where)
     absent: dict[str, list[str]] = {}
@@ -167,13 +167,13 @@ def absent_values(
 
 
 def values_of(index: np.ndarray, rule: Mapping) -> dict[str, list]:
-    """What the clips have in the fields that a rule names, for messages: 50 values at most."""
+    """Values of the clips in the fields of a rule, at most 50, for messages."""
     fields = [key for key in rule if key != 'exclude']
     return {key: [_text(v) for v in np.unique(index[key])[:50]] for key in fields}
 
 
 def _values(wanted: Any) -> list[str]:
-    """Values as strings: ``1`` and ``'1'`` are the same subject."""
+    """Values as strings, so that ``1`` and ``'1'`` are the same subject."""
     if isinstance(wanted, Mapping):
         wanted = wanted['not_in']
     if isinstance(wanted, _SCALARS):

@@ -38,21 +38,21 @@ from .splits import check_rule, plain_rule
 class StoreWriter:
     """Writes a clip store; a context manager.
 
-    ``add`` appends clips, ``commit`` makes all of them visible at once: the data files are flushed
-    to disk, then ``store.json`` is replaced. Leaving the context without an exception commits.
-    What a crash left behind the last commit is cut off at the next opening.
+    ``add`` appends clips. ``commit`` makes all of them visible at once: it flushes the data files
+    to disk and then replaces ``store.json``. Leaving the context without an exception commits.
+    Bytes that a crash left after the last commit are removed at the next opening.
 
     Args:
         path: The folder, made if needed.
-        name: Name of the store. With ``append``, this and the following default to what the store
-            has.
-        body_layout: Layout of the bodies, stored whole.
+        name: Name of the store. With ``append``, this and the following arguments default to those
+            of the store.
+        body_layout: Layout of the bodies; its definition is stored.
         hand_layout: Layout of the hands, or None for a store without hands.
         body_channels: Names of the body's channels.
         hand_channels: Names of the hands' channels.
         classes: Class names in the order of their numbers. With ``append``, classes that the store
-            has not are added at its end, and the labels of the clips that are added count in this
-            list: they are brought to the store's numbers by name.
+            lacks are added at its end. The labels of added clips are numbers in this list and are
+            converted to the store's numbers by name.
         splits: Split name to rule, see ``splits.check_rule``. With ``append`` they are added to
             the store's.
         pixels: Whether every clip has ``body_pixel``.
@@ -127,7 +127,7 @@ class StoreWriter:
         self._folder.open(expected_bytes(self.meta, self._formats))
 
     def _merge_classes(self, given: list[str] | None) -> list[int] | None:
-        """Adds classes that the store has not at its end.
+        """Adds classes that the store lacks at its end.
 
         Returns:
             Number in the store of each class that was given; None if the numbers are the same.
@@ -157,15 +157,15 @@ class StoreWriter:
             self.close()
 
     def add(self, clip: Clip) -> None:
-        """Validate a clip and append it; it becomes visible with the next ``commit``.
+        """Validates a clip and appends it. It becomes visible with the next ``commit``.
 
-        Coordinates of missing entries, which carry no meaning, are stored as 0. Joints that are
-        missing by themselves get positions, see ``with_joints_filled``. A clip without
-        joint scores counts as one whose joints are all there.
+        Coordinates of missing entries are stored as 0. Single missing joints are filled, see
+        ``with_joints_filled``. In a clip without joint scores no joint of a visible frame is
+        missing.
 
         Raises:
             ClipError: The content of the clip is wrong.
-            StoreError: The id is already in the store, or the disk refused the data.
+            StoreError: The id is already in the store, or the data could not be written.
         """
         self._folder.check_open()
         classes = self.meta['classes'] if self._labels is None else self._labels
@@ -193,7 +193,7 @@ class StoreWriter:
         self.meta['frames'] += clip.num_frames
 
     def _keep_joint_scores(self, clip: Clip) -> None:
-        """Begins the files of joint scores with the first clip that says something by them."""
+        """Creates the files of joint scores at the first clip with missing joints."""
         parts = list(self.meta.get('joint_scores', []))
         for part in ('body', 'hand'):
             score = getattr(clip, f'{part}_joint_score')
@@ -207,7 +207,7 @@ class StoreWriter:
             self._begin_joint_scores(part, parts)
 
     def _begin_joint_scores(self, part: str, parts: list[str]) -> None:
-        """A new file, in which the clips so far have all joints of their visible frames."""
+        """Creates a file of joint scores in which the clips so far have no missing joints."""
         channels = {name: tuple(names) for name, names in self.meta['channels'].items()}
         self._formats = array_formats(
             self.body_layout, self.hand_layout, channels, self.meta['pixels'], parts
@@ -223,7 +223,7 @@ class StoreWriter:
         self.meta['joint_scores'] = parts
 
     def _agree_on_units(self, clip: Clip) -> None:
-        """The first clip that says its units says those of the store."""
+        """Takes the units of the store from the first clip that has them."""
         units = self.meta.get('units', {})
         for part, unit in zip(('body', 'hand'), clip.units, strict=True):
             score = getattr(clip, f'{part}_score')
@@ -239,7 +239,7 @@ class StoreWriter:
                 )
 
     def _pack(self, clip: Clip) -> dict[str, np.ndarray]:
-        """The clip's arrays as they are stored, missing entries 0."""
+        """The clip's arrays in the form of the store, with 0 in missing entries."""
         visible = {'body': clip.body_score > 0, 'hand': clip.hand_score > 0}
         visible['body_pixel'] = visible['body']
         arrays = {}
@@ -267,7 +267,7 @@ class StoreWriter:
         return arrays
 
     def commit(self) -> None:
-        """Make all added clips visible, atomically and durably."""
+        """Makes all added clips visible, atomically and durably."""
         self._folder.commit(self.meta)
 
     def close(self) -> None:
@@ -283,7 +283,7 @@ def _kept(score: np.ndarray) -> np.ndarray:
 def _channels(
     body: Sequence[str] | None, hand: Sequence[str] | None
 ) -> dict[str, list[str]] | None:
-    """Channel names that were given, by part."""
+    """The given channel names, by body and hand."""
     return {k: [str(c) for c in v] for k, v in (('body', body), ('hand', hand)) if v is not None}
 
 
@@ -318,7 +318,7 @@ def _new_meta(path: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compare(path: Path, meta: dict[str, Any], given: dict[str, Any]) -> None:
-    """Refuse to append to a store that is not what the arguments say."""
+    """Raises an error if the store differs from the arguments."""
     for key, value in given.items():
         if value is None and key != 'hand_layout':
             continue

@@ -1,1 +1,1 @@
-"""The embedded synthetic sample: how its clips are made, filmed and bounded."""
+"""The embedded synthetic sample: its clips, its videos and the ceilings of its accuracy."""

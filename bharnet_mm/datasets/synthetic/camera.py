@@ -1,4 +1,4 @@
-"""The Kinect that sees the synthetic sample."""
+"""The simulated Kinect of the synthetic sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CAMERAS = {'1': (45.0, 3.2, 1.3), '2': (0.0, 2.9, 1.5), '3': (-45.0, 3.5, 1.1)}
 
 
 def to_camera(points: np.ndarray, view: float, distance: float, height: float) -> np.ndarray:
-    """World (floor at y = 0) to a level Kinect.
+    """Points of the world (floor at y = 0) in the coordinates of a level Kinect.
 
     It stands `distance` metres away, `view` degrees around the person, `height` metres above the
     floor.

@@ -1,8 +1,8 @@
-"""What top-1 the streams can reach at best on the synthetic sample: known, as its classes are made
-of known parts.
+"""Best possible top-1 of each expert on the synthetic sample. It is known, because the classes are
+combinations of known parts.
 
-All take the classes to be balanced. There is none for the image, which shows arms, fingers and
-objects: 1.
+The classes are assumed to be balanced. The rgb expert has no ceiling below 1, since images show
+arms, fingers and objects.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def body_ceiling(classes: Sequence[str | Gesture] = GESTURES) -> float:
 def hand_ceiling(
     classes: Sequence[str | Gesture] = GESTURES, never_seen: float = NEVER_SEEN[0]
 ) -> float:
-    """Best top-1 that hands alone allow.
+    """Best top-1 of hands alone.
 
-    Hands show the hand action and how many persons there are. Where the acting hand is never seen
-    (share q), at most the number of persons is left:
-    `(1 - q) distinct (action, persons) / classes + q distinct persons / classes`.
+    Hands show the hand action and the number of persons. If the acting hand is never visible (share
+    q), only the number of persons is known: `(1 - q) distinct (action, persons) / classes + q
+    distinct persons / classes`.
     """
     gestures = find_gestures(classes)
     shown = len({(gesture.hand, gesture.persons) for gesture in gestures})
@@ -42,7 +42,7 @@ def fused_ceiling(
     rgb: bool = False,
 ) -> float:
     """Best top-1 of bodies and hands together: `(1 - q) distinct (arm motion, action) / classes`,
-    and the body's share of the q in which the acting hand is never seen.
+    plus the body's ceiling times the share q in which the acting hand is never visible.
 
     Args:
         classes (Sequence[str | Gesture]): Gestures or their names.

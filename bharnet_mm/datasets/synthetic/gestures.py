@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import ConfigError
 from .kinematics import rotation
 
-#: Wrist less shoulder of a hanging arm, in lengths of the arm: outwards, up, backwards.
+#: Wrist relative to the shoulder of a hanging arm, in lengths of the arm: outwards, up, backwards.
 REST_WRIST = (0.14, -0.97, -0.1)
 
 
@@ -37,8 +37,8 @@ class Gesture:
 
 @dataclass(frozen=True)
 class HeldObject:
-    """What only the image shows: a `ball` or a `stick`, its colour and its width or length in
-    metres.
+    """An object that only the image shows: a `ball` or a `stick`, its colour and its width or
+    length in metres.
     """
 
     shape: str
@@ -48,21 +48,22 @@ class HeldObject:
 
 @dataclass(frozen=True)
 class ArmMotion:
-    """What the arm does.
+    """The motion of an arm.
 
-    `path(rng, seconds (T,)) -> (T, 3)` is wrist less shoulder in arms: outwards, up, backwards.
+    `path(rng, seconds (T,)) -> (T, 3)` is the wrist relative to the shoulder in lengths of the arm:
+    outwards, up, backwards.
     """
 
     path: Callable[[np.random.Generator, np.ndarray], np.ndarray]
     persons: int = 1
     apart: float = 0.0  # metres between two persons
     facing: float = 0.0  # degrees each of two persons turns towards the other
-    lean: float = 0.0  # degrees the upper body follows
+    lean: float = 0.0  # degrees that the upper body leans along
 
 
 @dataclass(frozen=True)
 class HandAction:
-    """What the fingers do.
+    """The motion of the fingers.
 
     `angles(rng, seconds (T,), share of the gesture that is over (T,)) -> (T, 5, 4)` is in degrees,
     as `kinematics.hand_pose` takes them; `attitude` turns a right hand to the camera's axes.
@@ -215,8 +216,8 @@ OBJECTS = {
     'yellow stick': HeldObject('stick', (240, 210, 20), 0.4),
 }
 
-#: Body and hands of the last four are those of a class before: they differ in what is held, its
-#: shape or its colour.
+#: The last four classes have the body and hand motions of an earlier class. They differ in the
+#: object, its shape or its colour.
 GESTURES = tuple(
     Gesture(arm, hand)
     for arm, hands in {
@@ -240,7 +241,7 @@ def find_gestures(classes: Sequence[str | Gesture]) -> list[Gesture]:
     """Gestures by their names.
 
     Raises:
-        ConfigError: A name that no gesture has, or no class at all.
+        ConfigError: There is no gesture of this name, or no class is given.
     """
     by_name = {gesture.name: gesture for gesture in GESTURES}
     unknown = [str(c) for c in classes if not isinstance(c, Gesture) and c not in by_name]

@@ -1,8 +1,7 @@
-"""Images of the synthetic sample: people, their hands and what they hold, in front of a room.
+"""Draws the images of the synthetic sample: people, hands and held objects in front of a room.
 
-Bodies and hands stand where they truly are; what the sensors make of them lies in the clip store.
-How somebody or something looks is drawn at random and says nothing of the class, but for the object
-held.
+Bodies and hands are drawn at their true positions; the clip store has the noisy measurements.
+Appearance is random and independent of the class, except for the held object.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ _SKIN = ((240, 200, 170), (225, 180, 140), (190, 140, 100), (140, 95, 65), (95, 
 
 @dataclass
 class Scene:
-    """What is to be drawn of one clip.
+    """The content of one clip for drawing.
 
     Args:
         body: Joints in camera metres, (M, T, 25, 3).
-        hand: Joints less the body's wrist, camera axes, metres, (M, 2, T, 21, 3).
-        held: What person 0 holds, or None.
+        hand: Joints relative to the body's wrist, camera axes, metres, (M, 2, T, 21, 3).
+        held: The object that person 0 holds, or None.
         side: In which hand: 0 left, 1 right.
-        rng: Decides the looks.
+        rng: Random generator of the appearance.
     """
 
     body: np.ndarray
@@ -68,7 +67,7 @@ def draw_scene(scene: Scene) -> Iterator[np.ndarray]:
 
 
 def _to_video(points: np.ndarray) -> np.ndarray:
-    """Camera metres (..., 3) to x and y in OpenCV's fixed-point pixels, and pixels a metre, (...,
+    """Camera metres (..., 3) to x and y in OpenCV's fixed-point pixels, and pixels per metre, (...,
     3).
     """
     # Pixel centres: the middle of the first pixel is (0, 0) in either image.
@@ -83,7 +82,7 @@ def _with_head(body: np.ndarray) -> np.ndarray:
 
 
 def _with_grip(hand: np.ndarray, held: HeldObject | None, tilt: float) -> np.ndarray:
-    """Joints 21 to 23: the middle of what is held, and its ends if it is a stick."""
+    """Joints 21 to 23: the middle of the object, and its ends if it is a stick."""
     grip = [_HAND.index(joint) for joint in ('thumb_tip', 'index_pip', 'middle_mcp')]
     place = hand[..., grip, :].mean(axis=-2, keepdims=True)
     half = np.array([np.sin(tilt), np.cos(tilt), 0.0]) * (held.size / 2 if held else 0.0)
@@ -144,7 +143,8 @@ def _at(point: np.ndarray) -> tuple[int, int]:
 def _person(
     pen: _Pen, body: np.ndarray, hands: np.ndarray, look: dict, held: HeldObject | None, side: int
 ) -> None:
-    # Pixels a metre fall with the distance: an arm of fewer than the trunk is behind it.
+    # Pixels per metre decrease with the distance, so an arm with fewer of them than the trunk is
+    # behind it.
     trunk = body[_BODY.index('spine_mid'), 2]
     behind = [body[[elbow, wrist], 2].mean() < trunk for _, elbow, wrist in _ARMS]
     for layer in (True, False):

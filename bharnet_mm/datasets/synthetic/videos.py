@@ -19,13 +19,14 @@ from .sample import FPS, SyntheticSample
 def write_videos(
     folder: str | os.PathLike, sample: SyntheticSample, workers: int | None = None
 ) -> None:
-    """Renders every clip to `folder / clip.video`: MPEG-4, 480 x 270, one frame for each of the
-    clip's.
+    """Renders every clip to `folder / clip.video`: MPEG-4, 480 x 270, one frame for each frame of
+    the clip.
 
     Args:
         folder (str | PathLike): Made if needed; videos in it are replaced.
         sample (SyntheticSample): The clips.
-        workers (int | None): Processes; one a core by default, 0 works in this one.
+        workers (int | None): Number of processes; by default one for each core, 0 works in this
+            one.
 
     Raises:
         SourceError: OpenCV cannot write such a video here.
@@ -38,7 +39,7 @@ def write_videos(
         for clip in clips:
             write(clip)
         return
-    # Not forked: libraries may have begun threads here.
+    # Processes are not forked, since libraries may have started threads.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
         list(pool.map(write, clips, chunksize=8))
