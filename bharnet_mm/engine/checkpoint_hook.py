@@ -78,7 +78,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Adds facts with which a resumed run must agree, and refuses weights that are not finite."""
+        """Adds facts that a resumed run must share, and refuses weights that are not finite."""
         bad = not_finite(checkpoint['state_dict'].items())
         if bad:
             raise CheckpointError(
@@ -117,7 +117,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """As in MMEngine, but in this order: save, update ``last_checkpoint``, remove the oldest."""
+        """Like MMEngine, but in this order: save, update ``last_checkpoint``, remove the oldest."""
         outdated = None
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
             kept = list(self.keep_ckpt_ids)

@@ -62,7 +62,7 @@ def load_program(path: str | os.PathLike) -> tuple[Callable[..., Any], dict[str,
 
 
 def _checked(path: str | os.PathLike) -> tuple[bytes, dict[str, str]]:
-    """The archive without the parts that the program does not need, and the texts stored with it."""
+    """The archive without parts that the program does not need, and the texts stored in it."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

@@ -211,7 +211,7 @@ def read_recording(recording: Recording) -> Converted:
 def _instance(
     converted: Converted, rows: np.ndarray, clip_id: str, action: int, start: int
 ) -> Clip | None:
-    """``rows (T, 2, 25, 3)`` to a clip, bodies in the order of their motion; None without a body."""
+    """``rows (T, 2, 25, 3)`` to a clip, bodies ordered by motion; None without a body."""
     repaired: Counter = Counter()
     body = rows.swapaxes(0, 1)  # (2, T, 25, 3)
     finite = np.isfinite(body).all(axis=(2, 3))
