@@ -6,7 +6,7 @@ small = dict(base_channels=32, in_channels=2, num_blocks=6, widen_at=(3, 5), str
 stages = dict(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))
 model = dict(
     type='BHaRNetM',
-    backbone=dict(body=dict(layout='coco', **small), hand=small),
+    backbone=dict(visibility=_base_.visibility, body=dict(layout='coco', **small), hand=small),
     rgb=dict(_base_.bharnet_m.rgb, backbone=dict(_base_.bharnet_m.rgb.backbone, **stages)),
     cls_head=dict(
         _base_.bharnet_b.cls_head,

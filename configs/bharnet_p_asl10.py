@@ -4,6 +4,10 @@ _base_ = ['_base_/models/bharnet.py', '_base_/datasets/asl10.py', '_base_/schedu
 small = dict(_base_.small, in_channels=2)
 model = dict(
     num_frames=_base_.num_frames,
-    backbone=dict(body=dict(small, layout='mediapipe_upper_body'), hand=small),
+    backbone=dict(
+        visibility=_base_.visibility,
+        body=dict(small, layout='mediapipe_upper_body'),
+        hand=small,
+    ),
     cls_head=dict(num_classes=10),
 )

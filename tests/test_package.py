@@ -16,8 +16,10 @@ REGISTERED = {
     'DATASETS': {'BodyHandDataset'},
     'TRANSFORMS': {
         'CutRegions',
+        'DropAxis',
         'DropFrames',
         'DropHands',
+        'DropJoints',
         'FormatBodyHand',
         'FormatGrid',
         'FormatKeypoint',
@@ -31,6 +33,7 @@ REGISTERED = {
         'RandomRotate',
         'RandomScale',
         'SampleWindow',
+        'ScaleAxes',
         'SelectChannels',
         'SelectJoints',
         'SelectPersons',

@@ -59,7 +59,8 @@ class BodyHandBackbone(BaseModule):
             ``'bone_motion'``, see :func:`make_feature`. Defaults to ``'joint'``.
         visibility (bool): Whether the last channel of the inputs says which joints are there, as
             ``FormatBodyHand(visibility=True)`` appends it: no feature is made of it. The networks
-            need one input channel more. Defaults to False.
+            get one input channel more than their ``in_channels``, which are those of the
+            coordinates. Defaults to False.
 
     Shapes:
         ``inputs``: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``,
@@ -89,6 +90,11 @@ class BodyHandBackbone(BaseModule):
             )
         self.feature = check_feature(feature)
         self.visibility = visibility
+        if visibility:
+            experts = {
+                name: cfg | dict(in_channels=cfg.get('in_channels', 3) + 1)
+                for name, cfg in experts.items()
+            }
         self.experts = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in experts.items()})
         for name, network in self.experts.items():
             layout = getattr(network, 'layout', None)

@@ -118,7 +118,8 @@ def test_the_data_set_says_it_and_a_channel_carries_it(lost_wrist, tmp_path):
 
 
 def test_no_feature_is_made_of_the_visibility_channel():
-    body = dict(type='DeGCN', layout='coco', in_channels=3, base_channels=16, num_blocks=1)
+    # x and y; the channel of the visibility is added
+    body = dict(type='DeGCN', layout='coco', in_channels=2, base_channels=16, num_blocks=1)
     torch.manual_seed(0)
     x = torch.rand(1, 1, 6, 17, 3)
     x[..., 2] = 1
@@ -127,6 +128,7 @@ def test_no_feature_is_made_of_the_visibility_channel():
     for feature in ('joint', 'bone', 'joint_motion'):
         model = dict(type='BodyHandBackbone', body=body, feature=feature, visibility=True)
         model = MODELS.build(model)
+        model(inputs)  # with as many channels as it was built for
         model.experts['body'].forward_instances = lambda instances: seen.append(instances.x) or []
         model(inputs)
     for packed in seen:

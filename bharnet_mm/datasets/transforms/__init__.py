@@ -2,8 +2,10 @@
 
 from .base import BodyHandTransform
 from .cut_regions import CutRegions
+from .drop_axis import DropAxis
 from .drop_frames import DropFrames
 from .drop_hands import DropHands
+from .drop_joints import DropJoints
 from .format_body_hand import FormatBodyHand
 from .format_grid import FormatGrid
 from .format_keypoint import FormatKeypoint
@@ -17,14 +19,17 @@ from .random_noise import RandomNoise
 from .random_rotate import RandomRotate
 from .random_scale import RandomScale
 from .sample_window import SampleWindow
+from .scale_axes import ScaleAxes
 from .select_channels import SelectChannels
 from .select_joints import SelectJoints
 from .select_persons import SelectPersons
 
 __all__ = [
     'BodyHandTransform',
+    'DropAxis',
     'DropFrames',
     'DropHands',
+    'DropJoints',
     'FormatBodyHand',
     'FormatGrid',
     'FormatKeypoint',
@@ -38,6 +43,7 @@ __all__ = [
     'RandomRotate',
     'RandomScale',
     'SampleWindow',
+    'ScaleAxes',
     'SelectChannels',
     'SelectJoints',
     'SelectPersons',

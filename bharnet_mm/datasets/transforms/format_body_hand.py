@@ -34,8 +34,7 @@ class FormatBodyHand(BodyHandTransform):
     Args:
         num_persons: M. Defaults to 2.
         visibility: Whether to append a channel that is 1 for a visible joint and 0 for a missing or
-            filled one. Give the network one more input channel and
-            ``BodyHandBackbone(visibility=True)``. Defaults to False.
+            filled one, for ``BodyHandBackbone(visibility=True)``. Defaults to False.
 
     Raises:
         ClipError: The clip has more persons.
@@ -55,21 +54,21 @@ class FormatBodyHand(BodyHandTransform):
         padded = {part: pad_part(self, results, part, self.num_persons) for part in SKELETONS}
         if self.visibility:
             for part, (x, mask) in padded.items():
-                padded[part] = self._with_visibility(results, part, x, mask), mask
+                padded[part] = with_visibility(results, part, x, mask), mask
         for part, (x, mask) in padded.items():
             results[part], results[f'{part}_mask'] = x, mask
             del results[f'{part}_visible']
             results.pop(f'{part}_joint_visible', None)
         return results
 
-    @staticmethod
-    def _with_visibility(results: dict, part: str, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """(I, T, V, C) with a further channel, given the mask (I, T)."""
-        channel = np.broadcast_to(mask[..., None], x.shape[:-1]).astype(np.float32)
-        known = get_known(results, part)
-        if known is not None:
-            channel[: len(known)] *= known
-        return np.concatenate([x, channel[..., None]], axis=-1)
+
+def with_visibility(results: dict, part: str, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(I, T, V, C) with a further channel, 1 where a joint is there itself; mask (I, T)."""
+    channel = np.broadcast_to(mask[..., None], x.shape[:-1]).astype(np.float32)
+    known = get_known(results, part)
+    if known is not None:
+        channel[: len(known)] *= known
+    return np.concatenate([x, channel[..., None]], axis=-1)
 
 
 def pad_part(

@@ -7,7 +7,7 @@ import numpy as np
 from bharnet_mm.layouts import SkeletonLayout, unified_layout
 
 from .base import BodyHandTransform, is_count
-from .format_body_hand import pad_part
+from .format_body_hand import pad_part, with_visibility
 
 
 class FormatKeypoint(BodyHandTransform):
@@ -16,11 +16,12 @@ class FormatKeypoint(BodyHandTransform):
 
     'unified' puts each person's body, left and right hand into one graph, the layout
     ``unified_layout(body_layout, hand_layout)``. Missing entries are 0, since such models have no
-    masks.
+    masks; ``visibility`` gives them the masks as a channel.
 
     Required Keys:
 
         - body, body_visible, body_layout, hand, hand_visible, hand_layout
+        - body_joint_visible, hand_joint_visible (optional)
 
     Added Keys:
 
@@ -31,14 +32,19 @@ class FormatKeypoint(BodyHandTransform):
     Args:
         part: 'body', 'hand' or 'unified'. Defaults to 'body'.
         num_persons: Number of persons. Defaults to 2.
+        visibility: Whether to append a channel that is 1 where a joint is there itself and 0 where
+            it is missing, masked or only filled. The network then needs ``in_channels`` one more.
+            Defaults to False.
 
     Raises:
         ClipError: The clip has more persons, or body and hand differ in their channels (unified).
     """
 
-    def __init__(self, part: str = 'body', num_persons: int = 2) -> None:
+    def __init__(self, part: str = 'body', num_persons: int = 2, visibility: bool = False) -> None:
         self.part = part
         self.num_persons = num_persons
+        self.visibility = visibility
+        self._check(isinstance(visibility, bool), 'visibility', 'True or False')
         self._check(part in ('body', 'hand', 'unified'), 'part', "'body', 'hand' or 'unified'")
         self._check(is_count(num_persons), 'num_persons', 'a whole number of at least 1')
         self._unified: tuple[SkeletonLayout, SkeletonLayout, SkeletonLayout] | None = None
@@ -48,11 +54,15 @@ class FormatKeypoint(BodyHandTransform):
         if self.part == 'unified':
             keypoint, layout = self._join(results)
         else:
-            keypoint, _ = pad_part(self, results, self.part, self.num_persons)
+            keypoint = self._padded(results, self.part)
             layout = results[f'{self.part}_layout']
         results['keypoint'] = keypoint[None]
         results['keypoint_layout'] = layout
         return results
+
+    def _padded(self, results: dict, part: str) -> np.ndarray:
+        x, mask = pad_part(self, results, part, self.num_persons)
+        return with_visibility(results, part, x, mask) if self.visibility else x
 
     def _join(self, results: dict) -> tuple[np.ndarray, SkeletonLayout]:
         body, hand = results['body'], results['hand']
@@ -70,6 +80,5 @@ class FormatKeypoint(BodyHandTransform):
             or self._unified[1] is not layouts[1]
         ):
             self._unified = *layouts, unified_layout(*layouts)
-        body, _ = pad_part(self, results, 'body', self.num_persons)
-        hand, _ = pad_part(self, results, 'hand', self.num_persons)
+        body, hand = self._padded(results, 'body'), self._padded(results, 'hand')
         return np.concatenate([body, hand[::2], hand[1::2]], axis=2), self._unified[2]

@@ -39,6 +39,10 @@ class SampleWindow(BodyHandTransform):
     from each: a random one with a random window, otherwise the middle one. A window with fewer
     frames repeats frames in order.
 
+    ``method='draw'``: with a random window, ``num_frames`` frames of it are drawn with replacement
+    and put in order, so that the pace varies from moment to moment; with a centred one as
+    'uniform'. Public recipes for N-UCLA draw so from the whole clip.
+
     Required Keys:
 
         - body, body_visible, body_layout, hand, hand_visible, hand_layout, frame_index
@@ -65,7 +69,7 @@ class SampleWindow(BodyHandTransform):
             to (0.5, 1.0).
         min_frames: Least number of frames of a random window. Defaults to ``num_frames``, as in
             that feeder. Shorter clips are then taken as a whole.
-        method: 'resize' or 'uniform'. Defaults to 'resize'.
+        method: 'resize', 'uniform' or 'draw'. Defaults to 'resize'.
         warp: Pieces of the time warp; needs a random window and 'resize'. Defaults to 1: none.
     """
 
@@ -93,7 +97,9 @@ class SampleWindow(BodyHandTransform):
             'min_frames',
             'None or a whole number of at least 1',
         )
-        self._check(method in ('resize', 'uniform'), 'method', "'resize' or 'uniform'")
+        self._check(
+            method in ('resize', 'uniform', 'draw'), 'method', "'resize', 'uniform' or 'draw'"
+        )
         self._random = not is_number(window)
         self._check(
             is_count(warp) and (warp == 1 or self._random and method == 'resize'),
@@ -108,7 +114,10 @@ class SampleWindow(BodyHandTransform):
         """Resamples the window of ``results`` to ``num_frames`` frames."""
         start, length = self._place(results)
         weight = None
-        if self.method == 'uniform':
+        if self.method == 'draw' and self._random:
+            low = np.sort(np.random.randint(length, size=self.num_frames)) + start
+            high = nearest = low
+        elif self.method != 'resize':
             offset = 2 * np.random.random(self.num_frames) - 1 if self._random else 0
             index = ((self._odd + offset) * length / (2 * self.num_frames)).astype(np.intp)
             low = high = nearest = np.minimum(index, length - 1) + start

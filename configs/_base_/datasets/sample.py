@@ -15,7 +15,7 @@ prepare = [
 ]
 pack = [
     _base_.flat_hand,
-    dict(type='FormatBodyHand', num_persons=2),
+    dict(type='FormatBodyHand', num_persons=2, visibility=_base_.visibility),
     dict(type='PackBodyHand'),
 ]
 

@@ -36,4 +36,8 @@ augment = [
     dict(type='RandomScale', scale=0.2, shear=0.1),
     dict(type='RandomNoise', sigma=dict(body=0.02, hand=0.02)),
 ]
-pack = [dict(type='FormatBodyHand', num_persons=1), dict(type='PackBodyHand')]
+visibility = False  # True: a channel tells the networks which joints are there themselves
+pack = [
+    dict(type='FormatBodyHand', num_persons=1, visibility=visibility),
+    dict(type='PackBodyHand'),
+]

@@ -60,3 +60,18 @@ def test_unified_graph_needs_the_same_channels(make_results):
     results = SelectChannels('hand')(make_results())
     with pytest.raises(ClipError, match='3 channels in the body and 2 in the hands'):
         FormatKeypoint('unified')(results)
+
+
+def test_visibility_is_a_channel_of_every_joint_of_the_graph(make_results):
+    results = make_results(frames=10, persons=2)
+    plain = FormatKeypoint('unified', num_persons=2)(results)['keypoint']
+    seen = FormatKeypoint('unified', num_persons=2, visibility=True)(results)['keypoint']
+    np.testing.assert_array_equal(seen[..., :-1], plain)
+    joints = results['body'].shape[2]
+    shown = seen[0, ..., -1]
+    body = np.repeat(results['body_visible'][..., None], joints, -1)
+    np.testing.assert_array_equal(shown[:, :, :joints], body)
+    for side in range(2):
+        hand = np.repeat(results['hand_visible'][:, side, :, None], 21, -1)
+        first = joints + 21 * side
+        np.testing.assert_array_equal(shown[:, :, first : first + 21], hand)

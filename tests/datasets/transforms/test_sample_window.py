@@ -169,3 +169,22 @@ def test_a_warp_bends_time_but_keeps_order_and_ends(make_results, seeded):
 def test_a_warp_needs_a_random_window_that_is_resized(arguments):
     with pytest.raises(ConfigError, match='warp'):
         SampleWindow(16, **arguments)
+
+
+def test_drawn_frames_are_in_order_and_any_of_the_window(make_results, seeded):
+    results = make_results(frames=20, gaps=False)
+    seeded(0)
+    transform = SampleWindow(num_frames=52, window=(1.0, 1.0), method='draw')
+    counts, patterns = np.zeros(20), set()
+    for _ in range(200):
+        done = transform(results)
+        index = np.searchsorted(results['frame_index'], done['frame_index'])
+        assert (np.diff(index) >= 0).all() and index.shape == (52,)
+        np.testing.assert_array_equal(done['body'], results['body'][:, index])
+        counts += np.bincount(index, minlength=20)
+        patterns.add(tuple(index.tolist()))
+    np.testing.assert_allclose(counts / counts.sum(), 1 / 20, atol=0.01)
+    assert len(patterns) == 200
+    still = SampleWindow(num_frames=52, window=1.0, method='draw')
+    even = SampleWindow(num_frames=52, window=1.0, method='uniform')
+    np.testing.assert_array_equal(still(results)['body'], even(results)['body'])
