@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -223,3 +225,18 @@ def test_test_pipeline_is_not_random(path, stores, tmp_path):
     for name, value in first.items():
         assert torch.equal(value, second[name])
         assert value.dtype in (torch.float32, torch.bool, torch.uint8)
+
+
+@pytest.mark.parametrize('name', ['bharnet_p_asl10', 'bharnet_e_sample', 'bharnet_light_own'])
+def test_one_value_gives_the_networks_a_channel_of_visibility(name, stores, tmp_path):
+    path = next(path for path in CONFIGS if path.stem == name)
+    values = {'data_root': root_of(path, stores)}
+    cfg = fill_from_store(load_config(path, values | {'visibility': True}))
+    init_default_scope(cfg.default_scope)
+    dataset = Runner.build_dataloader(cfg.train_dataloader).dataset
+    model = MODELS.build(cfg.model)
+    data = model.data_preprocessor(pseudo_collate([dataset[0], dataset[0]]), training=True)
+    losses = model(**data, mode='loss')
+    assert all(bool(value.isfinite().all()) for value in losses.values())
+    plain = fill_from_store(load_config(path, values))
+    assert data['inputs']['body'].shape[-1] == 1 + plain.model.backbone.body.get('in_channels', 3)
