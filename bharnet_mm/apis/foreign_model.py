@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..io.guard import reading
 from .model_card import ModelCard
 from .model_zoo import build_model
+from .region_grids import given
 
 #: Registered parts of OpenMMLab that open no file and no connection when they are built.
 _SAFE = tuple(
@@ -68,12 +69,13 @@ def build_from_card(card: ModelCard, state: Mapping[str, Any], trusted: bool = F
     return model.eval()
 
 
-def build_steps(card: ModelCard, skipped: tuple[str, ...], trusted: bool = False) -> Any:
+def build_steps(card: ModelCard, trusted: bool = False) -> Any:
     """The transforms of a card's pipeline, by registered names only.
+
+    Region grids come with the clips, see :class:`~bharnet_mm.apis.region_grids.GridCutter`.
 
     Args:
         card: As it was read.
-        skipped: Types that are left out.
         trusted: Whether the card was made from the user's own config.
 
     Raises:
@@ -83,7 +85,10 @@ def build_steps(card: ModelCard, skipped: tuple[str, ...], trusted: bool = False
     from mmengine.dataset import Compose
 
     where = f'pipeline of model {card.name!r}'
-    steps = [step for step in card.pipeline if step['type'] not in skipped]
+    steps = [
+        dict(given(step), type=step['type']) if step['type'] == 'CutRegions' else step
+        for step in card.pipeline
+    ]
     if trusted:
         return Compose([TRANSFORMS.build(dict(step)) for step in steps])
     steps = without_sources(steps)

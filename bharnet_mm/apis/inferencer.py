@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..datasets.extraction.estimators import Estimator, build_estimator
 from ..errors import ConfigError
 from ..layouts import SkeletonLayout, get_layout
 from .recognizer import Recognizer, load_recognizer
+from .region_grids import Grid, StoredGrids, cutter_of
 from .results import Result, as_result
 from .sources import Clips, Video, read_source
 from .windows import Window, WindowBuffer
@@ -31,6 +33,10 @@ class BodyHandInferencer:
     is at most one and a half windows long is judged whole, as the trimmed clips of the training
     were. Each person found gets an answer of its own. Frames are read once and forgotten, and
     results come as soon as their window is over, so that a stream never piles up.
+
+    A model with an rgb expert (BHaRNet-M) gets its region grids out of the frames, cut as in its
+    training; the frames of one window are kept for that. For a clip store they are read from the
+    region store ``STORE_regions``. A result without a grid says so in its ``notes``.
 
     Args:
         model: See :func:`load_recognizer`.
@@ -90,6 +96,7 @@ class BodyHandInferencer:
         self.max_persons, self.per_person = max_persons, per_person
         self.backend, self.min_score, self.models = backend, min_score, models
         self._estimator: Any = None if isinstance(backend, str) else backend
+        self._cutter = cutter_of(self.card)
 
     def __repr__(self) -> str:
         return (
@@ -137,18 +144,28 @@ class BodyHandInferencer:
         store = item.store
         layout = self.card.layout if store is None else store.body_layout
         channels = self.card.channels if store is None else store.channels
+        stored = None
+        if self._cutter is not None and store is not None:
+            stored = StoredGrids(store.path, self.card)
         batch: list[Clip] = []
         for clip in item.clips:
             batch.append(clip)
             if len(batch) == self.batch_size:
-                yield from self._results_of_clips(batch, layout, channels)
+                yield from self._results_of_clips(batch, layout, channels, stored)
                 batch = []
-        yield from self._results_of_clips(batch, layout, channels)
+        yield from self._results_of_clips(batch, layout, channels, stored)
 
     def _results_of_clips(
-        self, batch: list[Clip], layout: SkeletonLayout, channels: dict
+        self,
+        batch: list[Clip],
+        layout: SkeletonLayout,
+        channels: dict,
+        stored: StoredGrids | None,
     ) -> Iterator[Result]:
-        said = self.recognizer.predict(batch, layout, channels, self.top_k)
+        grids = None if stored is None else [stored.read(clip) for clip in batch]
+        said = self.recognizer.predict(batch, layout, channels, self.top_k, grids=grids)
+        if stored is not None and stored.absent:
+            said = [replace(one, notes=(*one.notes, stored.absent)) for one in said]
         for clip, prediction in zip(batch, said, strict=True):
             first = 0 if clip.num_persons == 1 else None
             pixel = clip.body if clip.body_pixel is None else clip.body_pixel
@@ -177,46 +194,73 @@ class BodyHandInferencer:
         if 0 < video.frames <= 1.5 * length:
             length = video.frames
         buffer = WindowBuffer(length, max(1, round(self.stride * rate)))
-        waiting: list[Window] = []
+        waiting: list[_Asked] = []
         for number, image in enumerate(video.open()):
-            window = buffer.add(number, image.shape[1::-1], *tracker.step(image))
+            kept = None if self._cutter is None else image
+            window = buffer.add(number, image.shape[1::-1], *tracker.step(image), kept)
             tick(video.name, number + 1, video.frames)
             if window is not None:
-                waiting.append(window)
+                waiting += self._ask(video, window, rate)
             if len(waiting) >= (self.batch_size if video.frames else 1):
-                yield from self._results(video, waiting, rate)
+                yield from self._results(video, waiting)
                 waiting = []
         last = buffer.end()
-        yield from self._results(video, waiting + ([] if last is None else [last]), rate)
+        waiting += [] if last is None else self._ask(video, last, rate)
+        yield from self._results(video, waiting)
 
     def _build_estimator(self) -> Any:
         if self._estimator is None:
             self._estimator = build_estimator(self.backend, self.models, self.min_score)
         return self._estimator
 
-    def _results(self, video: Video, windows: list[Window], rate: float) -> Iterator[Result]:
+    @property
+    def _channels(self) -> dict[str, tuple[str, ...]]:
+        estimator = self._build_estimator()
+        return {'body': estimator.body_channels, 'hand': estimator.hand_channels}
+
+    def _ask(self, video: Video, window: Window, rate: float) -> list[_Asked]:
+        """The clips of a window, one a person, with their grids."""
         estimator = self._build_estimator()
         layout = get_layout(estimator.body_layout)
-        channels = {'body': estimator.body_channels, 'hand': estimator.hand_channels}
-        clips, places = [], []
-        for window in windows:
-            tracks = window.tracks(self.max_persons)
-            groups = [[person] for person in tracks] if self.per_person else [list(tracks)]
-            for group in groups or [[]]:
-                name = f'{video.name}, frames {window.first} to {window.last}'
-                chosen = [tracks[person] for person in group]
-                clips.append(window.clip(chosen, estimator, clip_id=name, label=0, fps=rate))
-                places.append((window, group, chosen[0] if chosen else None))
-        said = self.recognizer.predict(clips, layout, channels, self.top_k)
-        again = (lambda: enumerate(video.open())) if video.again else None
-        for prediction, (window, group, track) in zip(said, places, strict=True):
-            yield as_result(
-                prediction,
-                video=video.name,
+        tracks = window.tracks(self.max_persons)
+        groups = [[person] for person in tracks] if self.per_person else [list(tracks)]
+        asked = []
+        for group in groups or [[]]:
+            name = f'{video.name}, frames {window.first} to {window.last}'
+            chosen = [tracks[person] for person in group]
+            clip = window.clip(chosen, estimator, clip_id=name, label=0, fps=rate)
+            grid = None
+            if self._cutter is not None:
+                grid = self._cutter.cut(clip, layout, self._channels, window.images)
+            place = dict(
                 start=window.first / rate,
                 end=(window.last + 1) / rate,
                 person=group[0] if len(group) == 1 else None,
-                layout=layout,
-                read_frames=again,
-                **window.arrays(track, layout.num_joints),
+                **window.arrays(chosen[0] if chosen else None, layout.num_joints),
             )
+            asked.append(_Asked(clip, grid, place))
+        return asked
+
+    def _results(self, video: Video, asked: list[_Asked]) -> Iterator[Result]:
+        layout = get_layout(self._build_estimator().body_layout)
+        said = self.recognizer.predict(
+            [one.clip for one in asked],
+            layout,
+            self._channels,
+            self.top_k,
+            grids=None if self._cutter is None else [one.grid for one in asked],
+        )
+        again = (lambda: enumerate(video.open())) if video.again else None
+        for prediction, one in zip(said, asked, strict=True):
+            yield as_result(
+                prediction, video=video.name, layout=layout, read_frames=again, **one.place
+            )
+
+
+@dataclass
+class _Asked:
+    """What the model is to be asked about one person of a window."""
+
+    clip: Clip
+    grid: Grid | None
+    place: dict[str, Any]

@@ -107,6 +107,12 @@ class ModelCard:
         formats = [step for step in self.pipeline if step['type'].startswith('Format')]
         return int(formats[-1].get('num_persons', 2)) if formats else 1
 
+    @property
+    def regions(self) -> dict[str, Any] | None:
+        """The step that cuts region grids; None for a model without pictures."""
+        found = [step for step in self.pipeline if step['type'] == 'CutRegions']
+        return found[0] if found and 'rgb' in self.model else None
+
     def to_json(self) -> str:
         """The card as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)

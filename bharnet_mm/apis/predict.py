@@ -111,7 +111,8 @@ def row(result: Result) -> str:
         f'{name}: {labels[0].name} {labels[0].probability:.2f}' if labels else f'{name}: -'
         for name, labels in result.experts.items()
     )
-    return f'{name}  {result.start:.1f}-{result.end:.1f} s  {who}{answer}  [{experts}]'
+    notes = ''.join(f'  ({note})' for note in result.notes)
+    return f'{name}  {result.start:.1f}-{result.end:.1f} s  {who}{answer}  [{experts}]{notes}'
 
 
 class Progress:

@@ -21,7 +21,7 @@ from .model_card import ModelCard, card_text
 from .model_zoo import find_config, find_trained
 from .results import Label, Prediction
 
-_OWN = ('CutRegions',)  # steps that need the videos of the training data
+NO_GRID = 'no region in an image: the rgb expert is absent'
 
 
 class Recognizer(abc.ABC):
@@ -35,9 +35,11 @@ class Recognizer(abc.ABC):
         self.card = card
 
     @abc.abstractmethod
-    def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+    def scores(
+        self, clips: Sequence[Clip], grids: Sequence[Any] | None = None
+    ) -> dict[str, np.ndarray]:
         """Log probabilities ``(N, K)`` by name: ``'fused'``, and each expert's, NaN if it is
-        absent.
+        absent. ``grids`` is as in :meth:`predict`.
         """
 
     @property
@@ -56,6 +58,7 @@ class Recognizer(abc.ABC):
         body_layout: str | dict | SkeletonLayout | None = None,
         channels: Mapping[str, Sequence[str]] | None = None,
         top_k: int = 5,
+        grids: Sequence[tuple[np.ndarray, np.ndarray] | None] | None = None,
     ) -> list[Prediction]:
         """Predictions for clips, with the calibration and the threshold of the model's card.
 
@@ -65,6 +68,9 @@ class Recognizer(abc.ABC):
                 from another one the joints are selected by name.
             channels: Channel names of the clips' ``body`` and ``hand``. Defaults to the model's.
             top_k: Largest number of labels in a prediction.
+            grids: For a model with an rgb expert, the region grid and its mask of each clip,
+                see :class:`GridCutter`. Without a grid the skeletons are judged alone, and the
+                prediction has a note.
 
         Raises:
             BHaRNetError: The clips lack joints or channels that the model was trained on.
@@ -74,7 +80,7 @@ class Recognizer(abc.ABC):
         clips = [fit_clip(clip, layout, channels or card.channels, card) for clip in clips]
         if not clips:
             return []
-        scores = self.scores(clips)
+        scores = self.scores(clips) if grids is None else self.scores(clips, grids)
         if scores['fused'].shape[-1] != len(card.classes):
             raise ConfigError(
                 f'model {card.name!r}',
@@ -122,16 +128,18 @@ def _prediction(
         return tuple(Label(card.classes[k], float(probability[k])) for k in order)
 
     labels, reason = best(fused), ''
+    opinions = {name: best(value) for name, value in experts.items()}
     if not (clip.body_score > 0).any() and not (clip.hand_score > 0).any():
         reason = 'nobody is seen'
     elif labels[0].probability < card.unsure_below:
         reason = f'the best probability is below {card.unsure_below:.3f}'
     return Prediction(
         labels=labels,
-        experts={name: best(value) for name, value in experts.items()},
+        experts=opinions,
         unsure=bool(reason),
         reason=reason,
         none=labels[0].name in card.none_classes,
+        notes=() if card.regions is None or opinions.get('rgb') else (NO_GRID,),
     )
 
 
@@ -205,13 +213,15 @@ class TorchRecognizer(Recognizer):
         super().__init__(card)
         self.trusted = trusted
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        self.pipeline = build_steps(card, _OWN, trusted)
+        self.pipeline = build_steps(card, trusted)
         self.model = build_from_card(card, state, trusted).to(self.device)
 
     def __repr__(self) -> str:
         return f'TorchRecognizer({self.card.name!r}, device={str(self.device)!r})'
 
-    def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+    def scores(
+        self, clips: Sequence[Clip], grids: Sequence[Any] | None = None
+    ) -> dict[str, np.ndarray]:
         """Log probabilities ``(N, K)`` of the fused prediction and of each expert."""
         import torch
         from mmengine.dataset import pseudo_collate
@@ -223,9 +233,10 @@ class TorchRecognizer(Recognizer):
         layouts = self.card.layout, get_layout('hand')
         with guard, torch.inference_mode():
             packed = []
-            for clip in clips:
+            for i, clip in enumerate(clips):
                 masked, _ = clip.with_nonfinite_masked()
-                packed.append(self.pipeline(pipeline_input(masked, *layouts)))
+                head = pipeline_input(masked, *layouts) | with_grid(grids, i)
+                packed.append(self.pipeline(head))
             data = self.model.data_preprocessor(pseudo_collate(packed), training=False)
             samples = self.model(**data, mode='predict')
         names = [f'{name}_logits' for name in getattr(self.model.cls_head, 'modalities', ())]
@@ -235,6 +246,13 @@ class TorchRecognizer(Recognizer):
                 for name in ('pred_score', *names)
             }
         )
+
+
+def with_grid(grids: Sequence[Any] | None, i: int) -> dict[str, np.ndarray]:
+    """The keys that ``CutRegions`` takes with ``given``, for clip ``i``."""
+    if grids is None or grids[i] is None:
+        return {}
+    return {'rgb': grids[i][0], 'rgb_mask': grids[i][1]}
 
 
 def log_scores(answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

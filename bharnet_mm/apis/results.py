@@ -38,6 +38,7 @@ class Prediction:
         unsure: Whether the model is not sure enough of any label.
         reason: Why it is unsure, otherwise empty.
         none: Whether the best label means that no action is shown.
+        notes: Further remarks, such as that the rgb expert had no image.
     """
 
     labels: tuple[Label, ...]
@@ -45,6 +46,7 @@ class Prediction:
     unsure: bool
     reason: str = ''
     none: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -72,6 +74,7 @@ class Prediction:
             'unsure': self.unsure,
             'reason': self.reason,
             'none': self.none,
+            'notes': list(self.notes),
             'labels': pairs(self.labels),
             'experts': {name: pairs(labels) for name, labels in self.experts.items()},
         }

@@ -20,11 +20,12 @@ Hands = Mapping[tuple[int, int], HandPose]
 
 @dataclass(frozen=True)
 class Frame:
-    """Bodies and hands in one frame."""
+    """Bodies and hands in one frame, and its image if a model needs it."""
 
     number: int
     bodies: Mapping[int, BodyPose]
     hands: Hands
+    image: np.ndarray | None = None
 
 
 class WindowBuffer:
@@ -42,7 +43,12 @@ class WindowBuffer:
         self._count, self._given = 0, 0  # frames so far, and when the last window was given
 
     def add(
-        self, number: int, size: tuple[int, int], bodies: Mapping[int, BodyPose], hands: Hands
+        self,
+        number: int,
+        size: tuple[int, int],
+        bodies: Mapping[int, BodyPose],
+        hands: Hands,
+        image: np.ndarray | None = None,
     ) -> Window | None:
         """Takes the next frame; returns the window that it completes, if any.
 
@@ -50,9 +56,10 @@ class WindowBuffer:
             number: Number of the frame in the source.
             size: (width, height) of the image.
             bodies, hands: Results of ``BodyHandTracker.step``.
+            image: The image itself, if the window has to keep it.
         """
         self._size = size
-        self._frames.append(Frame(number, bodies, hands))
+        self._frames.append(Frame(number, bodies, hands, image))
         self._count += 1
         if self._count < self.length or (self._count - self.length) % self.stride:
             return None
@@ -87,6 +94,11 @@ class Window:
     def last(self) -> int:
         """Number of the last frame."""
         return self.frames[-1].number
+
+    @property
+    def images(self) -> dict[int, np.ndarray]:
+        """The images that were kept, by the number of the frame."""
+        return {frame.number: frame.image for frame in self.frames if frame.image is not None}
 
     def tracks(self, at_most: int) -> dict[int, Track]:
         """The persons in the window by number, those who move most first.

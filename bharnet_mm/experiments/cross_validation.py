@@ -43,6 +43,8 @@ class Entry:
         work_dir: Its folds lie there as ``<value>_seed<seed>``.
         field: What the folds leave out.
         exclude: Clips left out everywhere, as split rules.
+        unknown: Classes whose clips are left out of the training only, so that the folds show what
+            the model says of actions that it does not know.
         cfg_options: Overrides of the config.
         feature: One of ``bharnet_mm.features.FEATURES``; None keeps the config's.
         amp: Mixed precision.
@@ -56,6 +58,7 @@ class Entry:
     work_dir: Path
     field: str = 'subject'
     exclude: tuple[dict, ...] = ()
+    unknown: tuple[str, ...] = ()
     cfg_options: dict | None = None
     feature: str | None = None
     amp: bool = False
@@ -106,8 +109,9 @@ def fold_config(entry: Entry, value: str, seed: int = 0) -> Config:
     """The config that tests on ``value`` and trains on the rest, or on a share of it."""
     cfg = entry.read()
     common = {'exclude': list(entry.exclude)} if entry.exclude else {}
+    training = list(entry.exclude) + ([{'label': list(entry.unknown)}] if entry.unknown else [])
     train = cfg.train_dataloader.dataset
-    train.split = {entry.field: {'not_in': [value]}} | common
+    train.split = {entry.field: {'not_in': [value]}} | ({'exclude': training} if training else {})
     if entry.train_share < 1:
         train.split = {
             'clip_id': share_of(ClipStore(train.store), train.split, entry.train_share, seed)
@@ -247,6 +251,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         help='clips left out everywhere, as JSON rules',
     )
     parser.add_argument(
+        '--unknown',
+        nargs='+',
+        default=[],
+        metavar='CLASS',
+        help='classes left out of the training, not of the test (docs/models.md)',
+    )
+    parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='overrides'
     )
     parser.add_argument('--feature', choices=FEATURES, help="default: the config's")
@@ -259,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         work_dir=args.work_dir or Path('work_dirs/leave_one_out') / Path(args.config).stem,
         field=args.field,
         exclude=tuple(json.loads(rule) for rule in args.exclude),
+        unknown=tuple(args.unknown),
         cfg_options=args.cfg_options,
         feature=args.feature,
         amp=args.amp,
@@ -273,6 +285,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     summary = {
         'config': args.config,
         'exclude': args.exclude,
+        'unknown': args.unknown,
         'feature': args.feature,
         'amp': args.amp,
         'cfg_options': args.cfg_options,

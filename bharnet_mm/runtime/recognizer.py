@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..apis.model_card import CARD_KEY, ModelCard
-from ..apis.recognizer import Recognizer, log_scores
+from ..apis.recognizer import Recognizer, log_scores, with_grid
+from ..apis.region_grids import given
 from ..datasets import transforms
 from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
@@ -35,7 +36,7 @@ class ExportedRecognizer(Recognizer):
         path: The file.
         meta: Its metadata, with card and inputs.
         **regions: ``data_root`` (folder of the videos) or ``store`` (a region store), for the
-            regions of BHaRNet-M. Without them it predicts from the skeletons.
+            regions of BHaRNet-M. Without them the grids are given with the clips.
 
     Raises:
         ConfigError: The file was not written by ``bharnet export``.
@@ -68,14 +69,17 @@ class ExportedRecognizer(Recognizer):
         """
         raise NotImplementedError
 
-    def prepare(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+    def prepare(
+        self, clips: Sequence[Clip], grids: Sequence[Any] | None = None
+    ) -> dict[str, np.ndarray]:
         """The graph's inputs for clips with the card's layout and channels, made by its test
-        pipeline. Frames with NaN or infinity become missing.
+        pipeline. Frames with NaN or infinity become missing; ``grids`` is as in :meth:`predict`.
         """
         layouts = self.card.layout, get_layout('hand')
         prepared = []
-        for clip in clips:
+        for i, clip in enumerate(clips):
             results = pipeline_input(clip.with_nonfinite_masked()[0], *layouts)
+            results |= with_grid(grids, i)
             for step in self.pipeline:
                 results = step(results)
             prepared.append([self._input(name, results) for name in self.inputs])
@@ -90,9 +94,11 @@ class ExportedRecognizer(Recognizer):
             return np.zeros(self.inputs[name], kind)  # no region: an absent image
         return np.asarray(results[name], kind)
 
-    def scores(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+    def scores(
+        self, clips: Sequence[Clip], grids: Sequence[Any] | None = None
+    ) -> dict[str, np.ndarray]:
         """Log probabilities ``(N, K)`` of the fused prediction and of each expert."""
-        return log_scores(self.run(self.prepare(clips)))
+        return log_scores(self.run(self.prepare(clips, grids)))
 
 
 class OnnxRecognizer(ExportedRecognizer):
@@ -178,7 +184,7 @@ def build_pipeline(
     for step in steps:
         arguments = dict(step)
         name = str(arguments.pop('type', None)).removeprefix('mmaction.')
-        if name == 'PackBodyHand' or (name == 'CutRegions' and not regions):
+        if name == 'PackBodyHand':
             continue
         if name not in transforms.__all__:
             raise ConfigError(
@@ -188,7 +194,9 @@ def build_pipeline(
                 'use the transforms of bharnet_mm in the test pipeline',
             )
         if name == 'CutRegions':
-            arguments |= dict(random=False, missing='mask') | regions
+            arguments = given(arguments)
+            if regions:
+                arguments |= dict(given=False, missing='mask') | regions
         where = f'pipeline of an exported model, {name}'
         with reading(where, 'its arguments', _FIX, ConfigError):
             built.append(getattr(transforms, name)(**arguments))

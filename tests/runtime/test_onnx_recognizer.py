@@ -82,8 +82,9 @@ def test_pipelines_of_other_steps_are_refused(step):
         build_pipeline([step])
 
 
-def test_pictures_are_left_out_without_their_place():
+def test_pictures_are_given_or_read_from_their_place():
     steps = [dict(type='mmaction.CutRegions', cell=24), dict(type='PackBodyHand')]
-    assert build_pipeline(steps) == []
+    (step,) = build_pipeline(steps)
+    assert step.given and step.grid.cell == 24
     with pytest.raises(ConfigError, match='a folder that exists'):
         build_pipeline(steps, data_root='no/such/folder')

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from ...errors import ConfigError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
@@ -31,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--json', action='store_true', help='write JSON lines to stdout (always without a window)'
     )
+    parser.add_argument('--loop', action='store_true', help='play a file again and again')
+    parser.add_argument(
+        '--stats',
+        type=Path,
+        metavar='FILE',
+        help='JSON file to write: frames per second, latencies, CPU share of each stage, memory',
+    )
     parser.add_argument('--seconds', type=float, help='stop after so many seconds')
 
 
@@ -42,8 +51,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from .source import LiveSource
 
-    with LiveSource(args.source, args.mirror) as source:  # what fails fast comes first
+    if args.stats and not args.stats.absolute().parent.is_dir():
+        raise ConfigError(f'{args.stats}', 'no such folder', 'a folder that exists', 'make it')
+    # What fails fast comes first.
+    with LiveSource(args.source, args.mirror, loop=args.loop) as source:
         from ...datasets.extraction.estimators import build_estimator
+        from ...io.atomic import write_json
         from ..recognizer import load_recognizer
         from .output import Display, JsonLines, VideoOutput, has_display
         from .session import LiveSession
@@ -63,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
                 _show(session, estimator.body_layout, display, video, lines, args.seconds)
         if lines is not None:
             lines.finish(session.statistics)
+        if args.stats:
+            write_json(args.stats, session.statistics.summary())
     return 0
 
 

@@ -19,16 +19,13 @@ TITLE = 'bharnet live (space: pause, q: quit)'
 
 
 def has_display() -> bool:
-    """Whether a window can be opened here."""
-    if sys.platform.startswith('linux') and not (
-        os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
-    ):
+    """Whether a window can be opened here: OpenCV has windows and, on Linux, there is a display."""
+    gui = [line for line in cv2.getBuildInformation().splitlines() if 'GUI:' in line]
+    if gui and gui[0].split(':')[1].strip().upper() in ('', 'NONE', 'NO'):
         return False
-    try:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
-    except cv2.error:  # OpenCV was built without windows
-        return False
-    return True
+    if not sys.platform.startswith('linux'):
+        return True
+    return bool(os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))
 
 
 class Display:
@@ -41,6 +38,7 @@ class Display:
 
     def __init__(self) -> None:
         self.paused = self.closed = False
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
 
     def show(self, picture: np.ndarray) -> None:
         """Shows an RGB image, unless paused, and reads the keys."""

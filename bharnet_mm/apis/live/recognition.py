@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from ...datasets.clip import Clip
 from ...errors import BHaRNetError, SourceError
+from ..model_card import ModelCard
+from ..region_grids import Grid
 
 
 class Recognizer(Protocol):
@@ -20,7 +22,7 @@ class Recognizer(Protocol):
     classes: list[str]
     window: float  # seconds of a clip, as the model was trained
 
-    def predict(self, clips: list[Clip]) -> list[Any]:
+    def predict(self, clips: list[Clip], *, grids: Any = None) -> list[Any]:
         """One prediction a clip."""
 
 
@@ -62,7 +64,13 @@ class RecognitionProcess:
         self._asked: tuple[float, float, float] | None = None
         self.window: float | None = None
         self.classes: list[str] = []
+        self.card: ModelCard | None = None
         self.cpu_seconds = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Of the other process."""
+        return self._process.pid
 
     @property
     def ready(self) -> bool:
@@ -82,11 +90,13 @@ class RecognitionProcess:
                 )
             self._receive()
 
-    def offer(self, clip: Clip, start: float, end: float, asked: float) -> bool:
+    def offer(
+        self, clip: Clip, start: float, end: float, asked: float, grid: Grid | None = None
+    ) -> bool:
         """Sends a window unless the last one is still being worked on; whether it was sent."""
         if self._busy:
             return False
-        self._connection.send(clip)
+        self._connection.send((clip, grid))
         self._busy, self._asked = True, (start, end, asked)
         return True
 
@@ -119,7 +129,7 @@ class RecognitionProcess:
         if kind == 'error':
             raise value
         if kind == 'ready':
-            self.classes, self.window = value
+            self.classes, self.window, self.card = value
             return None
         self.cpu_seconds += cpu_seconds
         start, end, asked = self._asked
@@ -140,11 +150,12 @@ def _work(connection: Connection, build: Callable[[], Recognizer]) -> None:
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # the camera's process needs the other cores
     try:
         recognizer = build()
-        connection.send(('ready', (list(recognizer.classes), recognizer.window), 0.0))
+        card = getattr(recognizer, 'card', None)
+        connection.send(('ready', (list(recognizer.classes), recognizer.window, card), 0.0))
         while True:
-            clip = connection.recv()
+            clip, grid = connection.recv()
             start = time.process_time()
-            prediction = recognizer.predict([clip])[0]
+            prediction = recognizer.predict([clip], grids=[grid])[0]
             connection.send(('answer', prediction, time.process_time() - start))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return  # the other side has ended

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...datasets.extraction.estimators import BodyPose, Estimator, HandPose
 from ...datasets.extraction.tracking import BodyHandTracker
+from ...layouts import get_layout
+from ..region_grids import GridCutter, cutter_of
 from .recognition import Answer, RecognitionProcess, Recognizer
 from .source import Frame, LiveSource
 from .window import SlidingWindow, Step
 
-#: Frames over which rates and latencies are taken.
-RECENT = 1000
+#: Frames whose latencies are kept: an hour at 28 frames per second.
+RECENT = 100_000
 
 
 @dataclass
@@ -35,6 +38,23 @@ class LiveStatistics:
     cpu_seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(('source', 'pose and hands', 'recognition'), 0.0)
     )
+
+    memory_mb: list[tuple[float, float]] = field(default_factory=list)
+
+    def note_memory(self, pids: Iterable[int], every: float = 10.0) -> None:
+        """Adds seconds since the start and the memory in use (resident, MB) of these processes.
+
+        Args:
+            pids: Of the processes.
+            every: Seconds from one entry to the next; a call in between does nothing. Where the
+                system does not say (no ``/proc``), nothing is added.
+        """
+        now = time.monotonic() - self.started
+        if self.memory_mb and now - self.memory_mb[-1][0] < every:
+            return
+        used = [_resident_mb(pid) for pid in pids]
+        if None not in used:
+            self.memory_mb.append((round(now, 1), round(sum(used), 1)))
 
     @property
     def fps(self) -> float:
@@ -55,6 +75,7 @@ class LiveStatistics:
             'answer_latency_ms': _percentiles(self.answers),
             'cpu_seconds': dict(self.cpu_seconds),
             'cpu_share': {name: value / total for name, value in self.cpu_seconds.items()},
+            'memory_mb': list(self.memory_mb),
         }
 
 
@@ -106,6 +127,7 @@ class LiveSession:
         self._tracker = BodyHandTracker(estimator)
         self._recognition = RecognitionProcess(build)
         self._seconds = window
+        self._cutter: GridCutter | None = None  # for a model with an rgb expert
 
     def __enter__(self) -> LiveSession:
         return self
@@ -124,6 +146,8 @@ class LiveSession:
         self._tracker.step(np.zeros((480, 640, 3), np.uint8))
         self._tracker.reset()
         self._recognition.wait_until_ready()
+        card = self._recognition.card
+        self._cutter = None if card is None else cutter_of(card)
         window = SlidingWindow(self._seconds or self._recognition.window)
         self.statistics.started = time.monotonic()
         newest: Frame | None = None
@@ -150,7 +174,8 @@ class LiveSession:
                 away, since = False, frame.time
             bodies, hands = self._find(frame)
             newest = frame
-            window.add(Step(frame.position, frame.time, bodies, hands))
+            kept = None if self._cutter is None else frame.image
+            window.add(Step(frame.position, frame.time, bodies, hands, kept))
             if frame.position - asked >= self.stride and window.filled >= 0.5:
                 if self._ask(window, frame):
                     asked = frame.position
@@ -170,6 +195,7 @@ class LiveSession:
         statistics.dropped = self.source.dropped
         statistics.latencies.append(now - frame.time)
         statistics.ends.append(now)
+        statistics.note_memory((os.getpid(), self._recognition.pid))
         return bodies, hands
 
     def _ask(self, window: SlidingWindow, frame: Frame) -> bool:
@@ -179,7 +205,13 @@ class LiveSession:
         clip = window.clip((frame.image.shape[1], frame.image.shape[0]), self.estimator)
         if clip is None:
             return False
-        return self._recognition.offer(clip, window.start, frame.position, frame.time)
+        grid = None
+        if self._cutter is not None:
+            estimator = self.estimator
+            channels = {'body': estimator.body_channels, 'hand': estimator.hand_channels}
+            layout = get_layout(estimator.body_layout)
+            grid = self._cutter.cut(clip, layout, channels, window.images)
+        return self._recognition.offer(clip, window.start, frame.position, frame.time, grid)
 
     def _final_answers(self, window: SlidingWindow, newest: Frame | None) -> Iterator[LiveUpdate]:
         """At the end of a file: the answer on its way, and one for the last window."""
@@ -196,6 +228,15 @@ class LiveSession:
             else:
                 time.sleep(0.005)
         self.statistics.cpu_seconds['recognition'] = self._recognition.cpu_seconds
+
+
+def _resident_mb(pid: int) -> float | None:
+    """Resident memory of a process; None where the system does not say."""
+    try:
+        with open(f'/proc/{pid}/statm') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+    except OSError:
+        return None
 
 
 def _percentiles(values: deque[float]) -> dict[str, float] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...errors import SourceError
+from ...errors import ConfigError, SourceError
 
 #: Frame rate that is assumed where a file or stream does not say one.
 DEFAULT_FPS = 30.0
@@ -44,14 +44,25 @@ class LiveSource:
             file.
         mirror: Whether to exchange left and right, as front cameras show people.
         retry: Seconds between two attempts to open a source that went away.
+        loop: Whether a file begins again when it has ended; its positions go on.
 
     Raises:
         SourceError: If the source cannot be opened at the start.
+        ConfigError: A camera or stream with ``loop``.
     """
 
-    def __init__(self, source: int | str | Path, mirror: bool = False, retry: float = 1.0) -> None:
+    def __init__(
+        self,
+        source: int | str | Path,
+        mirror: bool = False,
+        retry: float = 1.0,
+        loop: bool = False,
+    ) -> None:
         self.source, self.mirror, self.retry = _parse(source), mirror, retry
         self.is_file = isinstance(self.source, str) and '://' not in self.source
+        if loop and not self.is_file:
+            raise ConfigError('loop', f'the source {source}', 'a file', 'leave loop out')
+        self.loop = loop
         self.dropped = 0
         self.connected = True
         self.ended = False
@@ -96,17 +107,20 @@ class LiveSource:
         self.close()
 
     def _read(self) -> None:
-        start, number, position = time.monotonic(), 0, 0.0
+        start, number, position, begun = time.monotonic(), 0, 0.0, (0.0, 0)
         while not self._stop.is_set():
             ok, image = self._capture.read()
             if not ok:
-                if self.is_file or not self._reopen():
+                again = self.loop and number > begun[1]  # a file without a frame is not begun again
+                if (self.is_file and not again) or not self._reopen(0 if again else self.retry):
                     break
+                begun = (position + 1 / self.fps, number)
                 continue
             if self.is_file:
-                position = max(position, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-                if position == 0 and number:
-                    position = number / self.fps
+                seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                if seconds == 0:
+                    seconds = (number - begun[1]) / self.fps
+                position = max(position, begun[0] + seconds)
                 self._stop.wait(max(0.0, start + position - time.monotonic()))
             else:
                 position = time.monotonic() - start
@@ -137,12 +151,14 @@ class LiveSource:
             capture.open(self.source, cv2.CAP_FFMPEG, limits)
         return capture if capture.isOpened() else None
 
-    def _reopen(self) -> bool:
-        """Waits until the source is back; False if the reader is to stop."""
+    def _reopen(self, wait: float) -> bool:
+        """Tries every ``wait`` seconds until the source is back; False if the reader is to stop."""
         self._capture.release()
-        self.connected = False
-        while not self._stop.wait(self.retry):
+        self.connected = bool(self.loop)
+        while not self._stop.wait(wait):
             capture = self._open()
+            if capture is None and self.loop:
+                return False
             if capture is not None:
                 self._capture, self.connected = capture, True
                 return True

@@ -21,12 +21,14 @@ class Step:
         time (float): When the frame was read (``time.monotonic()``).
         bodies (dict): Person number → body.
         hands (dict): (person number, side) → hand; side 0 is left, 1 is right.
+        image (np.ndarray, optional): The image, for a model with an rgb expert.
     """
 
     position: float
     time: float
     bodies: dict[int, BodyPose]
     hands: dict[tuple[int, int], HandPose]
+    image: np.ndarray | None = None
 
 
 class SlidingWindow:
@@ -66,9 +68,10 @@ class SlidingWindow:
     def clip(self, size: tuple[int, int], estimator: Estimator) -> Clip | None:
         """The window as a clip, or None if nobody is in it.
 
-        Frames of a clip are equally far apart. A camera delivers frames irregularly and some are
-        dropped, so each step goes to the nearest of as many equal places; places that no step is
-        near to are missing frames, which the pipeline fills or masks.
+        Its frames are numbered as :attr:`images` are, and are equally far apart. A camera delivers
+        frames irregularly and some are dropped, so each step goes to the nearest of as many equal
+        places; places that no step is near to are missing frames, which the pipeline fills or
+        masks.
 
         Args:
             size: Width and height of the images.
@@ -76,11 +79,9 @@ class SlidingWindow:
         """
         if len(self._steps) < 2:
             return None
-        positions = np.array([step.position for step in self._steps])
-        spacing = max((positions[-1] - positions[0]) / (len(positions) - 1), 1e-6)
-        places = np.rint((positions - positions[0]) / spacing).astype(int)
-        frames = [Frame(place, {}, {}) for place in range(int(places[-1]) + 1)]
-        for place, step in zip(places.tolist(), self._steps, strict=True):
+        places, spacing = self._places()
+        frames = [Frame(place, {}, {}) for place in range(places[-1] + 1)]
+        for place, step in zip(places, self._steps, strict=True):
             frames[place] = Frame(place, step.bodies, step.hands)
         window = Window(frames, size)
         tracks = window.tracks(self.max_persons)
@@ -88,3 +89,15 @@ class SlidingWindow:
             return None
         name = f'{self.start:.2f} s'
         return window.clip(list(tracks.values()), estimator, clip_id=name, label=0, fps=1 / spacing)
+
+    @property
+    def images(self) -> dict[int, np.ndarray]:
+        """The images that were kept, by the number of the frame in :meth:`clip`."""
+        kept = zip(self._places()[0], self._steps, strict=True)
+        return {place: step.image for place, step in kept if step.image is not None}
+
+    def _places(self) -> tuple[list[int], float]:
+        """The place of each step among equally distant frames, and their distance in seconds."""
+        positions = np.array([step.position for step in self._steps])
+        spacing = max((positions[-1] - positions[0]) / (len(positions) - 1), 1e-6)
+        return np.rint((positions - positions[0]) / spacing).astype(int).tolist(), spacing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,11 +31,13 @@ class CutRegions(BodyHandTransform):
 
     The frames are read from the video in one sorted pass. With a region store the grids are read
     from there.
+    With ``given`` the caller provides the grid of each clip, made by ``cut`` from images at hand.
 
     Required Keys:
 
         - clip_id, video, frame_index, image_size (the last three without ``store`` only)
         - body_pixel, body_visible, body_layout
+        - rgb, rgb_mask (optional): the grid, where it is ``given``
         - mirrored (optional): the video is flipped as well
 
     Added Keys:
@@ -55,13 +57,14 @@ class CutRegions(BodyHandTransform):
         num_offsets: Number of choices of frames. Defaults to 3.
         random: Whether one of them is drawn at random, for training. Otherwise the middle one is
             taken.
+        given: Whether the grids come with the clips. Then a clip without ``rgb`` is absent.
         missing: What to do with an absent or broken video, one with too few frames, or a clip that
             the store lacks: 'error', or 'mask' to continue without rgb. The first such clip of each
             process is logged, ``num_untreated`` counts them. Defaults to 'error'.
 
     Raises:
-        ConfigError: Neither or both of ``data_root`` and ``store`` are given, the store has other
-            grids, or the layout lacks a part.
+        ConfigError: Not exactly one of ``data_root``, ``store`` and ``given`` is set, the store has
+            other grids, or the layout lacks a part.
         ClipError: The clip has no ``body_pixel``.
         SourceError: See ``missing``.
     """
@@ -77,13 +80,14 @@ class CutRegions(BodyHandTransform):
         max_persons: int = 2,
         num_offsets: int = 3,
         random: bool = False,
+        given: bool = False,
         missing: str = 'error',
     ) -> None:
         self.data_root, self.store = data_root, store
         self._check(
-            (data_root is None) != (store is None),
+            (data_root is not None) + (store is not None) + given == 1,
             'data_root',
-            'either data_root, the folder of the videos, or store, a region store',
+            'either data_root, the folder of the videos, or store, a region store, or given=True',
         )
         # Checked here, so that missing='mask' does not hide it.
         self._check(
@@ -92,7 +96,7 @@ class CutRegions(BodyHandTransform):
         self.grid = RegionGrid(parts, num_frames, cell, size, max_persons, num_offsets)
         self.parts, self.num_frames, self.cell = self.grid.parts, num_frames, cell
         self.size, self.max_persons, self.num_offsets = size, max_persons, num_offsets
-        self.random = random
+        self.random, self.given = random, given
         self.missing = missing
         self._check(missing in ('error', 'mask'), 'missing', "'error' or 'mask'")
         self._videos = None if data_root is None else VideoFolder(data_root)
@@ -113,8 +117,10 @@ class CutRegions(BodyHandTransform):
         try:
             if self._store is not None:
                 rgb, mask = self._from_store(results, offset)
-            else:
+            elif self._videos is not None:
                 rgb, mask = self._from_video(results, offset)
+            else:
+                rgb, mask = self._given(results)
         except SourceError as error:
             if self.missing == 'error':
                 raise
@@ -127,7 +133,43 @@ class CutRegions(BodyHandTransform):
         rgb, mask = self._store.read(results['clip_id'], offset)
         return self.grid.mirror(rgb, mask) if results.get('mirrored') else (rgb, mask)
 
+    def _given(self, results: dict) -> tuple[np.ndarray, np.ndarray]:
+        if 'rgb' not in results:
+            return self.grid.empty()
+        rgb, mask = results['rgb'], results['rgb_mask']
+        if (rgb.shape, mask.shape) != tuple(part.shape for part in self.grid.empty()):
+            raise self._clip_error(
+                results,
+                f'a grid {rgb.shape} with a mask {mask.shape}',
+                f'{self.grid.empty()[0].shape} of {self.grid}',
+                'cut it by these arguments',
+            )
+        return rgb, mask
+
     def _from_video(self, results: dict, offset: int) -> tuple[np.ndarray, np.ndarray]:
+        def read(numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+            return read_frames(self._path(results), numbers, available_readers())
+
+        return self.cut(results, read, offset)
+
+    def cut(
+        self,
+        results: dict,
+        read: Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]],
+        offset: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The grid of a clip from the pictures of its frames, whatever they come from.
+
+        Args:
+            results: The required keys.
+            read: Gives numbers and pictures, RGB ``(H, W, 3)`` uint8, of the frames whose numbers
+                it gets; the numbers are those of ``frame_index``.
+            offset: Which choice of frames. Defaults to the middle one, as in a test.
+
+        Returns:
+            ``rgb`` and ``rgb_mask``.
+        """
+        offset = self.grid.middle if offset is None else offset
         pixel, size = results['body_pixel'], results['image_size']
         if pixel is None:
             raise self._clip_error(
@@ -144,7 +186,7 @@ class CutRegions(BodyHandTransform):
         frames = regions.frames(offset)
         where = {int(results['frame_index'][t]): int(t) for t in frames}
         columns = {}
-        for number, image in read_frames(self._path(results), where, available_readers()):
+        for number, image in read(where):
             if results.get('mirrored'):
                 image = image[:, ::-1]
             columns[where[number]] = regions.column(where[number], image)

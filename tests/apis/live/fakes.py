@@ -46,7 +46,7 @@ class FrameCounter:
     classes = ['frames']
     window = 0.5
 
-    def predict(self, clips):
+    def predict(self, clips, grids=None):
         label = Label(f'{clips[0].num_frames} frames', 1.0)
         return [
             Prediction(labels=(label,), experts={}, unsure=False, reason='', none=False)
@@ -57,7 +57,7 @@ class FrameCounter:
 class Dying(FrameCounter):
     """A model whose process ends while it works."""
 
-    def predict(self, clips):
+    def predict(self, clips, grids=None):
         import os
 
         os._exit(7)

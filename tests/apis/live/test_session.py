@@ -1,4 +1,5 @@
 import json
+import os
 
 import cv2
 import numpy as np
@@ -6,8 +7,8 @@ import pytest
 from fakes import BrightEstimator, Dying, FrameCounter, broken
 from stream_server import StreamServer
 
-from bharnet_mm.apis.live.output import JsonLines, VideoOutput
-from bharnet_mm.apis.live.session import LiveSession
+from bharnet_mm.apis.live.output import JsonLines, VideoOutput, has_display
+from bharnet_mm.apis.live.session import LiveSession, LiveStatistics
 from bharnet_mm.apis.live.source import LiveSource
 from bharnet_mm.apis.live.window import SlidingWindow, Step
 from bharnet_mm.errors import BHaRNetError
@@ -128,3 +129,52 @@ def test_json_lines(tmp_path):
     assert rows[0]['to'] > rows[0]['from'] >= 0
     assert 'frames' in json.dumps(rows[0])
     assert rows[-1]['statistics']['frames'] == statistics.processed
+
+
+def test_a_file_can_be_played_again_and_again(tmp_path):
+    path = write_grey(tmp_path / 'bright.avi', [128] * 12)
+    positions = []
+    with LiveSession(LiveSource(path, loop=True), BrightEstimator(), FrameCounter) as session:
+        for update in session:
+            if update.frame is not None:
+                positions.append(update.frame.position)
+            if positions and positions[-1] > 1.0:
+                break
+    assert positions == sorted(positions)
+    assert max(np.diff(positions)) < 0.5
+    with pytest.raises(BHaRNetError, match='leave loop out'):
+        LiveSource(0, loop=True)
+
+
+def test_memory_is_noted_every_so_often():
+    statistics = LiveStatistics()
+    statistics.note_memory([os.getpid()])
+    statistics.note_memory([os.getpid()])
+    assert len(statistics.memory_mb) == 1
+    statistics.note_memory([os.getpid()], every=0.0)
+    assert len(statistics.memory_mb) == 2 and statistics.memory_mb[0][1] > 1
+    assert statistics.summary()['memory_mb'] == statistics.memory_mb
+
+
+def test_whether_there_is_a_display_is_read_off_the_environment(monkeypatch):
+    monkeypatch.setattr(cv2, 'namedWindow', lambda *_: pytest.fail('a window was opened'))
+    monkeypatch.setattr('sys.platform', 'linux')
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
+    assert not has_display()
+    monkeypatch.setenv('DISPLAY', ':0')
+    monkeypatch.setattr(cv2, 'getBuildInformation', lambda: '  GUI:        GTK3')
+    assert has_display()
+    monkeypatch.setattr(cv2, 'getBuildInformation', lambda: '  GUI:        NONE')
+    assert not has_display()
+
+
+def test_pictures_of_the_window_have_the_numbers_of_its_clip():
+    window, estimator = SlidingWindow(1.0), BrightEstimator()
+    image = np.full((48, 64, 3), 128, np.uint8)
+    for level, position in enumerate([0.0, 0.1, 0.2, 0.5, 0.6]):
+        bodies = dict(enumerate(estimator.bodies(image)))
+        window.add(Step(position, position, bodies, {}, np.full_like(image, level)))
+    clip = window.clip((64, 48), estimator)
+    shown = clip.frame_index[clip.body_score[0] > 0].tolist()
+    assert set(shown) == set(window.images) and window.images[shown[-1]][0, 0, 0] == 4
