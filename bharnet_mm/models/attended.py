@@ -1,4 +1,4 @@
-"""Pooling attention for a stock network on one graph of body and hands."""
+"""Adds pooling attention to a stock network on one graph of body and hands."""
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,11 @@ from .instances import pack
 
 @MODELS.register_module()
 class AttendedBackbone(BaseModule):
-    """Any graph network of MMAction2 with :class:`PoolingAttention` in the place of its pooling.
+    """A graph network of MMAction2 with :class:`PoolingAttention` in place of its pooling.
 
-    The network sees one graph of body, left hand and right hand, as ``FormatKeypoint(part=
-    'unified')`` gives it. Its features are taken apart again into bodies and hands, which attend
-    to each other. What is zero throughout a frame is missing there.
+    The network gets one graph of body, left hand and right hand from
+    ``FormatKeypoint(part='unified')``. Its features are split into bodies and hands, which attend
+    to each other. A body or hand is missing in a frame if all its coordinates are zero.
 
     Args:
         backbone (dict): Config of a network from ``(N, M, T, V, C)`` to ``(N, M, D, T', V)``.

@@ -1,4 +1,4 @@
-"""Pooling attention (BHaRNet's "P.A.M."): body and hands look at each other along frames, joints
+"""Pooling attention (BHaRNet's "P.A.M."): body and hands attend to each other along frames, joints
 and instances.
 """
 
@@ -18,7 +18,7 @@ from .instances import Instances
 
 
 def stretch(x: Tensor, length: int) -> Tensor:
-    """``(L, C)`` → ``(length, C)``: linear between the rows, the ends on the ends."""
+    """Interpolates rows linearly with aligned ends: ``(L, C)`` → ``(length, C)``."""
     place = torch.arange(length, device=x.device, dtype=x.dtype)
     place = place * ((x.size(0) - 1) / torch.sym_max(length - 1, 1))
     low = place.long().clamp(max=x.size(0) - 1)
@@ -27,21 +27,21 @@ def stretch(x: Tensor, length: int) -> Tensor:
 
 
 class CrossAttention(BaseModule):
-    r"""Multi-head attention of one stream's tokens to the other's, with a residual.
+    r"""Multi-head attention of one expert's tokens to the other's, with a residual.
 
     .. math:: y = x + W_o\,\mathrm{softmax}\big(Q K^\top / \sqrt{d_h}\big) V,\quad
         Q = W_q(\mathrm{LN}(x) + p),\; K, V = W_{k,v}(\mathrm{LN}'(z) + p')
 
-    ``W_o`` starts at zero, so the layer starts as the identity. Tokens without weight are not
-    attended to; where the other stream has none at all the layer is the identity.
+    ``W_o`` starts at zero, so the layer starts as the identity. Tokens with weight 0 are not
+    attended to. If the other expert has no token with weight, the layer is the identity.
 
     Args:
         channels (int): Channels of the own tokens.
         other_channels (int): Channels of the other's.
         embed_dims (int): Width of the attention over all heads.
-        num_heads (int): Heads.
-        length (int): Own tokens, for a learned position of each; 0 for none.
-        other_length (int): The other's tokens, likewise.
+        num_heads (int): Number of heads.
+        length (int): Number of own tokens, each with a learned position; 0 for no positions.
+        other_length (int): The same for the other's tokens.
         dropout (float): On the attention weights. Defaults to 0.
 
     Shapes:
@@ -79,7 +79,7 @@ class CrossAttention(BaseModule):
     @staticmethod
     def fitted(position: Tensor | None, length: int) -> Tensor | None:
         """Positions ``(L, C)`` for another number of frames than in training."""
-        # A symbolic length, while an exporter traces, is not to be compared with the trained one.
+        # During an export the length is symbolic and cannot be compared with the trained one.
         if position is None or (isinstance(length, int) and position.size(0) == length):
             return position
         return stretch(position, length)
@@ -95,18 +95,18 @@ class CrossAttention(BaseModule):
         return x + y * (other_weight > 0).any(-1)[:, None, None]
 
     def weights(self, x: Tensor, other: Tensor, other_weight: Tensor) -> Tensor:
-        """The attention weights, which :meth:`forward` does not keep.
+        """The attention weights, which :meth:`forward` does not return.
 
         Shapes:
-            As :meth:`forward` takes them → ``(N, heads, L, L')`` float32; rows sum to 1.
+            Inputs as in :meth:`forward` → ``(N, heads, L, L')`` float32; rows sum to 1.
         """
         query, key, _, allowed = self._heads(x, other, other_weight)
         z = query.float() @ key.float().transpose(-1, -2) / math.sqrt(query.size(-1))
         return z.masked_fill(~allowed, -math.inf).softmax(-1)
 
     def _heads(self, x: Tensor, other: Tensor, other_weight: Tensor) -> tuple[Tensor, ...]:
-        """Query ``(N, H, L, d)``, key and value ``(N, H, L', d)``, and which tokens may be attended
-        to, ``(N, 1, 1, L')`` bool.
+        """Query ``(N, H, L, d)``, key and value ``(N, H, L', d)``, and a mask ``(N, 1, 1, L')``
+        bool of the tokens that may be attended to.
         """
         query, other = self.norm(x), self.other_norm(other)
         if self.position is not None:
@@ -118,8 +118,8 @@ class CrossAttention(BaseModule):
             t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (query, key, value)
         )
         visible = other_weight > 0
-        # A clip without any token attends to all (zero) tokens instead of none, which would be NaN;
-        # `forward` drops its result.
+        # In a clip without tokens, all (zero) tokens are attended to, since none would give NaN.
+        # `forward` drops the result.
         allowed = (visible | ~visible.any(-1)[:, None])[:, None, None]
         return query, key, value, allowed
 
@@ -128,32 +128,31 @@ class CrossAttention(BaseModule):
 class PoolingAttention(BaseModule):
     r"""Pooling attention between the body's and the hands' features, in both directions at once.
 
-    For each axis ``a`` of frame, joint and instance both streams are averaged to a sequence of
-    tokens along ``a``; each attends to the *other* stream's sequence of the same axis
-    (:class:`CrossAttention`), and is averaged again. The vectors of the axes are summed:
+    For each axis ``a`` of frame, joint and instance, the features of both experts are averaged to a
+    sequence of tokens along ``a``. Each sequence attends to the *other* expert's sequence of the
+    same axis (:class:`CrossAttention`) and is averaged again. The vectors of the axes are summed:
 
     .. math:: f = \frac1{|A|} \sum_{a \in A} \mathrm{mean}\big(\mathrm{CrossAtt}_a(s_a, s'_a)\big)
 
-    That there are three paths, that they cross-attend and that they are summed is read off the
-    authors' figure; residual, zero-initialised output and the factor (which keep the result equal
-    to average pooling at the start) and the widths are our choice. Averages are weighted by what is
-    visible.
+    The three paths, the cross-attention and the sum are taken from the authors' figure. The
+    residual, the zero-initialised output, the factor (with which the result equals average pooling
+    at first) and the widths are our choice. Averages are weighted by the mask.
 
     Args:
         body_channels (int): Channels of the body's features.
         hand_channels (int): Channels of the hands' features.
         body_joints (int): Joints of the body, for the positions of its tokens.
         hand_joints (int): Joints of a hand. Defaults to 21.
-        num_frames (int): Frames of the features, likewise; other lengths interpolate it. Defaults
-            to 16.
+        num_frames (int): Frames of the features, for the positions of the tokens. They are
+            interpolated for other lengths. Defaults to 16.
         embed_dims (int): Attention width. Defaults to 64.
         num_heads (int): Defaults to 4.
         axes (Sequence[str]): Defaults to all of ``('frame', 'joint', 'instance')``.
         dropout (float): On the attention weights. Defaults to 0.
         drop_path (float): In training, the share of clips in which a stream does not attend to the
             other and is only averaged, drawn for each direction by itself (stochastic depth, Huang
-            et al., ECCV 2016, here without rescaling). An expert so learns to do without the other
-            one, as it must where that is missing. Defaults to 0.
+            et al., ECCV 2016, here without rescaling). So an expert learns to work without the
+            other one, which may be missing. Defaults to 0.
 
     Shapes:
         Two :class:`Instances` → ``(N, C_body)``, ``(N, C_hand)``.
@@ -249,8 +248,8 @@ def _by_layer(
     own: tuple[Tensor, Tensor],
     other: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """The equation, axis by axis: the reference of :func:`_together` for one direction, ``(1, N,
-    C)``.
+    """The equation, axis by axis, for one direction: ``(1, N, C)``. It is the reference of
+    :func:`_together`.
     """
     pooled = 0.0
     for i, layer in enumerate(layers):
@@ -269,11 +268,12 @@ def _together(
     own: tuple[Tensor, Tensor],
     other: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """All layers of equal widths in few products: tokens ``(D, N, L, C)`` and weights ``(D, N,
-    L)``, padded to one length, → the mean over the axes of each direction, ``(D / axes, N, C)``.
+    """Computes all layers of equal widths in few products: tokens ``(D, N, L, C)`` and weights
+    ``(D, N, L)``, padded to one length → the mean over the axes of each direction, ``(D / axes, N,
+    C)``.
 
-    Padding is a token without weight, so nothing attends to it and no average reads it. Averaging
-    is linear, hence done before the output projection.
+    Padding has weight 0, so it is not attended to and not averaged. Averaging is linear and
+    therefore done before the output projection.
     """
     (x, weight), (other_x, other_weight) = own, other
     depth, size, length, channels = x.shape
@@ -296,8 +296,7 @@ def _together(
     query = query.view(depth * size, length, heads, -1).transpose(1, 2)
     key, value = key_value.view(depth * size, length, 2, heads, -1).permute(2, 0, 3, 1, 4)
     other_present = other_weight.clamp(max=1)
-    # Where the other stream sees nothing all tokens are attended to alike, and the result is
-    # dropped.
+    # If the other expert is absent, all tokens are attended to equally and the result is dropped.
     bias = ((other_present - 1) * 1e30).to(query.dtype).view(depth * size, 1, 1, length)
     dropout = layers[0].dropout if layers[0].training else 0.0
     y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)

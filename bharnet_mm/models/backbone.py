@@ -1,4 +1,4 @@
-"""Body and hand experts side by side."""
+"""The backbone: a body expert and a hand expert."""
 
 from typing import Protocol, runtime_checkable
 
@@ -15,15 +15,15 @@ from .instances import Instances, pack
 
 @runtime_checkable
 class ExpertNetwork(Protocol):
-    """What :class:`BodyHandBackbone` and the head use of the network of an expert.
+    """Interface of an expert's network for :class:`BodyHandBackbone` and the head.
 
-    :class:`DeGCN` is one. A network of MMAction2 that only has ``forward`` serves as well; the head
-    then has to be told ``in_channels`` and, with an attention, joints and frames.
+    :class:`DeGCN` is one. A network of MMAction2 that only has ``forward`` works as well. The
+    config of the head then needs ``in_channels`` and, with an attention, joints and frames.
 
     Attributes:
-        layout: The skeleton it is made for; bone features need its parents.
+        layout: Layout of its skeleton; bone features need its parents.
         num_features: Channels ``D`` of its features.
-        temporal_stride: ``T' = ceil(T / temporal_stride)`` frames are left of ``T``.
+        temporal_stride: Of ``T`` frames, ``T' = ceil(T / temporal_stride)`` remain.
     """
 
     layout: SkeletonLayout
@@ -42,20 +42,20 @@ class ExpertNetwork(Protocol):
 
 @MODELS.register_module()
 class BodyHandBackbone(BaseModule):
-    """One network for bodies, one for hands, on the present instances of a batch.
+    """One network for bodies and one for hands, applied to the present instances of a batch.
 
     Either may be left out: ``hand=None`` is a body-only model. A network with ``forward_instances``
     (:class:`DeGCN`) gets packed instances; any other graph network of MMAction2 (``STGCN``,
     ``AAGCN``) gets each instance as a clip of one person.
 
-    The skeleton feature is made here, not in the pipeline, from joint positions: it belongs to the
-    trained model, so a checkpoint with its config is all that inference needs to know, and members
-    of a four-feature ensemble share one pipeline.
+    The skeleton feature is made here from joint positions, not in the pipeline. It belongs to the
+    trained model, so inference needs only the checkpoint with its config, and the members of a
+    four-feature ensemble share one pipeline.
 
     Args:
         body (dict, optional): Config of the body's network.
         hand (dict, optional): Config of the hands' network.
-        feature (str): What the networks see: ``'joint'``, ``'bone'``, ``'joint_motion'`` or
+        feature (str): Input feature of the networks: ``'joint'``, ``'bone'``, ``'joint_motion'`` or
             ``'bone_motion'``, see :func:`make_feature`. Defaults to ``'joint'``.
         visibility (bool): Whether the last channel of the inputs says which joints are there, as
             ``FormatBodyHand(visibility=True)`` appends it: no feature is made of it. The networks
@@ -65,13 +65,13 @@ class BodyHandBackbone(BaseModule):
     Shapes:
         ``inputs``: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``,
         ``hand_mask (N, 2M, T)`` → dict of ``'body'`` and ``'hand'``, each a list of
-        :class:`Instances`, one for each stream. Where ``inputs`` has ``body_rows`` and
-        ``hand_rows`` (see :class:`BodyHandPreprocessor`) these are the rows of the packed form, and
-        nothing waits for the device.
+        :class:`Instances`, one for each stream. If ``inputs`` has ``body_rows`` and ``hand_rows``
+        (see :class:`BodyHandPreprocessor`), these are the rows of the packed form, and the host
+        does not wait for the device.
 
     Raises:
-        ConfigError: Without a network; for an unknown feature; for a bone feature where a network
-            has no layout.
+        ConfigError: If there is no network, the feature is unknown, or a bone feature is requested
+            and a network has no layout.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class BodyHandBackbone(BaseModule):
 
         Args:
             inputs: ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21, C)``
-                and ``hand_mask (N, 2M, T)``, as far as there are networks for them.
+                and ``hand_mask (N, 2M, T)``, for those with a network.
 
         Returns:
             ``'body'`` and ``'hand'`` → one :class:`Instances` a stream, ``x (P, D, V, T')``.
@@ -135,7 +135,7 @@ class BodyHandBackbone(BaseModule):
 def _run(network: nn.Module, x: Tensor, mask: Tensor, rows: int | None) -> list[Instances]:
     if hasattr(network, 'forward_instances'):
         return network.forward_instances(pack(x, mask, rows))
-    # The batch norms of other networks would count rows of padding.
+    # Rows of padding would enter the statistics of other networks' batch norms.
     instances = pack(x, mask)
     x = instances.x.permute(0, 3, 2, 1).unsqueeze(1)  # (P, 1, T, V, C)
     features = network(x).squeeze(1).transpose(2, 3)  # from (P, 1, D, T', V)

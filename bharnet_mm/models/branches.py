@@ -1,4 +1,4 @@
-"""Expert branches: what turns an expert's features into logits."""
+"""Expert branches, which compute logits from an expert's features."""
 
 import math
 
@@ -17,7 +17,7 @@ class ExpertBranch(BaseModule):
         dropout (float): Defaults to 0.
 
     Shapes:
-        ``(N, C)``, present ``(N,)`` bool → ``(N, K)``; zero where the clip has no instance of the
+        ``(N, C)``, present ``(N,)`` bool → ``(N, K)``; zero if the clip has no instance of the
         modality.
     """
 
@@ -27,10 +27,10 @@ class ExpertBranch(BaseModule):
         super().__init__(init_cfg)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(in_channels, num_classes)
-        # As the graph networks of the field do it.
+        # As in other graph networks of the field.
         nn.init.normal_(self.fc.weight, std=math.sqrt(2.0 / num_classes))
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """``(N, C)`` and present ``(N,)`` → logits ``(N, K)``, zero where nothing is present."""
+        """``(N, C)`` and present ``(N,)`` → logits ``(N, K)``, zero for absent clips."""
         return self.fc(self.dropout(x)) * present[:, None]

@@ -7,15 +7,14 @@ from .degcn.network import DeGCNBlock
 
 
 def compile_blocks(model: nn.Module, **options) -> nn.Module:
-    """Compiles every block of a model by itself, when it first runs. Changes ``model``.
+    """Compiles every block of a model separately, at its first call. Changes ``model``.
 
-    Blocks of one shape share their code: the ten of a network give six graphs in training. The
-    number of instances and of frames may change, and so may the learned offsets, without compiling
-    again.
+    Blocks of the same shape share their code, so the ten blocks of a network give six graphs in
+    training. Other numbers of instances or frames and changed offsets need no new compilation.
 
     Args:
-        model (nn.Module): With :class:`DeGCN` in it.
-        options: Of :func:`torch.compile`.
+        model (nn.Module): A model with a :class:`DeGCN`.
+        options: Arguments of :func:`torch.compile`.
     """
     config = torch._dynamo.config
     # Two experts have twelve different blocks; torch's limit of 8 would leave the others

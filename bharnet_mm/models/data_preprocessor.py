@@ -1,4 +1,4 @@
-"""From a list of clips to a batch on the device."""
+"""Makes a batch on the device from a list of clips."""
 
 from collections.abc import Sequence
 
@@ -14,28 +14,28 @@ from .instances import bucket
 @MODELS.register_module()
 class BodyHandPreprocessor(BaseDataPreprocessor):
     """Stacks the packed clips of :class:`PackBodyHand`, moves them to the model's device and
-    normalises pictures.
+    normalises region grids.
 
-    Data samples (labels) stay on the host.
+    Data samples (labels) remain on the host.
 
     Args:
-        mean (Sequence[float]): Of red, green and blue in 0 to 255. Defaults to ImageNet's.
-        std (Sequence[float]): Likewise.
-        bucket_steps (int, optional): With it the present instances are counted on the host, before
-            the batch is moved, so that the model packs them without waiting for the device; and
-            their number is rounded up to one of so many sizes an octave, so that batches share
-            shapes. The rows added are padding, which changes no result. CUDA graphs need this
-            (:class:`CUDAGraphHook` sets it). By default nothing is counted and nothing padded.
+        mean (Sequence[float]): Mean of red, green and blue, 0 to 255. Defaults to ImageNet's.
+        std (Sequence[float]): Standard deviation of red, green and blue. Defaults to ImageNet's.
+        bucket_steps (int, optional): If given, the present instances are counted on the host before
+            the batch is moved, so the model packs them without waiting for the device. Their number
+            is rounded up to one of so many sizes in each power of two, so batches share shapes. The
+            added rows are padding and change no result. CUDA graphs need this
+            (:class:`CUDAGraphHook` sets it). By default nothing is counted or padded.
 
     Shapes:
         ``inputs``: dict of lists (or of stacked tensors) of ``body (M, T, V, C)``, ``body_mask (M,
-        T)``, ``hand (2M, T, 21, C)``, ``hand_mask (2M, T)`` and, where the pipeline cuts regions,
+        T)``, ``hand (2M, T, 21, C)``, ``hand_mask (2M, T)`` and, if the pipeline cuts regions,
         ``rgb (3, H, W)`` uint8 and ``rgb_mask (R, F)`` → the same with a leading ``N``, ``rgb`` as
         float32. With ``bucket_steps`` also the integers ``body_rows``, ``hand_rows`` (rows of the
-        packed form) and ``rgb_rows`` (clips with a picture).
+        packed form) and ``rgb_rows`` (clips with a region).
 
     Raises:
-        ConfigError: If clips of one batch differ in shape, naming the first that does.
+        ConfigError: If the clips of a batch differ in shape; the message names the first such clip.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
             self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """The batch of :meth:`stack` on the device, pictures normalised.
+        """The batch of :meth:`stack` on the device, with region grids normalised.
 
         Args:
             data: ``inputs`` and ``data_samples`` as the data loader gives them. Each of the inputs
@@ -70,13 +70,15 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
         return self.normalize(batch)
 
     def stack(self, data: dict) -> dict:
-        """The batch where it is, with the number of rows; shapes as above, ``rgb`` as it came."""
+        """The stacked batch, not moved, with the numbers of rows. Shapes as above; ``rgb`` is not
+        changed.
+        """
         samples = data.get('data_samples')
         inputs = {name: self._stack(name, x, samples) for name, x in data['inputs'].items()}
         return dict(inputs=inputs | self._count(inputs), data_samples=samples)
 
     def normalize(self, batch: dict) -> dict:
-        """The batch with normalised pictures."""
+        """The batch with normalised region grids."""
         if 'rgb' in batch['inputs']:
             batch['inputs']['rgb'] = (batch['inputs']['rgb'].float() - self.mean) / self.std
         return batch
@@ -90,14 +92,14 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
                 present = inputs[f'{name}_mask'].any(-1)
                 number = bucket(int(present.sum()), self.bucket_steps)
                 rows[f'{name}_rows'] = min(number, present.numel())
-        if 'rgb_mask' in inputs:  # its network counts every row, so it gets no padding
+        if 'rgb_mask' in inputs:  # padding would enter the statistics of its network
             rows['rgb_rows'] = int(inputs['rgb_mask'].flatten(1).any(1).sum())
         return rows
 
     def _move(self, value: Tensor | int) -> Tensor | int:
         if not isinstance(value, Tensor):
             return value
-        # Pinned memory, which _stack gives, is copied while the host goes on.
+        # _stack gives pinned memory, which is copied while the host continues.
         return value.to(self.device, non_blocking=value.is_pinned() or self._non_blocking)
 
     def _stack(self, name: str, values: list[Tensor] | Tensor, samples) -> Tensor:

@@ -16,7 +16,7 @@ from .rgb import RegionFeatures
 
 Features = dict[str, list[Instances | RegionFeatures]]
 
-#: What a branch may be. `vanilla` and `interactive` carry their modality's own loss; `expertized`
+#: Kinds of branches. `vanilla` and `interactive` have their modality's own loss; `expertized`
 # learns from the fused losses only.
 BRANCHES = ('vanilla', 'interactive', 'expertized')
 MODALITIES = ('body', 'hand', 'rgb')
@@ -29,15 +29,15 @@ class BHaRNetHead(BaseModule):
 
     .. math::
         L = \sum_i L_i + \lambda_{cpl} \mathrm{CE}\big(\sum_i z_i\big) + \lambda_{nor} L_{nor},
-        \quad i \in \{B, H\} \text{ and, in M, the pictures}
+        \quad i \in \{B, H\} \text{ and, in M, rgb}
 
-    The variants differ in the branches that sit on each modality's streams: B has ``('vanilla',)``;
-    P ``('interactive',)``, whose features are pooled by :class:`PoolingAttention`; E
-    ``('interactive', 'expertized')`` on a two-stream backbone. The pictures of M have one vanilla
-    branch, whatever the others have. The logits of a modality are the sum over its branches.
-    ``L_i`` are cross entropies of the vanilla or interactive branches alone (and of each stream,
-    where there are two of these, as DeGCN trains its own); the expertized ones are reached by the
-    fused losses only. ``L_nor`` is :func:`noisy_or_loss`.
+    The variants differ in the branches on each modality's streams: B has ``('vanilla',)``; P
+    ``('interactive',)``, whose features are pooled by :class:`PoolingAttention`; E
+    ``('interactive', 'expertized')`` on a two-stream backbone. The rgb modality of M always has one
+    vanilla branch. The logits of a modality are the sum over its branches. ``L_i`` are cross
+    entropies of the vanilla or interactive branches (of each stream if there are two, as in DeGCN).
+    The expertized branches are trained by the fused losses only. ``L_nor`` is
+    :func:`noisy_or_loss`.
 
     Args:
         num_classes (int): Classes.
@@ -49,16 +49,17 @@ class BHaRNetHead(BaseModule):
             branches. Its channels are those of the features; :class:`BHaRNet` fills joints and
             frames.
         modalities (Sequence[str]): Some of body, hand and rgb. Defaults to ``('body', 'hand')``,
-            in :class:`BHaRNet` to the experts it has; one alone is a plain expert.
+            and in :class:`BHaRNet` to its experts. With one modality it is a plain classifier.
         coupled (Sequence[str], optional): The modalities in the fused losses. Defaults to all.
         loss_cpl (float): :math:`\lambda_{cpl}`. Defaults to 1.0 (our choice; the papers' value is
             unknown).
         loss_nor (float): :math:`\lambda_{nor}`. Defaults to 0.0.
-        label_smoothing (float): Of the cross entropies. Defaults to 0.1, as DeGCN.
+        label_smoothing (float): Label smoothing of the cross entropies. Defaults to 0.1, as in
+            DeGCN.
         classifier (dict, optional): Config of the classifier on the pooled features of a branch.
             Defaults to :class:`ExpertBranch`.
-        fusion (str): At test time: ``'sum'`` of logits, ``'mean_prob'``, ``'noisy_or'``, or one
-            modality alone. Defaults to ``'sum'``.
+        fusion (str): Fusion at test time: ``'sum'`` of logits, ``'mean_prob'``, ``'noisy_or'``, or
+            one modality alone. Defaults to ``'sum'``.
         fusion_weights (dict, optional): Weight of each modality in ``sum`` and ``mean_prob``; given
             ones (1 for those not named) stay as they are. By default they are those of the
             checkpoint that is loaded: 1 each, or what ``tools/train.py --fit-fusion`` found on
@@ -241,7 +242,7 @@ class BHaRNetHead(BaseModule):
         logits = self.forward(features)
         present = {name: features[name][0].present() for name in self.modalities}
         experts = {name: sum(logits[name]) for name in self.modalities}
-        terms: list[tuple[str, Tensor, Tensor]] = []  # of which loss, logits, clips that count
+        terms: list[tuple[str, Tensor, Tensor]] = []  # name of the loss, logits, present clips
         for name in self.modalities:
             own, _ = self._by_kind(name, logits[name])
             for z in [sum(own)] + (own if len(own) > 1 else []):
@@ -253,7 +254,7 @@ class BHaRNetHead(BaseModule):
             if self.loss_nor:
                 members, masks = self._members(logits, present, self.coupled)
                 losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, masks, target)
-        # All cross entropies at once.
+        # All cross entropies are computed at once.
         values = expert_loss(
             torch.stack([z for _, z, _ in terms]),
             torch.stack([mask for _, _, mask in terms]),
@@ -289,13 +290,13 @@ class BHaRNetHead(BaseModule):
         return data_samples
 
     def answers(self, features: Features) -> dict[str, Tensor]:
-        """What :meth:`predict` writes of each clip, as one ``(N, K)`` float32 tensor by name: the
+        """The values that :meth:`predict` writes, as one ``(N, K)`` float32 tensor by name: the
         logits and ``pred_score``.
         """
         logits = self.forward(features)
         present = {name: features[name][0].present() for name in self.modalities}
         experts = {f'{name}_logits': sum(logits[name]).float() for name in self.modalities}
-        # Where the branches are experts of their own in the Noisy-OR, a score file keeps each.
+        # If the branches are separate experts in the Noisy-OR, a score file has each of them.
         branches = {
             f'{name}_{branch}_logits': z.float()
             for name in self.modalities
@@ -319,7 +320,7 @@ class BHaRNetHead(BaseModule):
             fusion: One of ``FUSIONS``; by default the head's own.
 
         Returns:
-            ``(N, K)``. An absent expert has no influence; without any expert all classes are
+            ``(N, K)``. An absent expert has no influence. If no expert is present, all classes are
             equally likely.
         """
         fusion = fusion or self.fusion
@@ -336,7 +337,7 @@ class BHaRNetHead(BaseModule):
         ).exp()
 
     def _by_kind(self, name: str, logits: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """A modality's logits of the branches with a loss of their own, and of the expertized."""
+        """A modality's logits of the branches with their own loss, and of the expertized ones."""
         kinds = list(zip(logits, self._of(name), strict=True))
         return (
             [z for z, branch in kinds if branch != 'expertized'],
@@ -349,7 +350,7 @@ class BHaRNetHead(BaseModule):
         present: dict[str, Tensor],
         modalities: Sequence[str],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Who votes in the Noisy-OR: each modality's own branches together, and each expertized
+        """The members of the Noisy-OR: each modality's own branches together, and each expertized
         branch (so four in E).
         """
         members, masks = [], []
@@ -364,16 +365,16 @@ class BHaRNetHead(BaseModule):
         target = torch.cat([sample.gt_label.reshape(-1) for sample in data_samples])
         if target.device.type == 'cpu':
             self.check_labels(target, data_samples)
-        else:  # without a wait for the device
+        else:  # without waiting for the device
             torch._assert_async(((target >= 0) & (target < self.num_classes)).all())
         return target.to(device, non_blocking=True)
 
     def check_labels(self, labels: Tensor, data_samples: SampleList) -> None:
-        """Refuses a label outside of the classes, on the host: on a GPU it would be a device-side
-        assertion without a name.
+        """Refuses labels outside the classes. This is done on the host, since a GPU would raise a
+        device-side assertion without the clip's name.
 
         Raises:
-            ConfigError: Names the first clip with such a label.
+            ConfigError: A label is outside the classes; the message names the first such clip.
         """
         wrong = ((labels < 0) | (labels >= self.num_classes)).nonzero().flatten().tolist()
         if wrong:

@@ -1,15 +1,15 @@
-"""Present instances, packed: the form in which the experts compute.
+"""Packed instances: the form of a batch in which the experts compute.
 
-A batch has a fixed number of slots a clip (persons, or hands), most of them empty: NTU has one
-person in four clips of five and misses a third of the hands. Packing keeps the slots with at least
-one visible frame, so an absent one costs nothing and enters no statistic.
+A batch has a fixed number of slots for each clip (persons or hands), and many are empty: NTU has
+one person in four of five clips and lacks a third of the hands. Packing keeps the slots with at
+least one visible frame. So absent instances are not computed and enter no statistic.
 
 The number of present instances changes from batch to batch. A CUDA graph needs one shape for many
-batches, so the packed form may have a given number of rows: the last ones are padding, which no
-statistic, no pooling and no gradient reads.
+batches, so the packed form may have a given number of rows: the last ones are padding, which does
+not enter any statistic, pooling or gradient.
 
-An exported graph has no shapes that depend on data at all: within :func:`every_slot` absent
-instances are computed as well and weigh nothing (:class:`AllSlots`).
+In an exported graph no shape may depend on data. Within :func:`every_slot` absent instances are
+therefore computed too, with weight 0 (:class:`AllSlots`).
 """
 
 from collections.abc import Callable, Iterator
@@ -28,12 +28,12 @@ class Instances:
     Attributes:
         x (Tensor): ``(P, C, V, T)`` features, time last.
         mask (Tensor): ``(P, T)`` bool, the visible frames.
-        clip (Tensor): ``(P,)`` which clip of the batch an instance belongs to, ascending.
-        slot (Tensor): ``(P,)`` which of the clip's slots it fills.
+        clip (Tensor): ``(P,)`` number of the instance's clip in the batch, ascending.
+        slot (Tensor): ``(P,)`` number of the instance's slot in the clip.
         num_clips (int): ``N``.
         num_slots (int): ``I``.
-        count (Tensor, optional): How many leading rows are instances, a number on the device; the
-            rows after them are padding, with clip ``N`` and no visible frame. None: all rows.
+        count (Tensor, optional): Number of leading rows that are instances, on the device. The rows
+            after them are padding, with clip ``N`` and no visible frame. None: all rows.
     """
 
     x: Tensor
@@ -45,12 +45,12 @@ class Instances:
     count: Tensor | None = None
 
     def with_features(self, x: Tensor, stride: int | None = None) -> 'Instances':
-        """The same instances with other features; the mask follows when time was strided (visible
+        """The same instances with other features; the mask is adapted to a stride of time (visible
         if any frame was).
 
         Args:
             x (Tensor): ``(P, D, V, T')``.
-            stride (int, optional): Of time. By default what the lengths say, ``ceil(T / T')``.
+            stride (int, optional): Stride of time. By default ``ceil(T / T')``.
         """
         mask = self.mask
         if stride is None:
@@ -63,7 +63,7 @@ class Instances:
 
     def unpack(self, values: Tensor) -> Tensor:
         """``(P, *)`` values of the instances → ``(N, I, *)``, zero in the empty slots."""
-        # Padding is written to a clip behind the last one, which is cut off.
+        # Padding is written to an additional clip, which is removed.
         clips = self.num_clips + (self.count is not None)
         dense = values.new_zeros(clips, self.num_slots, *values.shape[1:])
         return dense.index_put((self.clip, self.slot), values)[: self.num_clips]
@@ -83,10 +83,10 @@ class Instances:
 
 
 class AllSlots(Instances):
-    """Instances of which none is left out: ``P = N I``, the absent ones with a mask of zeros.
+    """All instances, also absent ones: ``P = N I``, with a mask of zeros for the absent ones.
 
-    All averages are weighted by the mask, so results are those of the packed form. For inference
-    only: absent instances would enter the statistics of a batch.
+    All averages are weighted by the mask, so results equal those of the packed form. It is for
+    inference only, since absent instances would enter the statistics of a batch.
     """
 
     def unpack(self, values: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ _EVERY_SLOT = False
 
 @contextmanager
 def every_slot() -> Iterator[None]:
-    """Within it, :func:`pack` keeps absent instances too: no shape depends on what is present."""
+    """Context in which :func:`pack` keeps absent instances too, so no shape depends on data."""
     global _EVERY_SLOT
     before, _EVERY_SLOT = _EVERY_SLOT, True
     try:
@@ -119,7 +119,7 @@ def nearest_visible(mask: Tensor) -> Tensor:
     """Index of the nearest visible frame, the earlier one of two equally near: ``(P, T)`` bool →
     ``(P, T)`` long.
 
-    Every row has to have a visible frame.
+    Every row must have a visible frame.
     """
     frames = mask.size(-1)
     time = torch.arange(frames, device=mask.device).expand_as(mask)
@@ -130,14 +130,14 @@ def nearest_visible(mask: Tensor) -> Tensor:
 
 
 def present_rows(present: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Places of the present entries in ascending order, without a wait for the device.
+    """Indices of the present entries in ascending order, found without waiting for the device.
 
     Args:
         present (Tensor): ``(N,)`` bool.
         rows (int): ``P``, at least the number of present entries.
 
     Returns:
-        tuple[Tensor, Tensor]: ``(P,)`` long, padded with ``N``, and how many are present, a number
+        tuple[Tensor, Tensor]: ``(P,)`` long, padded with ``N``, and the number of present entries,
         on the device.
 
     Raises:
@@ -158,8 +158,8 @@ def present_rows(present: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def bucket(number: int, steps: int) -> int:
-    """The least size of a series with ``steps`` sizes an octave that is not below ``number`` nor
-    below 1: with 8, at most an eighth of the rows are padding.
+    """The least size that is at least ``number`` and 1, in a series with ``steps`` sizes for each
+    power of two. With 8 steps at most an eighth of the rows is padding.
     """
     number = max(number, 1)
     step = max(1, 2 ** ((number - 1).bit_length() - 1) // steps)
@@ -167,17 +167,16 @@ def bucket(number: int, steps: int) -> int:
 
 
 def pack(x: Tensor, mask: Tensor, rows: int | None = None) -> Instances:
-    """Packs the present instances of a batch; a missing frame of one repeats its nearest visible
-    frame.
+    """Packs the present instances of a batch. Missing frames repeat the nearest visible frame.
 
-    What stands in a masked entry, NaN included, is never read.
+    Values of masked entries, also NaN, are never read.
 
     Args:
         x (Tensor): ``(N, I, T, V, C)`` coordinates.
         mask (Tensor): ``(N, I, T)`` bool, True where visible.
-        rows (int, optional): Rows of the packed form, at least the number of present instances;
-            the others are padding. Nothing then waits for the device. By default the number of
-            present instances, which the host has to ask the device for.
+        rows (int, optional): Rows of the packed form, at least the number of present instances; the
+            others are padding. The host then does not wait for the device. By default the number of
+            present instances is used, which the host has to read from the device.
 
     Returns:
         Instances: With ``x`` of shape ``(P, C, V, T)``.
@@ -207,11 +206,12 @@ def pack(x: Tensor, mask: Tensor, rows: int | None = None) -> Instances:
 
 
 def _pack_all(x: Tensor, mask: Tensor) -> AllSlots:
-    """:func:`pack` for :class:`AllSlots`, by operators that exporters know."""
+    """:func:`pack` for :class:`AllSlots`, with operators that exporters support."""
     size, slots, frames = mask.shape
     x, mask = x.flatten(0, 1), mask.flatten(0, 1)
     time = torch.arange(frames, device=mask.device)
-    # Distance of frame s from t, the earlier of two equally near ones first; masked ones last.
+    # Distance of frame s from t. Of two equally near frames the earlier one comes first; masked
+    # frames come last.
     distance = 2 * (time - time[:, None]).abs() + (time > time[:, None])
     frame = distance.expand(mask.size(0), -1, -1).masked_fill(~mask[:, None], 2 * frames).argmin(-1)
     frame = frame[:, None, None].expand(-1, x.size(3), x.size(2), -1)
@@ -229,7 +229,7 @@ def on_present(
         network (Callable): ``(P, *)`` → ``(P, *)``.
         x (Tensor): ``(N, *)``.
         present (Tensor): ``(N,)`` bool.
-        rows (int, optional): How many are present, where the host knows it.
+        rows (int, optional): Number of present samples, if the host knows it.
     """
     if _EVERY_SLOT:
         y = network(x)

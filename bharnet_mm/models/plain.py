@@ -1,4 +1,4 @@
-"""The networks' plain form: same parameters, same mathematics, every operator by its reference."""
+"""The plain form of the networks: every operator is computed by its reference."""
 
 import functools
 
@@ -8,8 +8,9 @@ from ..ops import plain_form
 
 
 def use_plain_form(model: nn.Module) -> nn.Module:
-    """Makes every module of ours compute by the operators' references, which read as the equations
-    and use the framework's operators alone: for parity tests and benchmarks. Changes ``model``.
+    """Makes every module of a model compute with the operators' references, which follow the
+    equations and use torch's operators only. It is for parity tests and benchmarks. Changes
+    ``model``.
     """
     for module in model.modules():
         if type(module).__module__.startswith(__package__):

@@ -1,4 +1,4 @@
-"""The recognizers: bodies and hands, and these with pictures."""
+"""The recognizers: BHaRNet (body and hands) and BHaRNetM (with rgb)."""
 
 import torch
 from mmaction.models.recognizers import BaseRecognizer
@@ -17,8 +17,8 @@ class BHaRNet(BaseRecognizer):
     """BHaRNet-B, -P and -E (Cho and Kim, IROS 2025): :class:`BodyHandBackbone` +
     :class:`BHaRNetHead`.
 
-    Sizes that follow from others are filled in: the head's ``in_channels`` and ``modalities`` from
-    the experts' networks, the attention's joints and frames from their layouts and strides.
+    Sizes that follow from the networks are filled in: the head's ``in_channels`` and ``modalities``
+    from the experts' networks, the attention's joints and frames from their layouts and strides.
 
     Args:
         backbone (dict): Config of the two experts.
@@ -29,10 +29,10 @@ class BHaRNet(BaseRecognizer):
 
     Shapes:
         See :class:`BodyHandBackbone` for ``inputs``. ``mode='tensor'`` gives a dict of modality →
-        list of logits ``(N, K)``, one a branch.
+        list of logits ``(N, K)``, one for each branch.
 
     Raises:
-        ConfigError: For sizes of the head that are given and do not fit the networks.
+        ConfigError: If given sizes of the head do not fit the networks.
     """
 
     def __init__(
@@ -80,25 +80,25 @@ class BHaRNet(BaseRecognizer):
 
 @MODELS.register_module()
 class BHaRNetM(BHaRNet):
-    """BHaRNet-M: B, P or E with a stream of pictures, guided by the body expert.
+    """BHaRNet-M: B, P or E with an rgb expert, guided by the body expert.
 
-    Trained jointly, or in two stages as MMNet is: ``experts`` starts the body and the hand expert
-    from a checkpoint of their own (of B, P or E, whichever ``backbone`` and ``cls_head`` say), and
-    ``freeze_experts`` keeps them: no gradient, no loss, batch statistics as they are.
+    It is trained jointly, or in two stages as MMNet. ``experts_checkpoint`` starts the body and the
+    hand expert from a checkpoint (of B, P or E, according to ``backbone`` and ``cls_head``).
+    ``freeze_experts`` keeps them unchanged: no gradient, no loss, and the same batch statistics.
 
     Args:
-        backbone (dict): Config of the skeleton experts; its body guides the pictures.
-        rgb (dict): Config of the picture stream; ``type`` defaults to :class:`BodyGuidedRGB` and
-            ``layout`` to the body expert's.
+        backbone (dict): Config of the skeleton experts; its body expert guides the rgb expert.
+        rgb (dict): Config of the rgb expert's network; ``type`` defaults to :class:`BodyGuidedRGB`
+            and ``layout`` to the body expert's.
         cls_head (dict): Config of the head, with ``'rgb'`` among its modalities.
-        experts_checkpoint (str, optional): Checkpoint of the skeleton experts, read before
-            training, not for a test.
+        experts_checkpoint (str, optional): Checkpoint of the skeleton experts, which is read before
+            a training but not for a test.
         freeze_experts (bool): Defaults to False.
         **kwargs: Further arguments of :class:`BHaRNet`.
 
     Shapes:
         Those of :class:`BHaRNet`, and ``rgb (N, 3, H, W)``, ``rgb_mask (N, R, F)``. Without these
-        two keys (a pipeline without ``CutRegions``) a trained model predicts from the others.
+        two keys (a pipeline without ``CutRegions``) a trained model predicts from the skeletons.
 
     Raises:
         ConfigError: For a head without the pictures, a checkpoint without the experts, experts that
@@ -133,7 +133,7 @@ class BHaRNetM(BHaRNet):
                 module.requires_grad_(False)
 
     def skeleton_modules(self) -> dict[str, nn.Module]:
-        """The parts that make up the skeleton experts, by their names in a checkpoint."""
+        """The modules of the skeleton experts, by their names in a checkpoint."""
         head = self.cls_head
         parts = {'backbone': self.backbone, 'cls_head.attentions': head.attentions}
         for name, classifier in head.classifiers.items():
@@ -142,7 +142,7 @@ class BHaRNetM(BHaRNet):
         return parts
 
     def init_weights(self) -> None:
-        """Initialises the weights, and then takes the experts' from their checkpoint."""
+        """Initialises the weights, and then loads those of the experts from their checkpoint."""
         super().init_weights()
         if self.experts_checkpoint is None:
             if self.freeze_experts:
@@ -186,7 +186,7 @@ class BHaRNetM(BHaRNet):
         Shapes: as :meth:`BHaRNet.extract_feat`; ``rgb (N, 3, H, W)`` with ``rgb_mask (N, R, F)``
         give ``features['rgb']``, one :class:`RegionFeatures` with ``x (N, D, h, w)``.
         """
-        # Frozen experts run as at inference, with their batch norms folded.
+        # Frozen experts run in the inference form, with folded batch norms.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_experts):
             features = self.backbone(inputs)
         if 'rgb' in inputs:

@@ -1,6 +1,4 @@
-"""Registers the Triton kernels for CUDA; Triton is imported at the first call of one, and only
-there.
-"""
+"""Registers the Triton kernels for CUDA; Triton is imported at the first call of a kernel."""
 
 from __future__ import annotations
 
@@ -34,13 +32,13 @@ KERNELS = (
 
 
 def enabled() -> bool:
-    """Whether the kernels are wanted: not with ``BHARNET_TRITON=0`` in the environment."""
+    """Whether the kernels are enabled: False with ``BHARNET_TRITON=0`` in the environment."""
     return os.environ.get('BHARNET_TRITON', '1') != '0'
 
 
 @cache
 def _module(name: str) -> ModuleType | None:
-    """A module of kernels; None, with one warning, where Triton is not installed."""
+    """A module of kernels; None, with one warning, if Triton is not installed."""
     try:
         return import_module(f'.triton.{name}', __package__)
     except ImportError as error:

@@ -30,8 +30,7 @@ def reference(x: Tensor, weight: Tensor, bias: Tensor, adjacency: Tensor) -> Ten
 
 
 def mix(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The sum, aggregated first and projected after, which is a tenth of the work where ``C`` is
-    small.
+    """The sum, aggregated first and then projected. For small ``C`` this needs a tenth of the work.
 
     Shapes: adjacency ``(S·V, V)``, weight ``(1, O, C·S)`` and bias ``(O, V)`` of :func:`operands`.
     """
@@ -46,7 +45,7 @@ def operands(weight: Tensor, bias: Tensor, adjacency: Tensor) -> tuple[Tensor, T
 
 
 def _gathered(x: Tensor, adjacency: Tensor) -> Tensor:
-    """``(P, C·S, V, T)``: for each subset, what a joint receives."""
+    """``(P, C·S, V, T)``: for each subset, the weighted sum over senders."""
     size, channels, joints, frames = x.shape
     rows = channels * (len(adjacency) // joints)
     adjacency = adjacency.to(x.dtype).expand(size * channels, -1, -1)

@@ -1,5 +1,5 @@
-"""A DeGCN block at inference, as one operator: everything that depends on parameters alone is
-computed once.
+"""A DeGCN block at inference as one operator. Values that depend on parameters only are computed
+once.
 
 The block is ``y = act(norm(graph(x)) + shortcut_1(x))``, ``out = act(norm(branches(y)) +
 shortcut_2(x))`` with the running statistics. Every batch norm is folded into the product before it.
@@ -44,7 +44,7 @@ def inference_block(
         x (Tensor): Features.
         graph (list[Tensor]): Parameters of :func:`.graph.graph_conv` (3, a network's first block,
             which has no shortcuts) or of :func:`.refined_graph.refined_graph_conv` (10).
-        graph_norm (list[Tensor]): The norm behind it.
+        graph_norm (list[Tensor]): The norm after it.
         first_shortcut (list[Tensor]): Weight and norm of its shortcut; none for an identity.
         temporal (list[Tensor]): Weight of the 1x1 convolution, norm of three quarters of its
             output, weight and offset of the near and of the far branch, norm of all.
@@ -70,13 +70,13 @@ class Folded:
     Attributes:
         graph (list[Tensor]): In a first block adjacency, weight and bias as :func:`.graph.mix`
             takes them; else the ten parameters of :func:`.refined_graph.refined_graph_conv`.
-        first_shortcut (list[Tensor]): Weight ``(G, O/G, C/G)`` and bias ``(O,)``; of an identity
-            the shift ``(O,)``; in a first block none.
-        shortcut (list[Tensor]): Weight and bias; of an identity, and in a first block, none.
+        first_shortcut (list[Tensor]): Weight ``(G, O/G, C/G)`` and bias ``(O,)``; for an identity
+            the shift ``(O,)``; empty in a first block.
+        shortcut (list[Tensor]): Weight and bias; empty for an identity and in a first block.
         hidden (list[Tensor]): Weight ``(1, 3Q, O)`` and bias ``(3Q,)`` before the first three
             branches.
         near (list[Tensor]): Weight ``(Q, Q, eta)`` and offset ``(eta,)`` (not cast), bias ``(Q,)``.
-        far (list[Tensor]): Likewise.
+        far (list[Tensor]): The same for the far branch.
         pool (list[Tensor]): Scale and shift ``(Q,)`` after the maximum.
         direct (list[Tensor]): Weight ``(1, Q, O)`` and bias ``(Q,)`` of the fourth branch.
     """
@@ -175,7 +175,9 @@ _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def folded(dtype: torch.dtype, *lists: list[Tensor], eps: float) -> Folded:
-    """:func:`fold`, anew only where a parameter or statistic has changed since the last call."""
+    """Calls :func:`fold` if a parameter or statistic has changed since the last call, and otherwise
+    returns the last result.
+    """
     tensors = [t for tensors in lists for t in tensors]
     state = dtype, eps, [(t._version, t.data_ptr()) for t in tensors]
     kept = _kept.get(tensors[0])
@@ -185,8 +187,8 @@ def folded(dtype: torch.dtype, *lists: list[Tensor], eps: float) -> Folded:
 
 
 def forget(graph: list[Tensor]) -> None:
-    """Folds a block anew at its next call. Writing through ``.data``, as EMA does, leaves no trace
-    that :func:`folded` could see.
+    """Makes a block fold again at its next call. It is needed after writes through ``.data`` (as in
+    EMA), which :func:`folded` does not notice.
     """
     _kept.pop(graph[0], None)
 
@@ -249,8 +251,8 @@ def _fake(x, graph, graph_norm, first_shortcut, temporal, shortcut, stride, eps,
 
 
 def _autocast(x: Tensor, device: str) -> Tensor:
-    """Features in autocast's type, but for the native kernel, which is faster in float32, and
-    exact.
+    """Features in autocast's type. For the native kernel they stay in float32, in which it is
+    faster and exact.
     """
     if device == 'cpu' and native.kernels('folded_block', x) is not None:
         return x

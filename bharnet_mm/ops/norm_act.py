@@ -25,17 +25,17 @@ def norm_act(
 ) -> Tensor:
     """``leaky_relu(norm(x) + residual)``; without ``act`` no LeakyReLU.
 
-    Keeps the running statistics up to date in training: at once, or where ``norm.deferred`` is set,
-    when :func:`track_statistics` is called for all norms of a network together.
+    In training it updates the running statistics at once. If ``norm.deferred`` is set,
+    :func:`track_statistics` updates those of all norms of a network together.
 
     Args:
-        norm (nn.Module): A batch norm, or what has taken its place (``SyncBatchNorm``), which then
-            computes by itself.
+        norm (nn.Module): A batch norm, or a module that replaced it (``SyncBatchNorm``), which is
+            then called itself.
         x (Tensor): ``(P, C, *)``.
         residual (Tensor, optional): Like ``x``.
         act (bool): Defaults to True.
-        rows (Tensor, optional): ``()`` int64, how many of the ``P`` instances are real. The others
-            are padding: they enter no statistic, and their outputs and gradients are zero.
+        rows (Tensor, optional): ``()`` int64, number of instances among the ``P`` rows. The other
+            rows are padding: they enter no statistic, and their outputs and gradients are zero.
 
     Returns:
         Tensor: Like ``x``.
@@ -77,7 +77,7 @@ def given(norm: nn.Module) -> tuple[Tensor | None, Tensor | None]:
 
 
 def keep(norm: nn.Module, stats: Tensor, rows: Tensor | None = None) -> None:
-    """Notes the statistics of a batch, and tracks them unless that is done later for many norms."""
+    """Stores the statistics of a batch and updates the running ones unless that is deferred."""
     if norm.training:
         norm.batch_stats = stats, rows
         if not getattr(norm, 'deferred', False):
@@ -86,8 +86,8 @@ def keep(norm: nn.Module, stats: Tensor, rows: Tensor | None = None) -> None:
 
 @torch.no_grad()
 def track_statistics(norms: Iterable[nn.Module]) -> None:
-    """Updates the running statistics of all norms that have seen a batch since the last call, by
-    few operators for all of them.
+    """Updates the running statistics of all norms that had a batch since the last call, with few
+    operators for all of them.
     """
     updated = [(norm, *norm.batch_stats) for norm in norms if getattr(norm, 'batch_stats', None)]
     groups: dict[tuple, list] = {}
@@ -103,8 +103,8 @@ def track_statistics(norms: Iterable[nn.Module]) -> None:
             torch._foreach_add_(counts, 1)
             torch._foreach_lerp_(running, new, momentum)
             continue
-        # A batch of padding alone changes nothing. One number for all, as a list of tensors: torch
-        # asks the device for the value of a single one.
+        # A batch of padding only changes nothing. The weight is a list of tensors, since torch
+        # would read the value of a single one from the device.
         some = torch.ones_like(counts[0]) if rows is None else (rows > 0).to(counts[0].dtype)
         torch._foreach_add_(counts, [some] * len(counts))
         # Without momentum the average is over all batches.
@@ -145,7 +145,8 @@ def padded(x: Tensor, size: int) -> Tensor:
 
 def batch_statistics(x: Tensor, eps: float) -> Tensor:
     """Mean, ``1 / sqrt(variance + eps)`` and unbiased variance ``(3, C)`` of ``(P, C, *)``; zeros
-    without instance. The variance is taken of centred values, so a large mean costs no precision.
+    without instance. The variance is computed from centred values, so a large mean does not reduce
+    the precision.
     """
     axes, count = (0, *range(2, x.dim())), x.numel() // x.size(1)
     if count == 0:
@@ -157,12 +158,12 @@ def batch_statistics(x: Tensor, eps: float) -> Tensor:
 
 
 def given_statistics(mean: Tensor, variance: Tensor, eps: float) -> Tensor:
-    """The same of running statistics."""
+    """The same from running statistics."""
     return torch.stack((mean, torch.rsqrt(variance + eps), variance))
 
 
 def along_channels(x: Tensor, like: Tensor) -> Tensor:
-    """``(C,)`` in the shape in which it meets ``(P, C, *)``."""
+    """``(C,)`` in a shape that broadcasts with ``(P, C, *)``."""
     return x.view(-1, *[1] * (like.dim() - 2))
 
 
@@ -236,7 +237,7 @@ def _norm_act_backward(
     if kernels is not None and weight.dtype == torch.float32:
         return _native_backward(kernels[1], grad, x, y, weight, stats, adds, slope, size)
     inner = grad if y is None else torch.ops.aten.leaky_relu_backward(grad, y, slope, True)
-    passes = adds and y is not None  # else the shortcut's gradient is that of the output
+    passes = adds and y is not None  # otherwise the shortcut's gradient is that of the output
     grad_residual = padded(inner, size) if passes else x.new_empty(0)
     grad_x, *grads = norm_backward(inner, x, weight, stats, by_batch)
     return padded(grad_x, size), grad_residual, *grads

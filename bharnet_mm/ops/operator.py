@@ -1,17 +1,17 @@
-"""How an operator is defined: once, under a name in torch's dispatcher.
+"""Definition of operators, each once under a name in torch's dispatcher.
 
 Each operator of this package is a name ``bharnet::NAME`` with
 
-- a *reference* of a few lines that reads as the equation, made of torch's operators and
-  differentiated by autograd. Inside :func:`plain_form` the operator is its reference;
-- a forward and a backward kernel for every device by torch's operators, in the module of the
+- a *reference* of a few lines that follows the equation, with torch's operators and autograd.
+  Inside :func:`plain_form` the operator is its reference;
+- a forward and a backward kernel for every device with torch's operators, in the module of the
   operator;
-- C++ kernels for CPUs (:mod:`.native`), called by these where they apply;
+- C++ kernels for CPUs (:mod:`.native`), which these call if they are available;
 - kernels for CUDA, which are registered by ``OPERATOR.register_kernel('cuda')``;
 - a fake kernel (shapes and types), a gradient, and a rule for autocast, so that ``torch.compile``,
   export and mixed precision need no branch in a model.
 
-Parameters stay in their own type (float32 in mixed precision); kernels convert them as they read
+Parameters keep their own type (float32 in mixed precision). Kernels convert them when they read
 them, and return gradients in that type. Only the features follow autocast.
 """
 
@@ -30,7 +30,7 @@ _library = torch.library.Library('bharnet', 'FRAGMENT')
 
 @contextlib.contextmanager
 def plain_form() -> Iterator[None]:
-    """Within it, every operator is its reference. Gradients may be taken outside of it."""
+    """Context in which every operator is its reference. Gradients may be computed outside of it."""
     global _plain
     before, _plain = _plain, True
     try:
@@ -55,14 +55,15 @@ def define(
     """Registers an operator ``bharnet::KERNEL``, named as the kernel is.
 
     Args:
-        kernel (Callable): Forward for any device, by torch's operators. Its signature is the
+        kernel (Callable): Forward for any device, with torch's operators. Its signature is the
             schema.
         fake (Callable): Gives empty results of the right shapes and types.
-        setup_context (Callable, optional): Of the gradient, see
+        setup_context (Callable, optional): Context of the gradient, see
             :func:`torch.library.register_autograd`.
         backward (Callable, optional): The gradient, which calls one further operator.
-        features (Sequence[str]): Arguments that autocast casts to its type where they are float32.
-        autocast (Callable, optional): Casts them instead, given one and the type of the device.
+        features (Sequence[str]): Arguments that autocast casts to its type if they are float32.
+        autocast (Callable, optional): Used for the cast instead; takes a tensor and the type of the
+            device.
     """
     name = kernel.__name__.strip('_')
     op = torch.library.custom_op(f'bharnet::{name}', kernel, mutates_args=())
@@ -93,7 +94,7 @@ def _autocast_rule(
 
 
 def narrowed(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Float32 features in autocast's type; others as they are."""
+    """Float32 features in autocast's type; others are not changed."""
     return x.to(dtype) if x is not None and x.dtype == torch.float32 else x
 
 

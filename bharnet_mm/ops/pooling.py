@@ -1,4 +1,4 @@
-r"""Averages of packed features along frames, joints and instances of a clip, over what is visible.
+r"""Averages of packed features along frames, joints and instances of a clip, weighted by the mask.
 
 For the instances ``p`` of clip ``n`` with features ``x (P, C, V, T)`` and visible frames ``m (P,
 T)``, the tokens along the three axes are
@@ -8,9 +8,9 @@ T)``, the tokens along the three axes are
     j_{n,v} = \frac{\sum_{p,t} m_{p,t} x_{p,v,t}}{\sum_{p,t} m_{p,t}}, \quad
     i_{n,s} = \frac{\sum_t m_{p(n,s),t} \bar x_{p(n,s),t}}{\sum_t m_{p(n,s),t}}
 
-with the mean :math:`\bar x` over joints. The weights are the denominators, 0 where nothing is
-visible; the token is zero there. The weighted mean of the tokens is the same on every axis: the
-average over all that is visible.
+with the mean :math:`\bar x` over joints. The weights are the denominators. If nothing is visible,
+weight and token are zero. The weighted mean of the tokens is the same on every axis: the average
+over all visible features.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ def _axis_tokens(
     kind = wide(x.dtype)
     visible = mask.to(x.dtype)
     frames = x.mean(2, dtype=kind) * visible[:, None]  # (P, C, T)
-    # A product per instance: the weighted sum over time without a masked copy of x.
+    # One product for each instance gives the weighted sum over time without a masked copy of x.
     joints = torch.matmul(x, visible[:, None, :, None]).squeeze(-1).to(kind)  # (P, C, V)
 
     def unpacked(values: Tensor) -> Tensor:
-        # Padding goes to a clip behind the last one.
+        # Padding goes to an additional clip.
         dense = values.new_zeros(clips + 1, slots, *values.shape[1:])
         return dense.index_put_((clip, slot), values)[:clips]
 
@@ -119,7 +119,7 @@ def _axis_tokens_backward(
 ) -> Tensor:
     frames, clips = mask.size(1), grad.size(1)
     grad = (grad / weight.clamp(min=1)[..., None]).transpose(2, 3)  # (3, N, C, L)
-    clip = clip.clamp(max=clips - 1)  # padding sees no frame
+    clip = clip.clamp(max=clips - 1)  # padding has no frame
     frame = grad[0, clip, :, :frames] + grad[2, clip, :, slot][..., None]
     frame, joint = frame.to(like.dtype) / joints, grad[1, clip, :, :joints].to(like.dtype)
     return (frame[:, :, None] + joint[..., None]).mul_(mask.to(like.dtype)[:, None, None])

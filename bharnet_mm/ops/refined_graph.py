@@ -30,7 +30,7 @@ from .native.block import Shape
 from .operator import define, is_plain, wide
 from .pointwise import per_instance, sum_of_products
 
-#: Bytes of what lies between a chunk's input and its output, on a CPU: few enough to stay in cache.
+#: Bytes of the intermediate results of a chunk on a CPU, few enough to stay in cache.
 CHUNK_BYTES = 4 * 2**20
 
 #: Most channels of a group times frames for which the native kernel takes bfloat16.
@@ -124,8 +124,8 @@ def _refined_graph_conv(
 
 
 def aggregate_(y: Tensor, x: Tensor, *operands: Tensor, add: bool = True) -> Tensor:
-    """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place; with ``add=False`` writes it
-    there.
+    """Adds ``(W rel)^T (U x + b)`` to ``y (P, O, V, T)`` in place, or writes it there with
+    ``add=False``.
 
     The operands are those of :func:`joined`, query, key and adjacency.
     """
@@ -176,14 +176,14 @@ def _refined_graph_conv_backward(
     grad_x, grad_value, grad_bias, grad_joined, grad_query, grad_key, grad_adjacency = (
         _aggregate_backward(grad, x, *weights, query, key, adjacency)
     )
-    # Back from the joined matrix: only what is not zero by construction has a gradient.
+    # From the joined matrix, only those entries that can be non-zero have a gradient.
     groups, out, subsets, depth = refine_weight.shape
     columns = grad_joined.view(groups, out, subsets, -1)
     own = columns[..., : subsets * depth].unflatten(3, (subsets, depth))
     own = own.diagonal(dim1=2, dim2=3).transpose(2, 3)  # (G, O/G, S, R)
     bias = columns[..., subsets * depth]
     grad_alpha = (own * refine_weight).sum() + (bias * refine_bias).sum()
-    # Back from query and key.
+    # Gradients of query and key.
     flat_mean = pointwise.flat(mean, groups)
     grads, grad_mean = [], torch.zeros_like(flat_mean)
     for gradient, weight in ((grad_query, query_weight), (grad_key, key_weight)):
@@ -207,17 +207,17 @@ def _refined_graph_conv_backward(
 
 
 def _aggregate_backward(grad: Tensor, x: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-    """Gradients to x and the operands of :func:`aggregate_`, in float32 at least but for x.
+    """Gradients to x and the operands of :func:`aggregate_`. All but x's are at least float32.
 
     Topology, relation and projected values together are seven times the size of the features. On a
-    CPU a few instances are worked on at a time, so that they do not leave the cache; and nothing
-    but the operands is kept for the backward pass, which builds them again (a tenth of its work).
+    CPU a few instances are computed at a time, so that these stay in cache. Only the operands are
+    kept for the backward pass, which computes the rest again (a tenth of its work).
     """
     kernels = _kernels(x, *operands)
     kind = wide(x.dtype)
     if kernels is not None:
         floats = [t.to(torch.float32).contiguous() for t in operands]
-        grads = [torch.zeros_like(t) for t in floats]  # the kernel leaves out what is zero
+        grads = [torch.zeros_like(t) for t in floats]  # the kernel does not write zeros
         grad_x = torch.empty_like(x)
         kernels[1](
             ctypes.byref(_shape(x, operands)),
@@ -270,7 +270,7 @@ def _shape(x: Tensor, operands: tuple[Tensor, ...]) -> Shape:
 
 
 def _kernels(x: Tensor, *operands: Tensor) -> tuple | None:
-    """The native kernels, where they take these operands and are faster."""
+    """The native kernels if they support these operands and are faster, otherwise None."""
     value, _, _, query, _, adjacency = operands
     size, _, joints, frames = x.shape
     (groups, rows, channels), depth = value.shape, query.size(2)
@@ -284,8 +284,7 @@ def _kernels(x: Tensor, *operands: Tensor) -> tuple | None:
     ]
     if [t.shape for t in operands] != shapes or x.size(1) != groups * channels or depth > 3 * 15:
         return None
-    # They compute in float32, which a machine with products in bfloat16 beats where those are
-    # large.
+    # They compute in float32. For large products a machine with units for bfloat16 is faster.
     if x.dtype == torch.bfloat16 and channels * frames > BF16_SIZE:
         return None
     return native.kernels('refined_graph', x)
@@ -300,8 +299,8 @@ def _chunks(
     key: Tensor,
     adjacency: Tensor,
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """For a few instances at a time: which, their relation ``(p, G, S·R + 1 + S, V·V)`` (sender,
-    receiver), projected values ``(p, O·S, V·T)`` and topology ``(p·O, S·V, V)``.
+    """For a few instances at a time: their indices, their relation ``(p, G, S·R + 1 + S, V·V)``
+    (sender, receiver), projected values ``(p, O·S, V·T)`` and topology ``(p·O, S·V, V)``.
     """
     value, bias, weight, query, key, adjacency = (
         t.to(x.dtype) for t in (value, bias, weight, query, key, adjacency)

@@ -10,18 +10,18 @@ branches are
 
 The first two are deformable convolutions ("DeTGC", Myung et al., TIP 2024): :math:`h(\cdot)`
 interpolates linearly between frames and repeats the first and last one. The offsets :math:`\tau_r`
-are learned and shared by channels, joints and clips. They are bounded to the clip: an offset of
-more than its ``T`` frames reads the same as one of ``T``, and gets no gradient. One that is not a
-number makes the branch not a number.
+are learned and shared by channels, joints and clips. They are limited to the clip: an offset of
+more than its ``T`` frames gives the same result as one of ``T``, and has no gradient. An offset of
+NaN makes the branch NaN.
 
-By torch's operators, a deformable convolution is one ordinary convolution whose kernel is composed,
+With torch's operators, a deformable convolution is one ordinary convolution with a composed kernel,
 
 .. math:: K_{o,c,j} = \sum_r W_{o,c,r} B_{r,j}, \quad
     B_{r,j} = (1 - \phi_r)[j = \lfloor\tau_r\rfloor] + \phi_r [j = \lfloor\tau_r\rfloor + 1],
     \quad \phi_r = \tau_r - \lfloor\tau_r\rfloor.
 
-Its length depends on the offsets, which the host has to read; the kernels for CUDA and in C++
-sample instead.
+Its length depends on the offsets, which the host has to read. The kernels for CUDA and in C++
+sample the frames instead.
 """
 
 from __future__ import annotations
@@ -67,11 +67,10 @@ def temporal_branches(
         norm (nn.Module): Batch norm of the first three quarters, see :func:`.norm_act.norm_act`.
         x (Tensor): ``(P, C, V, T)``.
         weight (Tensor): ``(1, 4Q, C)`` of the 1x1 convolution, which gives ``u``.
-        near_weight (Tensor): ``(Q, Q, eta)``, and ``near_offset (eta,)`` in frames; the first
-            branch.
-        near_offset (Tensor): See there.
-        far_weight (Tensor): The second branch, likewise.
-        far_offset (Tensor): Likewise.
+        near_weight (Tensor): ``(Q, Q, eta)`` of the first branch.
+        near_offset (Tensor): Offsets of the first branch, in frames.
+        far_weight (Tensor): Weight of the second branch.
+        far_offset (Tensor): Offsets of the second branch.
         stride (int): Along time. Defaults to 1.
         rows (Tensor, optional): ``()`` int64, how many instances are real.
 
@@ -146,7 +145,7 @@ def reference(
     stride: int,
     slope: float,
 ) -> Tensor:
-    """The operator's output by the framework's operators."""
+    """The operator's output with torch's operators."""
     hidden = u[:, : len(weight)]
     hidden = F.batch_norm(hidden, mean, variance, weight, bias, training=mean is None, eps=eps)
     hidden, weights = F.leaky_relu(hidden, slope), (near_weight, near_offset, far_weight)
@@ -175,7 +174,7 @@ class Composed:
         floor = bounded.floor()
         whole = floor.nan_to_num()
         self.first = int(whole.min())
-        last = int(whole.max()) + 1  # read even where the offset is whole: its gradient needs it
+        last = int(whole.max()) + 1  # read even if the offset is whole, since the gradient needs it
         self.end = (self.frames - 1) // self.stride * self.stride + last
         frame = torch.arange(self.first, last + 1, device=floor.device, dtype=floor.dtype)
         self.at_floor = (frame == whole[:, None]).to(floor.dtype)
@@ -184,7 +183,7 @@ class Composed:
         self.spread = self.at_floor * (1 - fraction) + self.at_next * fraction
         #: ``(Q, Q, 1, J)`` over the frames ``first .. last``.
         self.kernel = (self.weight @ self.spread).unsqueeze(2)
-        # Of the frames first .. end, how many lie before the clip, in it and behind it.
+        # The numbers of the frames first .. end before the clip, in it and after it.
         length = self.end - self.first + 1
         self.before = min(max(-self.first, 0), length)
         self.inside = slice(max(self.first, 0), max(min(self.end, self.frames - 1) + 1, 0))
@@ -234,8 +233,8 @@ class Composed:
 
 def max_of_three(x: Tensor, stride: int) -> Tensor:
     """Maximum over each frame and its neighbours at every ``stride``-th frame, ``(*, T)`` → ``(*,
-    ceil(T / stride))``: what ``max_pool2d`` gives, in a tenth of its time on a CPU, where pooling
-    along one axis of an image is not vectorised.
+    ceil(T / stride))``: the result of ``max_pool2d`` in a tenth of its time on a CPU, on which
+    pooling along one axis is not vectorised.
     """
     wide_x = torch.cat((x[..., :1], x, x[..., -1:]), dim=-1)
     end = x.size(-1)
@@ -244,18 +243,18 @@ def max_of_three(x: Tensor, stride: int) -> Tensor:
 
 
 def max_of_three_backward(grad: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
-    """Gradient of :func:`max_of_three`: to the frame itself if it is the largest, else to the one
-    before, else to the one after.
+    """Gradient of :func:`max_of_three`: to the frame itself if it is the largest, otherwise to the
+    one before, otherwise to the one after.
     """
-    if stride > 1:  # as if the frames between had been left out after stride 1
+    if stride > 1:  # as if the frames between were removed after stride 1
         full = torch.full_like(x, float('inf'))
         full[..., ::stride] = y
         dense = torch.zeros_like(x)
         dense[..., ::stride] = grad
         y, grad = full, dense
 
-    # threshold_backward passes its gradient where a value is above the threshold: one pass, where a
-    # mask takes several.
+    # threshold_backward passes its gradient if a value is above the threshold. This is one pass,
+    # whereas a mask needs several.
     never = -torch.finfo(x.dtype).tiny
     x, y, grad = x.contiguous(), y.contiguous(), grad.contiguous()
     grad_x = torch.ops.aten.threshold_backward(grad, x - y, never)

@@ -1,1 +1,1 @@
-"""DeGCN, the expert backbone: its blocks and their inference form."""
+"""DeGCN, the network of an expert: its layers, blocks and inference form."""

@@ -1,4 +1,4 @@
-"""Spatial graph operators: a plain one with a learned adjacency and CTR-GC (channel-wise topology
+"""Spatial graph convolutions: one with a learned adjacency, and CTR-GC (channel-wise topology
 refinement).
 """
 
@@ -15,7 +15,7 @@ from .layers import Pointwise
 class LearnedGraphConv(nn.Module):
     r"""Graph convolution with one learned adjacency per subset: DeGCN's first block ("ST-GC").
 
-    .. math:: y_{o,u,t} = \mathrm{BN}\Big(\sum_{k,v} A_{k,u,v} \sum_c W_{k,o,c} x_{c,v,t}\Big)
+    .. math:: y_{o,u,t} = \mathrm{BN}\Big(\sum_{s,v} A_{s,u,v} \sum_c W_{s,o,c} x_{c,v,t}\Big)
 
     ``A`` starts as the spatial partition (self, inward, outward) of the layout and is trained.
 
@@ -61,8 +61,9 @@ class CTRGraphConv(nn.Module):
         b_{s,o}\Big), \qquad y_{o,u,t} = \mathrm{BN}\Big(\sum_{s,v} w_{s,o,u,v} \sum_c V_{s,o,c}
         x_{c,v,t}\Big)
 
-    for subsets ``s`` (self, inward, outward). ``A`` is trained from the spatial partition,
-    ``alpha`` from 0. All four products are grouped. Computed by :func:`.refined_graph_conv`.
+    for subsets ``s`` (self, inward, outward). ``A`` starts as the spatial partition and ``alpha``
+    as 0; both are trained. All four products are grouped. It is computed by
+    :func:`.refined_graph_conv`.
 
     Args:
         in_channels (int): ``C``.
@@ -83,7 +84,7 @@ class CTRGraphConv(nn.Module):
     ) -> None:
         super().__init__()
         self.num_subsets, self.num_joints = adjacency.shape[:2]
-        # R = C / 8 relation channels a subset, and at least one in each group.
+        # R = C / 8 relation channels for each subset, and at least one in each group.
         relation = max(in_channels // 8, groups)
         self.adjacency = nn.Parameter(torch.tensor(adjacency, dtype=torch.float32))
         self.alpha = nn.Parameter(torch.zeros(()))

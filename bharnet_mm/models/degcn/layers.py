@@ -27,8 +27,8 @@ class Pointwise(nn.Module):
         in_channels (int): ``C``.
         out_channels (int): ``O``.
         groups (int): ``G``; divides both. Defaults to 1.
-        bias (bool): Whether to add a learned bias. Defaults to False, since a batch norm follows
-            nearly everywhere.
+        bias (bool): Whether to add a learned bias. Defaults to False, since a batch norm follows in
+            most places.
 
     Shapes:
         ``(P, C, *)`` → ``(P, O, *)``.
@@ -47,8 +47,7 @@ class Pointwise(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws new weights (Kaiming, fan-out, for the leaky slope)."""
-        # Kaiming, fan-out, for the leaky slope: fan-out of a 1x1 kernel is its number of outputs
-        # per group.
+        # The fan-out of a 1x1 kernel is its number of outputs per group.
         gain = math.sqrt(2.0 / (1 + NEGATIVE_SLOPE**2))
         nn.init.normal_(self.weight, std=gain / math.sqrt(self.weight.size(1)))
 
@@ -63,7 +62,7 @@ class Pointwise(nn.Module):
 
 
 class Residual(nn.Module):
-    """Shortcut of a block: identity, or a strided grouped 1x1 convolution and batch norm where the
+    """Shortcut of a block: identity, or a strided grouped 1x1 convolution and batch norm if the
     shape changes.
 
     Args:

@@ -1,4 +1,4 @@
-"""DeGCN: the expert backbone for a body or a hand."""
+"""DeGCN: the network of an expert, for bodies or hands."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .temporal import MultiBranchTemporal
 class DeGCNBlock(nn.Module):
     """One block: ``y = act(gcn(x) + res1(x))``, ``out = act(tcn(y) + res2(x))``.
 
-    At inference all of it is one operator, :func:`.inference_block`.
+    At inference the whole block is one operator, :func:`.inference_block`.
 
     Args:
         in_channels (int): Channels in.
         out_channels (int): Channels out.
         adjacency (np.ndarray): ``(S, V, V)``.
         stride (int): Temporal stride. Defaults to 1.
-        first (bool): The network's first block: plain learned adjacency, and no shortcuts. Defaults
-            to False.
+        first (bool): Whether it is the network's first block, which has a learned adjacency without
+            refinement and no shortcuts. Defaults to False.
         groups (int): Groups of the products in CTR-GC and the shortcuts. Defaults to 4.
         num_samples (int): Samples of the deformable convolutions. Defaults to 4.
 
@@ -79,7 +79,9 @@ class DeGCNBlock(nn.Module):
         return [self.gcn.operands(), norm, first, self.tcn.operands(), second]
 
     def train(self, mode: bool = True) -> DeGCNBlock:
-        """Sets the mode, and has the block folded anew: weights may have changed unseen."""
+        """Sets the mode. The block is folded again at its next call, since weights may have
+        changed.
+        """
         forget(self.gcn.operands())
         return super().train(mode)
 
@@ -89,25 +91,25 @@ class DeGCN(BaseModule):
     """Deformable graph convolutional network (Myung et al., IEEE TIP 2024), for any skeleton
     layout.
 
-    Ten blocks: 64 channels x4, 128 x3, 256 x3 at ``base_channels=64``, halving time where the width
-    doubles. As in the public release the spatial operator is CTR-GC and the deformable one is
-    temporal; written from the description of both.
+    Ten blocks: 64 channels x4, 128 x3, 256 x3 at ``base_channels=64``, and half the frames where
+    the width doubles. As in the public release, the spatial operator is CTR-GC and the deformable
+    one is temporal. The code was written from the descriptions of both.
 
-    ``num_stream`` copies of the blocks after ``split_at`` run side by side on what the blocks
-    before it give. DeGCN itself is
-    ``num_stream=2, split_at=0``; BHaRNet-E's fork of one shared network into an interactive and an
-    expertized branch is, in our reading of the figure, ``num_stream=2, split_at=3``.
+    ``num_stream`` copies of the blocks after ``split_at`` run in parallel on the output of the
+    blocks before. DeGCN itself has ``num_stream=2, split_at=0``. BHaRNet-E forks a shared network
+    into an interactive and an expertized branch; in our reading of the figure this is
+    ``num_stream=2, split_at=3``.
 
-    Unlike its predecessors the network runs on the present instances only, and the first batch norm
-    is shared by the persons (its channels are ``C·V``, not ``M·C·V``), so an absent person touches
-    no statistic.
+    Unlike earlier networks it runs on the present instances only. The first batch norm is shared by
+    the persons (it has ``C·V`` channels, not ``M·C·V``), so an absent person does not change any
+    statistic.
 
     Args:
         layout (str | dict | SkeletonLayout): The skeleton, see :func:`get_layout`.
         in_channels (int): Coordinates of a joint. Defaults to 3.
         base_channels (int): Width of the first stage; a multiple of ``4 * groups``. Defaults to 64.
         num_stream (int): Parallel streams. Defaults to 1.
-        split_at (int): Blocks before the streams part, 0 to ``num_blocks``. Defaults to 0.
+        split_at (int): Number of blocks before the streams, 0 to ``num_blocks``. Defaults to 0.
         num_blocks (int): Defaults to 10.
         widen_at (Sequence[int]): Blocks (from 1) that double the width. Defaults to (5, 8).
         stride_at (Sequence[int]): Blocks that halve time. Defaults to (5, 8).
@@ -117,10 +119,10 @@ class DeGCN(BaseModule):
 
     Shapes:
         As a backbone of a stock ``RecognizerGCN``: ``(N, M, T, V, C)`` → ``(N, M, num_stream·D, T',
-        V)``, where ``D`` is the last width and the ``S`` streams are concatenated: one linear
-        classifier on top then equals DeGCN's sum of a classifier per stream. Empty slots (all zero)
-        of a clip hold the mean of its present ones, so a head that averages over persons sees the
-        present ones only.
+        V)``, where ``D`` is the last width and the streams are concatenated. One linear classifier
+        on top then equals DeGCN's sum of one classifier per stream. Empty slots (all zero) of a
+        clip get the mean of its present ones, so a head that averages over persons averages the
+        present ones.
 
         In BHaRNet: :meth:`forward_instances`.
 
@@ -186,7 +188,7 @@ class DeGCN(BaseModule):
         self.temporal_stride = 2 ** sum(1 <= at <= num_blocks for at in set(stride_at))
         self.norms = [m for m in self.modules() if is_batch_norm(m)]
         for norm in self.norms:
-            norm.deferred = True  # their statistics are tracked together
+            norm.deferred = True  # their statistics are updated together
 
     def forward_features(self, x: Tensor, rows: Tensor | None = None) -> list[Tensor]:
         """``(P, C, V, T)`` → one ``(P, D, V, T')`` a stream; ``rows`` as in :func:`.norm_act`. The
@@ -215,12 +217,12 @@ class DeGCN(BaseModule):
         return [first, *(first.with_features(x, 1) for x in others)]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Stock interface.
+        """The interface of MMAction2's recognizers.
 
         Args:
             x (Tensor): ``(N, M, T, V, C)``.
-            mask (Tensor, optional): ``(N, M, T)`` bool. By default an instance that is zero
-                throughout is absent, and all frames of the others are visible.
+            mask (Tensor, optional): ``(N, M, T)`` bool. By default an instance with only zeros is
+                absent, and all frames of the others are visible.
         """
         if x.dim() != 5:
             raise ConfigError(

@@ -17,7 +17,7 @@ class DeformableTemporalConv(nn.Module):
     \tau_r)
 
     where :math:`x(\cdot)` interpolates linearly between frames and repeats the first and last one.
-    The offsets :math:`\tau_r` are shared by channels, joints and clips, and bounded to the clip,
+    The offsets :math:`\tau_r` are shared by channels, joints and clips, and limited to the clip,
     see :mod:`.ops.temporal`.
 
     Args:
@@ -30,7 +30,7 @@ class DeformableTemporalConv(nn.Module):
         ``(P, C, V, T)`` → ``(P, C, V, ceil(T / stride))``.
 
     Raises:
-        ConfigError: When offsets are loaded that are not finite.
+        ConfigError: If loaded offsets are not finite.
     """
 
     def __init__(self, channels: int, reach: float, num_samples: int = 4, stride: int = 1) -> None:
@@ -66,7 +66,7 @@ class MultiBranchTemporal(nn.Module):
 
     Two deformable convolutions (reach 2 and 4), a max-pooling of three frames, and a plain 1x1.
     Each starts with a 1x1 convolution (one product for all four); batch norm and LeakyReLU follow
-    on the first three, and a batch norm ends each branch.
+    in the first three, and each branch ends with a batch norm.
 
     Args:
         channels (int): Channels in and out; a multiple of 4.

@@ -1,12 +1,11 @@
-"""Optional kernels in C++ for a CPU: compiled at their first use where a compiler is present, and
-kept.
+"""Optional kernels in C++ for CPUs. They are compiled at their first use, if there is a compiler,
+and kept.
 
-Without them everything works by torch's operators. They are used for float32 and bfloat16 on a CPU
-with AVX-512; ``BHARNET_NATIVE=0`` in the environment switches them off. They are plain functions of
-pointers,
-called through ctypes: they need no headers of torch, hence compile in seconds, and one build serves
-every version of torch. It lies in the user's cache folder, one file for each state of the sources,
-compiler and processor.
+Without them torch's operators are used. They are used for float32 and bfloat16 on a CPU with
+AVX-512; ``BHARNET_NATIVE=0`` in the environment switches them off. They are plain functions of
+pointers, called through ctypes. So they need no headers of torch, compile in seconds, and one build
+works with every version of torch. It is in the user's cache folder, one file for each version of
+the sources, compiler and processor.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp', 'product
 SOURCES += ('folded.cpp', 'temporal.cpp')
 FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-shared')
 FLAGS += ('-fno-math-errno', '-fno-trapping-math', '-Wno-psabi')
-PLAIN = (Tensor, torch.nn.Parameter)  # anything else may have no memory to point at
+PLAIN = (Tensor, torch.nn.Parameter)  # other types may have no memory
 SUFFIXES = {torch.float32: 'f32', torch.bfloat16: 'bf16'}
 
 
@@ -64,7 +63,7 @@ def pointer(x: Tensor | None) -> ctypes.c_void_p:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The kernels, built if need be; None, and one line in the log, where that is not possible."""
+    """The kernels, compiled if needed; None, with a line in the log, if that is not possible."""
     try:
         return ctypes.CDLL(str(build()))
     except (OSError, RuntimeError, subprocess.SubprocessError, ConfigError) as error:
@@ -76,7 +75,7 @@ def build() -> Path:
     """Compiles the kernels unless that has been done for these sources, compiler and processor.
 
     Raises:
-        RuntimeError: Without AVX-512 or a compiler, or if it fails.
+        RuntimeError: There is no AVX-512 or no compiler, or the compilation fails.
     """
     flags = cpu_flags()
     if not {'avx512f', 'avx512bw', 'avx512vl'} <= set(flags.split()):
@@ -97,7 +96,7 @@ def build() -> Path:
     if is_sealed(path):  # ours, and whole
         return path
     print_log(f'Compiling native kernels, once, to {path}', logger='current')
-    # Two processes may both compile; each moves its own file into place, whole.
+    # Several processes may compile at once. Each moves its complete file into place.
     with tempfile.TemporaryDirectory(dir=cache) as own:
         built = Path(own) / 'native.so'
         sources = [str(folder / name) for name in SOURCES if name.endswith('.cpp')]

@@ -1,4 +1,6 @@
-"""A folded block by the native kernel: its weights in the order in which the kernel reads them."""
+"""A folded block for the native kernel, with its weights in the order in which the kernel reads
+them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ class Shape(ctypes.Structure):
 
 
 class Weight(ctypes.Structure):
-    """``Weight`` of folded.cpp: rows in sixteens, zeros where there are fewer."""
+    """``Weight`` of folded.cpp: rows in groups of sixteen, filled with zeros."""
 
     _fields_ = [('weight', FLOATS), ('bias', FLOATS)]
     _fields_ += [(name, ctypes.c_int64) for name in ('rows', 'depth', 'taps')]
@@ -45,8 +47,8 @@ class NativeBlock:
 
     Args:
         folded (Folded): In float32, see :mod:`..inference_block`.
-        compose (Callable): Gives, for a branch of ``folded`` and a number of frames, its composed
-            kernel ``(Q, Q, 1, J)`` and the first frame that this reads.
+        compose (Callable): Takes a branch of ``folded`` and a number of frames, gives its composed
+            kernel ``(Q, Q, 1, J)`` and the first frame that it reads.
         stride (int): Along time.
         slope (float): Of the LeakyReLUs.
     """
@@ -78,7 +80,7 @@ class NativeBlock:
 
     @staticmethod
     def can_take(folded, stride: int) -> bool:
-        """Whether the kernel is written for such a block: three subsets, strides 1 and 2."""
+        """Whether the kernel supports the block: three subsets, strides 1 and 2."""
         return (folded.is_first or len(folded.graph[9]) == 3) and stride <= 2
 
     def fits(self, x: Tensor) -> bool:

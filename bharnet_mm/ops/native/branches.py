@@ -1,4 +1,4 @@
-"""The temporal branches by the native kernel."""
+"""The temporal branches with the native kernels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class NativeBranches:
 
     @staticmethod
     def can_take(u: Tensor, parameters: list[Tensor], stride: int) -> bool:
-        """Whether the kernels are there and written for these operands."""
+        """Whether the kernels are available and support these operands."""
         fits = stride <= 2 and len(u) and parameters[3].numel() == SAMPLES == parameters[5].numel()
         floats = all(t.dtype == torch.float32 for t in parameters)
         return bool(fits and floats and kernels('temporal', u) is not None)

@@ -1,10 +1,10 @@
-"""What the Triton kernels share: sizes of tiles, precision of products, and statistics of a
+"""Common code of the Triton kernels: sizes of tiles, precision of products, and statistics of a
 channel.
 
-No kernel is tuned at run time, so that nothing is measured while a CUDA graph is recorded and each
-kernel is compiled once for a block of the network. Sizes of tiles follow channels, joints and
-frames, never the number of instances, and Triton is told not to compile anew for certain values of
-it: another batch compiles nothing.
+No kernel is tuned at run time. So nothing is measured while a CUDA graph is recorded, and each
+kernel is compiled once for each block of the network. Sizes of tiles depend on channels, joints and
+frames but not on the number of instances, and Triton does not specialise on that number. So another
+batch needs no compilation.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Types of features that the kernels take; others are computed by torch's operators.
+#: Types of features that the kernels support; torch computes others.
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-#: Into how many parts a sum over instances is split: a multiple of what keeps 132 processors busy.
+#: Number of parts of a sum over instances, enough for 132 processors.
 SPLITS = 64
 
 #: Triton's interpreter multiplies the bits of bfloat16 as if they were integers, and truncates to
-#: it. There, factors are widened first, which changes no product, and values are rounded first.
+#: it. In the interpreter, factors are therefore converted to float32, which changes no product, and
+#: values are rounded.
 INTERPRETED = tl.constexpr(os.environ.get('TRITON_INTERPRET') == '1')
 
 
@@ -81,7 +82,7 @@ def activate(x, slope):
 
 @triton.jit
 def count_rows(rows, size, HAS_ROWS: tl.constexpr):
-    """How many instances are real."""
+    """Number of instances without padding."""
     if HAS_ROWS:
         number = tl.load(rows).to(tl.int32)
     else:
@@ -133,7 +134,8 @@ def moments_kernel(
     """Count, mean and sum of squared deviations of a channel over every ``splits``-th block of
     instances.
 
-    Sums are of what exceeds the mean of the first block, so a large mean costs no precision.
+    The mean of the first block is subtracted before summing, so a large mean does not reduce the
+    precision.
     """
     channel, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     number = count_rows(rows, size, HAS_ROWS)
@@ -172,8 +174,8 @@ def tile(length: int) -> dict[str, int]:
 
 
 def splits_of(size: int, channels: int, block: int) -> int:
-    """Parts of a sum over the instances of a channel: eight programs a processor, if there are as
-    many.
+    """Number of parts of a sum over the instances of a channel: eight programs for each processor,
+    if there are enough instances.
     """
     return max(1, min(SPLITS, triton.cdiv(size, block), triton.cdiv(1056, channels)))
 

@@ -30,7 +30,7 @@ def forward(
     if not supported(x, *graph, *branches) or not x.numel():
         return default._inference_block(x, *lists, stride, eps, slope)
     x = x.contiguous()
-    block = default.folded(x.dtype, *lists, eps=eps)  # keeps what depends on parameters alone
+    block = default.folded(x.dtype, *lists, eps=eps)  # keeps values that depend on parameters only
     if block.cuda is None:
         norms = graph_norm, first_shortcut[1:], branches[1:5], branches[9:], shortcut[1:]
         block.cuda = [given_statistics(*norm[2:], eps) if norm else None for norm in norms]

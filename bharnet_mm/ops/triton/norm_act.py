@@ -148,8 +148,8 @@ def backward_kernel(
     BLOCK_P: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """Gradients of a channel, once its sums are there. All features have the stride ``stride``
-    between instances; ``grad_x`` may be ``grad``.
+    """Gradients of a channel, given its sums. All features have the stride ``stride`` between
+    instances; ``grad_x`` may be ``grad``.
     """
     number = count_rows(rows, size, HAS_ROWS)
     channel = tl.program_id(0)
@@ -201,7 +201,7 @@ def forward(
     stats: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Output like ``x (P, C, *)`` and statistics ``(3, C)``: mean, ``1 / sqrt(variance + eps)`` and
-    unbiased variance. ``stats`` are those that are given already.
+    unbiased variance. ``stats`` are given statistics.
     """
     if not supported(x, residual, weight, bias) or not x.numel():
         return default._norm_act(x, residual, weight, bias, mean, variance, rows, eps, slope)
@@ -235,7 +235,7 @@ def backward(
     adds: bool,
     slope: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients to x, the shortcut (empty where it is that of the output), weight and bias."""
+    """Gradients to x, the shortcut (empty if it equals that of the output), weight and bias."""
     if not supported(grad, x, weight) or not x.numel():
         return default._norm_act_backward(grad, x, y, weight, stats, rows, by_batch, adds, slope)
     grad, x, y = (t if t is None else t.contiguous() for t in (grad, x, y))

@@ -1,5 +1,5 @@
-"""Grouped 1x1 convolution: one product a group and instance, with the cast of the weight, the bias
-and the stride inside.
+"""Grouped 1x1 convolution: one product for each group and instance, with the cast of the weight,
+the bias and the stride inside.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _product_kernel(
     BLOCK_N: tl.constexpr,
 ):
     """``y[p, g, o, n] = sum_c W[g, o, c] x[p, g, c, m(n)] + b``, with ``m`` the place of a frame at
-    the stride. With SPREAD the stride is that of ``y``: a place that is no frame's gets zero.
+    the stride. With SPREAD the stride is that of ``y``; places between the frames get zero.
     """
     instance, group = tl.program_id(2) // groups, tl.program_id(2) % groups
     row = tl.program_id(1) * BLOCK_O + tl.arange(0, BLOCK_O)

@@ -1,4 +1,4 @@
-"""Refined graph convolution: topology and projected values never leave the chip.
+"""Refined graph convolution. Topology and projected values are never written to memory.
 
 Forward: queries and keys of the means over time (one kernel), then, for 16 output channels of a
 group and a tile of frames, topology, values and their product (one kernel). Backward: one kernel
@@ -101,7 +101,7 @@ def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tupl
     sizes = _Sizes(x, value_weight, refine_weight)
     relations = _relations(x, mean, sizes, parameters, known=True)
 
-    # What sums over instances, a part of them a program.
+    # Sums over instances; each program computes a part of them.
     blocks, tiles = sizes.groups * sizes.blocks_o, sizes.blocks_u * sizes.blocks_v
     jobs = blocks * sizes.subsets
     splits = max(1, min(528 // (jobs * tiles), sizes.size))
@@ -110,8 +110,7 @@ def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tupl
     outputs = [torch.empty_like(parameters[i]) for i in order]
     slots = [1, 1, 1, 1, blocks, *[sizes.blocks_o] * 4]
     width = sum(o.numel() * n for o, n in zip(outputs, slots, strict=True))
-    # A tile of joints writes its part of the adjacency's gradient alone; the rest of that part is
-    # zero.
+    # A tile of joints writes only its part of the adjacency's gradient; the rest is zero.
     create = torch.empty if tiles == 1 else torch.zeros
     part = create(splits * tiles, width, dtype=torch.float32, device=x.device)
     grad_relations = relations.new_empty(sizes.blocks_o * sizes.blocks_v, *relations.shape)

@@ -193,7 +193,7 @@ def features_kernel(
         weight = narrow(weight, grad.dtype.element_ty)
         flat = narrow(tl.reshape(values, (BLOCK_O, BLOCK_V * BLOCK_T)), grad.dtype.element_ty)
         total = multiply_add(weight, flat, total, PRECISION)
-    # What comes through queries and keys of the mean over time.
+    # The gradient through queries and keys of the mean over time.
     r = tl.arange(0, BLOCK_R)
     depth: tl.constexpr = S * R
     place = (group * depth + r)[None, :] * channels + channel[:, None]

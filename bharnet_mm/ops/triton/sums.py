@@ -1,6 +1,4 @@
-"""Adds up what programs have left in parts, and gives each gradient a tensor of its own, in one
-launch.
-"""
+"""Adds the partial sums of programs and writes each gradient to its own tensor, in one launch."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Most gradients that share the parts.
+#: Largest number of gradients in the parts.
 MOST = 9
 
 

@@ -1,8 +1,8 @@
 """DeGCN's temporal branches: norm, activation and all four branches in one kernel after the
 statistics.
 
-A deformable convolution samples as it reads, so no kernel is composed, and no shape depends on the
-learned offsets.
+A deformable convolution samples the frames when it reads them. So no kernel is composed, and no
+shape depends on the learned offsets.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def forward(
     slope: float,
     stats: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Branches ``(P, 4Q, V, T')`` and statistics ``(3, 3Q)``; ``stats`` are those that are given
-    already.
-    """
+    """Branches ``(P, 4Q, V, T')`` and statistics ``(3, 3Q)``; ``stats`` are given statistics."""
     weights = near_weight, near_offset, far_weight, far_offset
     if not _takes(u, near_weight, far_weight, weight, bias):
         return default._temporal_branches(

@@ -228,8 +228,8 @@ def features_kernel(
                     w = narrow(w.to(tl.float32), kind)
                     total = multiply_add(w, narrow(g, kind), total, PRECISION)
             else:
-                # A frame is the largest of three around it, before it or after it; of equal ones
-                # the one in the middle wins, then the one before.
+                # A frame is the largest of three around it, before it or after it; of equal frames
+                # the middle one is taken, then the one before.
                 at = own + line[None, :] * frames
                 here = hidden(at, frame[None, :], real, scale, shift, slope)
                 last = frames - 1
