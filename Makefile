@@ -4,10 +4,12 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal
 STAMP = $(VENV)/.installed
+CORE = $(VENV)/.installed_core
 
 .PHONY: quickstart test lint long reliability docs clean
 
-quickstart: $(STAMP)
+# Needs the package alone. A full environment serves as well.
+quickstart: $(or $(wildcard $(STAMP)),$(CORE))
 	$(RUN) tools/quickstart.py
 
 test: lint
@@ -33,6 +35,13 @@ docs: $(STAMP)
 lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+# Without --no-compile pip would compile every module of every package, which takes longer than all
+# the rest. Python compiles those that are imported, once.
+$(CORE): setup.py $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q --no-compile -c requirements/constraints.txt -e .
+	touch $@
 
 $(STAMP): setup.py $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)

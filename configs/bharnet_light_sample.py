@@ -1,4 +1,4 @@
 _base_ = 'bharnet_p_sample.py'
 
-small = dict(num_blocks=4, widen_at=(2, 3), stride_at=(2, 3))
-model = dict(backbone=dict(body=small, hand=small))
+half = dict(base_channels=8)
+model = dict(backbone=dict(body=half, hand=half))

@@ -1,5 +1,4 @@
-"""Makes the synthetic sample and its videos, trains BHaRNet-M on it, tests the checkpoint and shows
-the result.
+"""Makes the synthetic sample and its videos, trains BHaRNet-M on it, tests it and shows the result.
 
 What `make quickstart` runs after installing. It writes `data/sample`, `data/sample_videos`,
 `data/sample_regions` and `work_dirs/quickstart`.
@@ -8,33 +7,68 @@ What `make quickstart` runs after installing. It writes `data/sample`, `data/sam
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bharnet_mm.io.atomic import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/bharnet_m_sample.py'
 STORE, VIDEOS, REGIONS = 'data/sample', 'data/sample_videos', 'data/sample_regions'
+WORK_DIR = 'work_dirs/quickstart'
+OUTPUT = f'{WORK_DIR}/output.txt'
+SHOWN = 15  # lines of a command that failed
 
 
-def run(*command: str) -> int:
-    """Runs a tool of this project with this Python from the project's root; stops if it fails.
+def lines_of(command: Sequence[str]) -> Iterator[str]:
+    """Runs a tool with this Python from the project's root; gives its lines, keeps them in OUTPUT.
+
+    Stops the program, with the last lines, if the tool fails.
+    """
+    last: list[str] = []
+    process = subprocess.Popen(
+        [sys.executable, '-u', *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process, open(ROOT / OUTPUT, 'a', encoding='utf-8') as output:
+        output.write(f'$ python {" ".join(command)}\n')
+        for line in process.stdout:
+            output.write(line)
+            last = [*last, line.rstrip()][-SHOWN:]
+            yield last[-1]
+    if process.returncode:
+        print('\n'.join(last))
+        sys.exit(f'quickstart stopped: {command[0]} failed with exit status {process.returncode}.')
+
+
+def run(console: Console, number: int, what: str, *command: str) -> int:
+    """Runs one step, with a bar on a terminal while it lasts.
 
     Returns:
         Seconds it took.
     """
-    print('$ python', *command, flush=True)
+    console.print(f'{number}/4 {what}', highlight=False)
     start = time.perf_counter()
-    status = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
-    if status:
-        sys.exit(f'quickstart stopped: {command[0]} failed with exit status {status}, see above.')
+    columns = (BarColumn(), TextColumn('{task.description}'), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        # A step that does not say how far it is has a bar that moves to and fro.
+        task = progress.add_task('', total=None)
+        for line in lines_of(command):
+            if done := re.match(r'epoch +(\d+)/(\d+)', line):
+                progress.update(task, completed=int(done[1]), total=int(done[2]), description=line)
     seconds = round(time.perf_counter() - start)
-    print(f'  {seconds} s', flush=True)
+    console.print(f'    python {" ".join(command)}: {seconds} s', highlight=False, soft_wrap=True)
     return seconds
 
 
@@ -43,7 +77,7 @@ def last_checkpoint(work_dir: Path) -> Path:
     note = work_dir / 'last_checkpoint'
     if not note.exists():
         sys.exit(f'quickstart stopped: training left no checkpoint in {work_dir}.')
-    return Path(note.read_text().strip())
+    return Path(note.read_text().strip()).relative_to(ROOT)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,32 +88,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
-    work_dir = ROOT / 'work_dirs/quickstart'
-    # All belong to the quickstart alone; what an earlier run left must not pass for this one's.
+    work_dir = ROOT / WORK_DIR
+    # All belong to the quickstart alone. What an earlier run left must not pass for this one's.
     for folder in (ROOT / STORE, ROOT / VIDEOS, ROOT / REGIONS, work_dir):
         shutil.rmtree(folder, ignore_errors=True)
+    work_dir.mkdir(parents=True)
 
-    regions = (
-        'tools/data/extract_regions.py',
-        VIDEOS,
-        STORE,
-        REGIONS,
-        '--cell',
-        '24',
-    )  # as in the config
+    console = Console(highlight=False)
+    console.print(
+        f'BHaRNet-M on a synthetic sample, in four steps. All output is kept in {OUTPUT}.'
+    )
+    sample = ('tools/data/sample.py', STORE, '--videos', VIDEOS)
+    regions = ('tools/data/extract_regions.py', VIDEOS, STORE, REGIONS, '--cell', '24')
+    train = ('tools/train.py', CONFIG, '--work-dir', WORK_DIR, *options)
     seconds = {
-        'sample_and_videos': run('tools/data/sample.py', STORE, '--videos', VIDEOS),
-        'regions': run(*regions),
-        'train': run('tools/train.py', CONFIG, '--work-dir', 'work_dirs/quickstart', *options),
+        'sample_and_videos': run(console, 1, 'Makes clips and renders their videos', *sample),
+        'regions': run(console, 2, 'Cuts pictures around the joints from the videos', *regions),
+        'train': run(console, 3, 'Trains body, hand and picture experts', *train),
     }
     checkpoint = str(last_checkpoint(work_dir))
-    dump = ['--dump', 'work_dirs/quickstart/scores.npz']
-    test = ['tools/test.py', CONFIG, checkpoint, '--work-dir', 'work_dirs/quickstart']
-    seconds['test'] = run(*test, *dump, *options)
+    test = ('tools/test.py', CONFIG, checkpoint, '--work-dir', WORK_DIR)
+    dump = ('--dump', f'{WORK_DIR}/scores.npz')
+    seconds['test'] = run(console, 4, 'Tests the last checkpoint', *test, *dump, *options)
 
-    # Imported here: torch and MMAction2 take seconds, and the steps above tell of a failure sooner.
-    from rich.console import Console
-
+    # Imported here: NumPy and Matplotlib take time, and the first step should begin at once.
     from bharnet_mm.apis.sample_report import ceilings, correct, draw_report, make_table
     from bharnet_mm.apis.training_curve import read_training_curve
     from bharnet_mm.datasets import ClipStore
@@ -97,9 +129,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         'seconds': seconds,
     }
     write_json(work_dir / 'result.json', result)
-    Console().print(make_table(scores))
-    print(f'Picture: {picture.relative_to(ROOT)}')
+    console.print(make_table(scores))
+    console.print(f'Picture: {picture.relative_to(ROOT)}')
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('interrupted')

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.ingest import Converted, Report, convert
+from ..datasets.protocols import leave_one_out
 from ..datasets.store import ClipStore, StoreWriter
 from ..datasets.store.format import LOCK_FILE, META_FILE
 from ..errors import BHaRNetError, ConfigError
@@ -32,14 +33,7 @@ def converter_parser(description: str, source: str, source_help: str) -> argpars
         help='continue an interrupted conversion: add what OUT lacks',
     )
     exists.add_argument('--overwrite', action='store_true', help='replace the clip store in OUT')
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=len(os.sched_getaffinity(0))
-        if hasattr(os, 'sched_getaffinity')
-        else os.cpu_count(),
-        help='processes that read (default: one for each core)',
-    )
+    add_workers(parser)
     parser.add_argument(
         '--strict',
         action='store_true',
@@ -47,6 +41,79 @@ def converter_parser(description: str, source: str, source_help: str) -> argpars
     )
     parser.add_argument('--report', metavar='FILE', type=Path, help='write the report as JSON')
     return parser
+
+
+def add_workers(parser: argparse.ArgumentParser, more: str = '') -> None:
+    """The option ``--workers``; ``more`` is added to its help."""
+    allowed = hasattr(os, 'sched_getaffinity')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=len(os.sched_getaffinity(0)) if allowed else os.cpu_count(),
+        help=f'processes (default: one for each core){more}',
+    )
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """The option ``--timeout`` of tools that read videos."""
+    parser.add_argument(
+        '--timeout',
+        type=float,
+        default=120.0,
+        help='seconds without a frame after which a video is given up (120)',
+    )
+
+
+def add_recording_facts(parser: argparse.ArgumentParser, image_size_help: str) -> None:
+    """Options of converters of one's own recordings, whose files do not say these facts.
+
+    Args:
+        parser: Of :func:`converter_parser`.
+        image_size_help: What the size of the images is needed for.
+    """
+    parser.add_argument(
+        '--subject-from',
+        metavar='REGEX',
+        help="regular expression; its group 1, searched for in a clip's id, is the subject",
+    )
+    parser.add_argument(
+        '--image-size',
+        metavar='WIDTHxHEIGHT',
+        type=image_size,
+        default=(0, 0),
+        help=f'size of the images in pixels, {image_size_help}',
+    )
+    add_name(parser)
+
+
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """The option ``--name`` of converters of one's own files."""
+    parser.add_argument('--name', help='name of the store (default: that of the source)')
+
+
+def check_subject_pattern(pattern: str | None) -> None:
+    """Refuses a ``--subject-from`` that is no regular expression, or has no group.
+
+    Raises:
+        ConfigError: With what is wrong.
+    """
+    try:
+        groups = re.compile(pattern or '()').groups
+    except re.error as error:
+        raise ConfigError(
+            '--subject-from', f'{pattern!r} ({error})', 'a regular expression', 'correct it'
+        ) from None
+    if not groups:
+        raise ConfigError('--subject-from', f'{pattern!r}', 'a group: (...)', 'add brackets')
+
+
+def splits_by_subject(subjects: Sequence[str], report: Report) -> dict[str, dict]:
+    """Splits that leave out one subject each, where there are two or more; the report says so."""
+    if len(subjects) > 1:
+        report.notes.append(f'splits that leave one of {len(subjects)} subjects out')
+        return leave_one_out('subject', subjects)
+    report.notes.append('no splits, as there are no two subjects (see --subject-from)')
+    return {}
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from ..datasets.extraction.output import Settings, merge
 from ..datasets.extraction.own_splits import OwnSplits
 from ..datasets.extraction.runner import extract
 from ..errors import ConfigError
+from .converter import add_timeout, add_workers
 
 DESCRIPTION = """Finds hands (and bodies) in videos and writes them to a clip store.
 
@@ -73,19 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--shard', metavar='I/N', type=_shard, help='only every Nth video from the Ith'
     )
     parser.add_argument('--merge', action='store_true', help='join the shards in OUT')
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=cores,
-        help='processes (one a core); 0 works in this process, without a guard against hanging',
-    )
-    parser.add_argument(
-        '--timeout',
-        type=float,
-        default=120.0,
-        help='seconds without a frame after which a video is given up (120)',
-    )
+    add_workers(parser, '; 0 works in this process, without a guard against hanging')
+    add_timeout(parser)
     parser.add_argument(
         '--strict', action='store_true', help='exit non-zero where any video was refused'
     )

@@ -7,11 +7,10 @@ Run it again to continue where it stopped. See docs/data.md.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bharnet_mm.apis.converter import main
+from bharnet_mm.apis.converter import add_timeout, add_workers, main
 from bharnet_mm.datasets.extraction.regions import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.facts import StoreFacts
@@ -42,14 +41,8 @@ def parser() -> argparse.ArgumentParser:
         '--num-offsets', type=int, default=grid.num_offsets, help='choices of frames (3)'
     )
     out.add_argument('--quality', type=int, default=90, help='of the JPEG pictures (90)')
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    out.add_argument('--workers', type=int, default=cores, help='processes (one a core)')
-    out.add_argument(
-        '--timeout',
-        type=float,
-        default=120.0,
-        help='seconds without a frame after which a video is given up (120)',
-    )
+    add_workers(out)
+    add_timeout(out)
     out.add_argument(
         '--strict', action='store_true', help='exit non-zero where any clip was refused'
     )

@@ -9,32 +9,29 @@ A vector holds pose 33 x (x, y, z, perhaps visibility), perhaps the face, left h
 the splits <subject>_train and <subject>_test: train on all others, test on this one.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bharnet_mm.apis.converter import converter_parser, image_size, main, run
-from bharnet_mm.datasets import protocols
+from bharnet_mm.apis.converter import (
+    add_recording_facts,
+    check_subject_pattern,
+    converter_parser,
+    main,
+    run,
+    splits_by_subject,
+)
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import holistic
-from bharnet_mm.errors import ConfigError, SourceError
+from bharnet_mm.errors import SourceError
 
 
 def command(argv: Sequence[str] | None = None) -> int:
     """Runs the conversion; returns the exit status."""
     parser = converter_parser(__doc__, 'NPZ_OR_TREE', '.npz file, or folder of label folders')
-    parser.add_argument(
-        '--subject-from',
-        metavar='REGEX',
-        help="regular expression; its group 1, searched for in a clip's id, is the subject",
-    )
-    parser.add_argument(
-        '--image-size',
-        metavar='WIDTHxHEIGHT',
-        type=image_size,
-        default=(0, 0),
-        help='size of the pictures in pixels, which the vectors do not say: x is a fraction of the '
-        'width and y of the height, so that without it lengths and angles are distorted',
+    add_recording_facts(
+        parser,
+        'which the vectors do not say: x is a fraction of the width and y of the height, so that '
+        'without it lengths and angles are distorted',
     )
     parser.add_argument(
         '--order',
@@ -43,9 +40,8 @@ def command(argv: Sequence[str] | None = None) -> int:
         help='how the parts of vectors of 1629 numbers follow one another, where the noses do not '
         'say it',
     )
-    parser.add_argument('--name', help='name of the store (default: that of the source)')
     args = parser.parse_args(argv)
-    _check_regex(args.subject_from)
+    check_subject_pattern(args.subject_from)
     report = Report('clips')
     if not args.source.exists():
         raise SourceError(
@@ -57,11 +53,6 @@ def command(argv: Sequence[str] | None = None) -> int:
         items, classes = holistic.list_npz(args.source, report, args.subject_from)
         args.workers = 1  # all in memory: handing it to other processes would only cost time
     items = [replace(i, image_size=args.image_size, order=args.order) for i in items]
-    subjects = holistic.subjects_of(items)
-    if len(subjects) > 1:
-        report.notes.append(f'splits that leave one of {len(subjects)} subjects out')
-    else:
-        report.notes.append('no splits, as there are no two subjects (see --subject-from)')
     return run(
         args,
         items,
@@ -72,19 +63,8 @@ def command(argv: Sequence[str] | None = None) -> int:
         body_layout='mediapipe_pose',
         hand_layout='hand',
         classes=classes,
-        splits=protocols.leave_one_out('subject', subjects) if len(subjects) > 1 else {},
+        splits=splits_by_subject(holistic.subjects_of(items), report),
     )
-
-
-def _check_regex(pattern: str | None) -> None:
-    try:
-        groups = re.compile(pattern or '()').groups
-    except re.error as error:
-        raise ConfigError(
-            '--subject-from', f'{pattern!r} ({error})', 'a regular expression', 'correct it'
-        ) from None
-    if not groups:
-        raise ConfigError('--subject-from', f'{pattern!r}', 'a group: (...)', 'add brackets')
 
 
 if __name__ == '__main__':

@@ -7,11 +7,10 @@ stopped.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bharnet_mm.apis.converter import main
+from bharnet_mm.apis.converter import add_workers, main
 from bharnet_mm.datasets.extraction.output import Settings, add_splits
 from bharnet_mm.datasets.extraction.runner import extract
 from bharnet_mm.datasets.sources.jhmdb import read_splits
@@ -28,8 +27,7 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument('out', metavar='OUT', type=Path, help='clip store to write or continue')
     out.add_argument('--backend', default='mediapipe', help='see extract_hands.py (mediapipe)')
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    out.add_argument('--workers', type=int, default=cores, help='processes (one a core)')
+    add_workers(out)
     return out
 
 

@@ -9,8 +9,14 @@ pip install 'bharnet_mm[pose]') or a .json of MediaPipe Tasks. One store holds c
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bharnet_mm.apis.converter import converter_parser, image_size, main, run
-from bharnet_mm.datasets import protocols
+from bharnet_mm.apis.converter import (
+    add_recording_facts,
+    check_subject_pattern,
+    converter_parser,
+    main,
+    run,
+    splits_by_subject,
+)
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources.keypoint_files import list_clips, read_clip, read_recording
 from bharnet_mm.errors import BHaRNetError, SourceError
@@ -19,20 +25,9 @@ from bharnet_mm.errors import BHaRNetError, SourceError
 def command(argv: Sequence[str] | None = None) -> int:
     """Runs the conversion; returns the exit status."""
     parser = converter_parser(__doc__, 'FOLDER', 'folder of label folders')
-    parser.add_argument(
-        '--subject-from',
-        metavar='REGEX',
-        help="regular expression; its group 1, searched for in a clip's id, is the subject",
-    )
-    parser.add_argument(
-        '--image-size',
-        metavar='WIDTHxHEIGHT',
-        type=image_size,
-        default=(0, 0),
-        help='size of the pictures in pixels, where the files do not say it',
-    )
-    parser.add_argument('--name', help='name of the store (default: that of the folder)')
+    add_recording_facts(parser, 'where the files do not say it')
     args = parser.parse_args(argv)
+    check_subject_pattern(args.subject_from)
     if not args.source.is_dir():
         raise SourceError(str(args.source), 'no folder', 'a folder of labels', 'correct the path')
     report = Report('clips')
@@ -55,7 +50,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         body_channels=first.channels,
         hand_channels=first.channels,
         classes=classes,
-        splits=protocols.leave_one_out('subject', subjects) if len(subjects) > 1 else {},
+        splits=splits_by_subject(subjects, report),
         pixels=pixels,
     )
 

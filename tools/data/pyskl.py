@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bharnet_mm.apis.converter import converter_parser, finish, main, run
+from bharnet_mm.apis.converter import add_name, converter_parser, finish, main, run
 from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.sources import pyskl
 from bharnet_mm.datasets.sources.keypoint_form import CHANNELS, form_of
@@ -41,7 +41,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         help='what the channels are, if the values do not tell; c is the confidence of a joint',
     )
     parser.add_argument('--classes', metavar='FILE', type=Path, help='class names, one a line')
-    parser.add_argument('--name', help='name of the store (default: that of the file)')
+    add_name(parser)
     args = parser.parse_args(argv)
     return export(args) if args.export else import_(args)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from bharnet_mm.apis.converter import add_workers
 from bharnet_mm.datasets.synthetic.ceilings import body_ceiling, fused_ceiling, hand_ceiling
 from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.datasets.synthetic.videos import write_videos
@@ -19,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--videos', metavar='DIR', help='render the clips to video files there')
     parser.add_argument('--seed', type=int, default=0, help='of everything random')
     parser.add_argument('--clips-per-class', type=int, default=32)
-    parser.add_argument('--workers', type=int, help='processes that render (one a core)')
+    add_workers(parser)
     args = parser.parse_args(argv)
     sample = write_sample(args.out, args.seed, args.clips_per_class)
     if args.videos:

@@ -5,7 +5,7 @@ _base_ = 'small.py'
 
 store = f'{_base_.data_root}/sample'
 protocol = 'xsub'
-num_frames = 32
+num_frames = 16
 
 prepare = [
     dict(type='SelectPersons', max_persons=2),

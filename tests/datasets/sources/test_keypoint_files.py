@@ -77,6 +77,13 @@ def openpose(folder, joints=25, frames=12, scale=None):
         (folder / name).write_text(json.dumps({'version': 1.3, 'people': people}))
 
 
+@pytest.mark.parametrize('pattern, expected', [('(', 'a regular expression'), ('x', 'a group')])
+def test_a_wrong_pattern_of_subjects_is_refused(tmp_path, pattern, expected):
+    openpose(tmp_path / 'op' / 'wave' / 'a', 25)
+    with pytest.raises(ConfigError, match=f'--subject-from.*{expected}'):
+        tool('keypoints', tmp_path / 'op', tmp_path / 'out', '--subject-from', pattern)
+
+
 @pytest.mark.parametrize('joints', [25, 18])
 def test_openpose(tmp_path, joints, capsys):
     openpose(tmp_path / 'op' / 'wave' / 'a', joints)

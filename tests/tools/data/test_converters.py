@@ -1,5 +1,6 @@
 """The command lines of the converters, from files on disk to an opened store."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -214,3 +215,20 @@ def test_an_error_has_no_traceback(tmp_path):
     )
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert 'error: ' in done.stderr and 'no .skeleton file' in done.stderr
+
+
+def test_options_that_converters_share_are_defined_once():
+    """An option has its name, default and help in one place, for all converters that take it."""
+    places = {}
+    for path in [*ROOT.glob('tools/data/*.py'), *ROOT.glob('bharnet_mm/apis/[ce]*.py')]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if getattr(getattr(node, 'func', None), 'attr', None) == 'add_argument':
+                name, *_ = (ast.unparse(part) for part in node.args)
+                help_text = {k.arg: ast.unparse(k.value) for k in node.keywords}.get('help')
+                if name.startswith("'--"):
+                    places.setdefault(name, []).append((path.name, help_text))
+    for shared in ('subject-from', 'image-size', 'workers', 'timeout', 'overwrite', 'report'):
+        assert [file for file, _ in places[f"'--{shared}'"]] == ['converter.py'], shared
+    for name, found in places.items():
+        texts = [text for _, text in found]
+        assert len(texts) == len(set(texts)), f'{name} stands in {[file for file, _ in found]}'
