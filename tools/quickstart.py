@@ -58,7 +58,7 @@ def run(console: Console, number: int, what: str, *command: str) -> int:
     Returns:
         Seconds it took.
     """
-    console.print(f'{number}/4 {what}', highlight=False)
+    console.print(f'{number}/4 {what}')
     start = time.perf_counter()
     columns = (BarColumn(), TextColumn('{task.description}'), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -66,9 +66,10 @@ def run(console: Console, number: int, what: str, *command: str) -> int:
         task = progress.add_task('', total=None)
         for line in lines_of(command):
             if done := re.match(r'epoch +(\d+)/(\d+)', line):
-                progress.update(task, completed=int(done[1]), total=int(done[2]), description=line)
+                text = re.sub(r'  loss [\d.]+|  \d+:.*', '', line)  # the bar has its own clock
+                progress.update(task, completed=int(done[1]), total=int(done[2]), description=text)
     seconds = round(time.perf_counter() - start)
-    console.print(f'    python {" ".join(command)}: {seconds} s', highlight=False, soft_wrap=True)
+    console.print(f'    python {" ".join(command)}: {seconds} s', soft_wrap=True)
     return seconds
 
 
@@ -95,9 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     work_dir.mkdir(parents=True)
 
     console = Console(highlight=False)
-    console.print(
-        f'BHaRNet-M on a synthetic sample, in four steps. All output is kept in {OUTPUT}.'
-    )
+    console.print('BHaRNet-M on a synthetic sample, in four steps, in a few minutes.')
+    console.print(f'All output of the commands is kept in {OUTPUT}.')
     sample = ('tools/data/sample.py', STORE, '--videos', VIDEOS)
     regions = ('tools/data/extract_regions.py', VIDEOS, STORE, REGIONS, '--cell', '24')
     train = ('tools/train.py', CONFIG, '--work-dir', WORK_DIR, *options)
