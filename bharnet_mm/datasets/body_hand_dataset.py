@@ -16,6 +16,7 @@ from ..errors import ConfigError, StoreError
 from . import registration  # noqa: F401  the names that a pipeline uses
 from .clip import pipeline_input
 from .store import ClipStore
+from .transforms.select_channels import SelectChannels
 
 
 @DATASETS.register_module()
@@ -111,6 +112,7 @@ class BodyHandDataset(Dataset):
             pipeline = [step, *pipeline]
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.pipeline = Compose(steps)
+        self.input_channels = self._input_channels()
 
     @staticmethod
     def _fail(name: str, found: Any, expected: str) -> None:
@@ -136,7 +138,29 @@ class BodyHandDataset(Dataset):
             'classes': list(self.store.classes),
             'body_layout': self.store.body_layout.name,
             'hand_layout': self.store.hand_layout.name if self.store.has_hands else None,
+            'input_channels': self.input_channels,
         }
+
+    def _input_channels(self) -> dict[str, list[str]]:
+        """Names of the channels at the end of the pipeline, of ``body`` and, where there are hands,
+        ``hand``.
+        """
+        parts = ('body', 'hand') if self.store.has_hands else ('body',)
+        names = {part: list(self.store.channels[part]) for part in parts}
+        for step in self.pipeline.transforms:
+            part = getattr(step, 'part', None)
+            if not isinstance(step, SelectChannels) or part not in names:
+                continue
+            have = names[part]
+            for wanted, i in zip(step.channels, step.index, strict=True):
+                if isinstance(wanted, str) and i < len(have) and have[i] != wanted:
+                    self._fail(
+                        f'SelectChannels of the {part}',
+                        list(step.channels),
+                        f'some of {have}, the channels of {self.store.path}',
+                    )
+            names[part] = [have[i] for i in step.index if i < len(have)]
+        return names
 
     def full_init(self) -> None:
         """Does nothing. MMEngine's dataset wrappers call it."""

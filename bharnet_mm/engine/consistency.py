@@ -73,9 +73,10 @@ class ConsistencyHook(Hook):
     - Training, validation and test: ``cls_head.num_classes`` is the number of classes of the data
       set.
     - Test and ``--resume``: the facts in the checkpoint (feature, layouts, channels, classes) are
-      those of the config. Data with some of its classes, or without labels, can be tested, with the
-      classes of the checkpoint. Checkpoints of earlier versions have fewer facts, and only these
-      are compared. Initial weights of a training (``load_from``) may be of another model.
+      those of the config, and its channels have the names of those in the data. Data with some of
+      its classes, or without labels, can be tested, with the classes of the checkpoint. Checkpoints
+      of earlier versions have fewer facts, and only these are compared. Initial weights of a
+      training (``load_from``) may be of another model.
 
     The facts are stored in the ``meta`` of every checkpoint (:func:`model_facts`).
 
@@ -116,6 +117,7 @@ class ConsistencyHook(Hook):
         else:
             for metric in runner.test_evaluator.metrics:
                 metric.model_classes = trained
+        wrong += _other_channels(meta, loader)
         if wrong:
             raise ConfigError(
                 f'checkpoint {runner._load_from or runner.work_dir}',
@@ -158,6 +160,18 @@ def _other_classes(trained: Sequence[str], classes: Sequence[str] | None) -> lis
         if str(own) != str(other):
             return [f'class {i} {own!r} instead of {other!r}']
     return []
+
+
+def _other_channels(meta: Mapping, loader: Any) -> list[str]:
+    """The channels that the checkpoint was trained on where the data have others of other names."""
+    trained = (meta.get('dataset_meta') or {}).get('input_channels') or {}
+    dataset = getattr(loader, 'dataset', None)
+    found = (getattr(dataset, 'metainfo', None) or {}).get('input_channels') or {}
+    return [
+        f'{part} channels {list(trained[part])} where the data give {list(found[part])}'
+        for part in trained
+        if part in found and list(trained[part]) != list(found[part])
+    ]
 
 
 def _bare(runner: Runner) -> nn.Module:

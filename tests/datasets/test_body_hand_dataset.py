@@ -81,6 +81,7 @@ def test_split_repeat_and_classes(write_store):
         'classes': ['wave', 'clap', 'small', 'écrire'],
         'body_layout': 'kinect_v2',
         'hand_layout': 'hand',
+        'input_channels': {'body': ['x', 'y', 'z'], 'hand': ['x', 'y', 'z']},
     }
     assert "split='xsub_test', num_clips=4, repeat=3" in repr(dataset)
 

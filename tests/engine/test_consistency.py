@@ -1,6 +1,7 @@
 """What a checkpoint says it is, the config and the data have to belong together."""
 
 import argparse
+import json
 import shutil
 from dataclasses import replace
 
@@ -94,6 +95,26 @@ def test_another_model_is_not_tested(trained, option, said, tmp_path):
     with pytest.raises(ConfigError) as caught:
         call(test_tool, *trained, '--work-dir', tmp_path, '--cfg-options', option)
     assert said in str(caught.value) and '--cfg-options' in str(caught.value)
+
+
+@pytest.mark.parametrize('tool', [test_tool, train_tool], ids=['test', 'resume'])
+def test_channels_of_other_names_are_not_tested(tool, trained, tmp_path):
+    """Three channels fit three channels, whatever they are."""
+    config, checkpoint = trained
+    other = shutil.copytree(config.parent / 'store', tmp_path / 'store')
+    meta = json.loads((other / 'store.json').read_text())
+    meta['channels']['body'] = ['x', 'y', 'score']
+    (other / 'store.json').write_text(json.dumps(meta))
+    parts = ('train', 'val', 'test')
+    options = [f'{part}_dataloader.dataset.store={other}' for part in parts]
+    words = [config, checkpoint] if tool is test_tool else [config, '--resume']
+    if tool is train_tool:
+        shutil.copytree(checkpoint.parent, tmp_path / 'w')
+        options.append('train_cfg.max_epochs=2')
+    with pytest.raises(ConfigError) as caught:
+        call(tool, *words, '--work-dir', tmp_path / 'w', '--cfg-options', *options)
+    both = "body channels ['x', 'y', 'z'] where the data give ['x', 'y', 'score']"
+    assert both in str(caught.value)
 
 
 def test_a_part_of_a_model_is_not_tested(trained, tmp_path):

@@ -1,14 +1,12 @@
 """Nothing in a file of weights runs, whichever way it comes in."""
 
 import io
-import os
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
+from hostile import Shell, saved, serve
 from mmengine.model import BaseModule
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
@@ -18,47 +16,9 @@ from bharnet_mm.io.cache import file_sha256
 from bharnet_mm.io.weights import download, load_weights
 
 
-class Server:
-    """Serves ``files``, path to bytes, and counts the requests."""
-
-    def __init__(self):
-        self.files, self.requests, self.cut = {}, [], False
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.requests.append(self.path)
-                data = outer.files.get(self.path)
-                if data is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header('Content-Length', str(len(data)))
-                self.end_headers()
-                self.wfile.write(data[: len(data) // 2] if outer.cut else data)
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        self.address = f'http://127.0.0.1:{self.server.server_port}'
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    server = Server()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
-
-
-def saved(content):
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    return stream.getvalue()
+    yield from serve(tmp_path, monkeypatch)
 
 
 class Net(BaseModule):
@@ -76,16 +36,6 @@ def by_init_cfg(source):
 
 
 WAYS_IN = [load_weights, CheckpointLoader.load_checkpoint, by_load_checkpoint, by_init_cfg]
-
-
-class Shell:
-    """Pickles as a command that makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f'touch {self.path}',)
 
 
 @pytest.mark.parametrize('where', ['file', 'url'])

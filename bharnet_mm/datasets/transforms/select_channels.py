@@ -40,18 +40,18 @@ class SelectChannels(BodyHandTransform):
             'channels',
             f'a tuple of names {NAMES} or of channel numbers',
         )
-        self._index = [NAMES.index(c) if c in NAMES else int(c) for c in channels]
-        self._check(len(set(self._index)) == len(self._index), 'channels', 'each channel once')
+        self.index = [NAMES.index(c) if c in NAMES else int(c) for c in channels]
+        self._check(len(set(self.index)) == len(self.index), 'channels', 'each channel once')
 
     def transform(self, results: dict) -> dict:
         """Keeps the chosen channels of ``results``."""
         x = results[self.part]
-        if max(self._index) >= x.shape[-1]:
+        if max(self.index) >= x.shape[-1]:
             raise self._clip_error(
                 results,
                 f'{x.shape[-1]} channels in {self.part!r}',
-                f'channel {max(self._index)}, as channels={self.channels!r} asks',
+                f'channel {max(self.index)}, as channels={self.channels!r} asks',
                 'ask for channels that the store holds',
             )
-        results[self.part] = x.take(self._index, axis=-1)
+        results[self.part] = x.take(self.index, axis=-1)
         return results

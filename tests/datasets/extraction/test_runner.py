@@ -1,3 +1,4 @@
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 from fake_estimator import BACKEND, CRASH, HANG, draw, moving, write_video
 
 from bharnet_mm.datasets import ClipStore, StoreWriter
-from bharnet_mm.datasets.extraction.output import Settings, merge, shard_folder
+from bharnet_mm.datasets.extraction.output import ALGORITHM, Settings, merge, shard_folder
 from bharnet_mm.datasets.extraction.own_splits import OwnSplits
 from bharnet_mm.datasets.extraction.runner import extract
 from bharnet_mm.errors import BHaRNetError, ConfigError, SourceError, StoreError
@@ -187,6 +188,32 @@ def test_a_changed_setting_is_not_mixed_in(tmp_path, videos):
     extract(videos, tmp_path / 'out', FAKE, workers=0)
     with pytest.raises(ConfigError, match='min_score'):
         extract(videos, tmp_path / 'out', Settings(BACKEND, 0.1), workers=0)
+
+
+@pytest.mark.parametrize('changes', [dict(algorithm=1), dict(library='mediapipe 0.9')])
+def test_what_another_version_began_is_not_continued(tmp_path, videos, changes):
+    extract(videos, tmp_path / 'out', FAKE, workers=0)
+    file = tmp_path / 'out/extraction.json'
+    begun = json.loads(file.read_text())
+    assert begun['algorithm'] == ALGORITHM
+    file.write_text(json.dumps(begun | changes))
+    ((name, old),) = changes.items()
+    with pytest.raises(ConfigError, match=f'{name} {old!r}; expected {name} {begun[name]!r}'):
+        extract(videos, tmp_path / 'out', FAKE, workers=0)
+    del begun['algorithm']
+    file.write_text(json.dumps(begun))
+    with pytest.raises(ConfigError, match='algorithm .unknown, of an earlier version'):
+        extract(videos, tmp_path / 'out', FAKE, workers=0)
+    shutil.move(tmp_path / 'out', tmp_path / 'all/shard-1-of-1')
+    with pytest.raises(ConfigError, match='algorithm .unknown, of an earlier version'):
+        merge(videos, tmp_path / 'all')
+
+
+def test_the_library_of_the_backend_is_named():
+    found = Settings('mediapipe').library
+    if importlib.util.find_spec('mediapipe') is not None:
+        assert found == f'mediapipe {importlib.metadata.version("mediapipe")}'
+    assert FAKE.library == ''
 
 
 def test_another_store_is_not_written_to(tmp_path, videos, make_clip):
