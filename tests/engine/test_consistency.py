@@ -75,6 +75,7 @@ def test_score_file_and_log_say_what_was_tested(trained, tmp_path):
         'store': store,
         'split': 'xsub_test',
         'clips': len(scores),
+        'fusion_weights': {'body': 1.0, 'hand': 1.0},
     }
     # The same checkpoint twice is one opinion, whatever the files are called.
     shutil.copy(tmp_path / 's.npz', tmp_path / 't.npz')
