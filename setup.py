@@ -34,7 +34,8 @@ class BuildWithConfigs(build_py):
 
 
 extras = {
-    name: requirements(name) for name in ('extract', 'export', 'pose', 'web', 'docs', 'tests')
+    name: requirements(name)
+    for name in ('extract', 'export', 'pose', 'rgb', 'web', 'docs', 'tests')
 }
 extras['all'] = [line for lines in extras.values() for line in lines]
 

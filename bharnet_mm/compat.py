@@ -276,6 +276,23 @@ def survive_broken_torchvision() -> None:
     runner.collect_env = collect_env
 
 
+def define_missing_vision_operators() -> None:
+    """Let torchvision, hence timm, be imported beside a torch without CUDA.
+
+    PyPI's torchvision is built for CUDA. Beside a CPU build of torch its library cannot be loaded,
+    and it then describes two operators that were never defined. They are defined here without
+    an implementation; the networks of timm do not call them. Can go when torchvision asks first.
+    """
+    import torch
+
+    if sys.modules['torchvision.extension']._has_ops():
+        return
+    for name in ('nms', 'qnms'):
+        if not hasattr(torch.ops.torchvision, name):
+            schema = '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
+            torch.library.define(f'torchvision::{name}', schema)
+
+
 # ---- NumPy 2
 class _NumpyWithOldNames(ModuleType):
     """NumPy plus names that NumPy 2 removed, for single upstream modules that still use them."""
@@ -364,6 +381,7 @@ _DUE = {
     'mmengine.dist.utils': start_gloo_without_gpu,
     'mmengine.model.wrappers.distributed': wrap_cpu_models_for_ddp,
     'mmengine.runner.runner': survive_broken_torchvision,
+    'torchvision.extension': define_missing_vision_operators,
     'mmaction.datasets.transforms.processing': fix_color_jitter,
     'mmaction.models.heads.base': accept_bfloat16_scores,
 }

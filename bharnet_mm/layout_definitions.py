@@ -7,6 +7,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+#: Parts whose surroundings are cut out of the images by default.
+REGION_PARTS = ('head', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
+#: Regions that every layout has: the square of the whole body, and the whole image.
+REGION_WHOLES = ('person', 'scene')
+
 
 def _pairs(names: str) -> tuple[tuple[str, str], ...]:
     """Left/right pairs from words. ``*`` stands for the side; without it the side comes first."""

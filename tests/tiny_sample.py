@@ -13,7 +13,7 @@ _base_ = {base!r}
 small = dict(base_channels=16, num_blocks=2, widen_at=(2,), stride_at=(2,))
 model = dict(
     backbone=dict(body=small, hand=small),
-    cls_head=dict(attention=dict(embed_dims=16)),
+    cls_head=dict({head}),
 )
 train_cfg = dict(max_epochs={epochs}, val_interval=1)
 train_dataloader = dict(batch_size={batch_size}, dataset=dict(store={store!r}))
@@ -29,6 +29,7 @@ def write_tiny_sample(folder: Path, epochs: int = 2, variant: str = 'p') -> Path
     write_sample(store, clips_per_class=8)
     config = folder / 'tiny.py'
     base = str(ROOT / f'configs/bharnet_{variant}_sample.py')
-    values = dict(base=base, store=str(store), epochs=epochs, batch_size=BATCH_SIZE)
+    head = '' if variant in ('b', 'm') else 'attention=dict(embed_dims=16)'
+    values = dict(head=head, base=base, store=str(store), epochs=epochs, batch_size=BATCH_SIZE)
     config.write_text(CONFIG.format(**values))
     return config

@@ -62,7 +62,7 @@ class ExportForm(nn.Module):
         inputs = dict(inputs)
         if 'rgb' in inputs:
             process = self.model.data_preprocessor
-            inputs['rgb'] = (inputs['rgb'].float() - process.mean) / process.std
+            inputs = process.normalize(dict(inputs=inputs))['inputs']
         with every_slot(), plain_form():
             features, _ = self.model.extract_feat(inputs, stage='backbone')
             return self.model.cls_head.answers(features)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.clip import Clip
-from ..datasets.regions import ClipRegions, RegionGrid, make_grids
+from ..datasets.grid_maker import make_grids
+from ..datasets.regions import ClipRegions, RegionGrid
 from ..datasets.video import VideoFolder, read_frames
 from ..errors import ClipError, SourceError
 from ..layouts import SkeletonLayout

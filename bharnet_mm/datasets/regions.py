@@ -7,7 +7,7 @@ they stand in the image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,10 @@ import numpy as np
 
 from ..anatomy import forearms
 from ..errors import ConfigError
-from ..layouts import REGION_PARTS, SkeletonLayout
+from ..layouts import REGION_PARTS, REGION_WHOLES, SkeletonLayout
+
+#: Side of the square of a whole body, in lengths of the box around its joints.
+_PERSON = 1.2
 
 
 def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
@@ -46,7 +49,8 @@ class RegionGrid:
     """What a region grid is made of.
 
     Args:
-        parts: Names in the layout's ``parts``; one row of cells each, in this order.
+        parts: Names in the layout's ``parts``; one row of cells each, in this order. ``person`` is
+            the square around all joints in the image, ``scene`` the whole frame.
         num_frames: Moments; one column each.
         cell: Side of a cell in pixels.
         size: Side of the square around a joint, in forearm lengths of the person (see
@@ -55,6 +59,9 @@ class RegionGrid:
         num_offsets: The frames in which somebody is visible are cut into ``num_frames`` equal
             pieces, and one frame is taken of each. Offset s of S lies ``(s + 1/2) / S`` into its
             piece. An odd number has a middle one.
+        motion: Whether the grids have a fourth channel: how much each cell differs from the same
+            square in the next frame of the clip (in the last frame, from the one before), see
+            :func:`motion_of`.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -66,6 +73,7 @@ class RegionGrid:
     size: float = 1.5
     max_persons: int = 2
     num_offsets: int = 3
+    motion: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -82,12 +90,18 @@ class RegionGrid:
         self._check(self.max_persons in (1, 2), 'max_persons', '1 or 2')
         odd = _is_count(self.num_offsets) and self.num_offsets % 2 == 1
         self._check(odd, 'num_offsets', 'an odd number')
+        self._check(isinstance(self.motion, bool), 'motion', 'True or False')
 
     def _check(self, ok: Any, name: str, expected: str) -> None:
         if not ok:
             raise ConfigError(
                 f'region grid, {name}', repr(getattr(self, name)), expected, f'correct {name}'
             )
+
+    @property
+    def channels(self) -> int:
+        """Of a grid: red, green, blue, and motion where there is some."""
+        return 3 + self.motion
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -105,17 +119,17 @@ class RegionGrid:
 
     def empty(self) -> tuple[np.ndarray, np.ndarray]:
         """The grid of a clip without images, and its mask."""
-        shape = (3, *self.shape)
+        shape = (self.channels, *self.shape)
         return np.zeros(shape, np.uint8), np.zeros((len(self.parts), self.num_frames), bool)
 
     def assemble(
         self, columns: Iterable[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Columns ``(R cell, cell, 3)`` with masks ``(R,)`` to a grid ``(3, H, W)`` and its mask
+        """Columns ``(R cell, cell, C)`` with masks ``(R,)`` to a grid ``(C, H, W)`` and its mask
         ``(R, F)``.
         """
-        pictures, masks = zip(*columns, strict=True)
-        rgb = np.concatenate(pictures, axis=1).transpose(2, 0, 1)
+        images, masks = zip(*columns, strict=True)
+        rgb = np.concatenate(images, axis=1).transpose(2, 0, 1)
         return np.ascontiguousarray(rgb), np.stack(masks, axis=1)
 
     def mirror(self, rgb: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,9 +139,40 @@ class RegionGrid:
             ConfigError: Only one side of a part is in the grid.
         """
         rows = [self._row(_other_side(part)) for part in self.parts]
-        cells = rgb.reshape(3, len(self.parts), self.cell, self.num_frames, self.cell)
-        cells = cells[:, rows][..., ::-1]
+        cells = self.cells(rgb)[:, rows][..., ::-1]
         return np.ascontiguousarray(cells).reshape(rgb.shape), mask[rows]
+
+    def cells(self, rgb: np.ndarray) -> np.ndarray:
+        """A view of a grid ``(C, H, W)`` as ``(C, R, cell, F, cell)``."""
+        return rgb.reshape(-1, len(self.parts), self.cell, self.num_frames, self.cell)
+
+    def jitter(self, rgb: np.ndarray, amount: float) -> np.ndarray:
+        """The grid with each cell moved and enlarged a little, and all of it made lighter or
+        darker.
+
+        Of numpy's global generator. Each cell is cut again up to ``amount`` of its side away, by a
+        side that is up to ``amount`` shorter or longer, with its edge repeated beyond it;
+        brightness and contrast of the colours change by up to ``amount``.
+        """
+        import cv2
+
+        out = np.empty_like(rgb)
+        cells, new = self.cells(rgb), self.cells(out)
+        middle = (self.cell - 1) / 2
+        for row, column in np.ndindex(len(self.parts), self.num_frames):
+            zoom = 1 + np.random.uniform(-amount, amount)
+            shift = np.random.uniform(-amount, amount, 2) * self.cell
+            turn = np.array([[zoom, 0, 0], [0, zoom, 0]])
+            turn[:, 2] = middle + shift - zoom * middle
+            piece = np.ascontiguousarray(cells[:, row, :, column].transpose(1, 2, 0))
+            size = (self.cell, self.cell)
+            piece = cv2.warpAffine(piece, turn, size, borderMode=cv2.BORDER_REPLICATE)
+            new[:, row, :, column] = piece.transpose(2, 0, 1)
+        contrast = 1 + np.random.uniform(-amount, amount)
+        light = 255 * np.random.uniform(-amount, amount) / 2
+        colours = (out[:3].astype(np.float32) - 128) * contrast + 128 + light
+        out[:3] = np.clip(colours, 0, 255).astype(np.uint8)
+        return out
 
     def _row(self, part: str) -> int:
         if part not in self.parts:
@@ -162,12 +207,13 @@ class ClipRegions:
         layout: SkeletonLayout,
         image_size: tuple[int, int] = (0, 0),
     ) -> None:
-        lacking = [part for part in grid.parts if not layout.parts.get(part)]
+        known = (*layout.parts, *REGION_WHOLES)
+        lacking = [part for part in grid.parts if part not in known]
         if lacking:
             raise ConfigError(
                 f'region grid on layout {layout.name!r}',
                 f'no part {lacking[0]!r} in it',
-                f'some of {sorted(layout.parts)}',
+                f'some of {sorted(known)}',
                 'correct parts',
             )
         persons = np.flatnonzero(visible.any(axis=1))[: grid.max_persons]
@@ -178,12 +224,31 @@ class ClipRegions:
         known &= self.visible[..., None]
         pixel = np.where(known[..., None], pixel, 0)
         length = forearm_length(pixel, known, layout)
-        self.sides = np.array([_median(row) for row in length]) * grid.size
+        sides = np.array([_median(row) for row in length]) * grid.size
+        # Of each person, frame and row.
+        self.sides = np.broadcast_to(sides[:, None, None], (*known.shape[:2], len(grid.parts)))
         index = [layout.part_index(part) for part in grid.parts]
         self.centers = np.stack([pixel[:, :, i].mean(axis=2) for i in index], axis=2)
         self.known = np.stack([known[:, :, i].all(axis=2) for i in index], axis=2)
+        self.num_frames = pixel.shape[1]
+        for row, part in enumerate(grid.parts):
+            if part == 'person':
+                self._around(row, pixel, known)
         num = np.maximum(known.sum(axis=(1, 2)), 1)
         self.order = np.argsort(pixel[..., 0].sum(axis=(1, 2)) / num, kind='stable')
+
+    def _around(self, row: int, pixel: np.ndarray, known: np.ndarray) -> None:
+        """Makes a row the square around all joints that are in the image."""
+        if all(self.image_size):
+            known = known & ((pixel >= 0) & (pixel < np.array(self.image_size))).all(axis=-1)
+        low = np.where(known[..., None], pixel, np.inf).min(axis=2)
+        high = np.where(known[..., None], pixel, -np.inf).max(axis=2)
+        found = known.sum(axis=2) > 1
+        low, high = (np.where(found[..., None], x, 0.0) for x in (low, high))
+        self.sides = np.array(self.sides)
+        self.sides[:, :, row] = np.maximum(_PERSON * (high - low).max(-1), self.sides[:, :, row])
+        self.centers[:, :, row] = (low + high) / 2
+        self.known[:, :, row] = found
 
     @property
     def empty(self) -> bool:
@@ -197,6 +262,12 @@ class ClipRegions:
         # In whole numbers, so that no rounding decides.
         odd = 2 * (np.arange(grid.num_frames) * grid.num_offsets + offset) + 1
         return frames[odd * len(frames) // (2 * grid.num_offsets * grid.num_frames)]
+
+    def neighbour(self, t: int) -> int:
+        """The frame of the clip that tells the motion of frame t: the next one, or the one before
+        the last.
+        """
+        return t + 1 if t + 1 < self.num_frames else max(t - 1, 0)
 
     def column(self, t: int, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The cells of frame t of the clip.
@@ -231,8 +302,13 @@ class ClipRegions:
         people = [p for p in self.order if self.visible[p, t]]
         out = []
         for place, p in enumerate(people):
-            side = self.sides[p] * scale  # a rectangle where the video's pixels are not square
-            for row in range(len(self.grid.parts)):
+            for row, part in enumerate(self.grid.parts):
+                if part == 'scene':
+                    if place == 0:
+                        middle, side = (size[0] / 2, size[1] / 2), (float(max(size)),) * 2
+                        out.append(RegionBox(row, 0, 1, middle, side))
+                    continue
+                side = self.sides[p, t, row] * scale  # a rectangle where pixels are not square
                 x, y = ((self.centers[p, t, row] + 0.5) * scale).tolist()
                 inside = 0 <= x < size[0] and 0 <= y < size[1]
                 if inside and self.known[p, t, row] and side[0] > 0:
@@ -257,14 +333,6 @@ class RegionBox:
     of: int
     center: tuple[float, float]
     size: tuple[float, float]
-
-
-def make_grids(
-    regions: ClipRegions, offsets: Iterable[int], columns: Mapping[int, tuple]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Grids of some offsets from the columns of the clip's frames."""
-    grid = regions.grid
-    return [grid.assemble(columns[int(t)] for t in regions.frames(s)) for s in offsets]
 
 
 def _cut(

@@ -20,6 +20,7 @@ FACTS = (
     'num_frames',
     'num_persons',
     'region_parts',
+    'region_backbone',
 )
 
 
@@ -45,7 +46,7 @@ def fill_from_store(cfg: Config) -> Config:
         return cfg
     from ..datasets.store.facts import StoreFacts
 
-    facts = StoreFacts(cfg.store)
+    facts = StoreFacts(cfg.store, (content.get('regions') or {}).get('store'))
     if ((content.get('model') or {}).get('backbone') or {}).get('hand'):
         facts.require_hands()
     for name, value in content.items():

@@ -7,9 +7,11 @@ from .branches import ExpertBranch
 from .data_preprocessor import BodyHandPreprocessor
 from .degcn.network import DeGCN
 from .head import BHaRNetHead
+from .image_network import TimmBackbone
 from .instances import Instances, pack
 from .plain import use_plain_form
 from .recognizer import BHaRNet, BHaRNetM
+from .region_encoder import RegionEncoder
 from .rgb import BodyGuidedRGB, RegionFeatures
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     'ExpertBranch',
     'Instances',
     'PoolingAttention',
+    'RegionEncoder',
     'RegionFeatures',
+    'TimmBackbone',
     'pack',
     'use_plain_form',
 ]

@@ -32,7 +32,7 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
         T)``, ``hand (2M, T, 21, C)``, ``hand_mask (2M, T)`` and, if the pipeline cuts regions,
         ``rgb (3, H, W)`` uint8 and ``rgb_mask (R, F)`` → the same with a leading ``N``, ``rgb`` as
         float32. With ``bucket_steps`` also the integers ``body_rows``, ``hand_rows`` (rows of the
-        packed form) and ``rgb_rows`` (clips with a region).
+        packed form), ``rgb_rows`` (clips with a region) and ``rgb_cells`` (visible cells).
 
     Raises:
         ConfigError: If the clips of a batch differ in shape; the message names the first such clip.
@@ -51,8 +51,17 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
                 'BodyHandPreprocessor', f'bucket_steps={bucket_steps}', 'None, or 1 or more'
             )
         self.bucket_steps = bucket_steps
+        self.set_normalisation(mean, std)
+
+    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Sets what is taken from the channels of images, and what they are divided by, 0 to 255.
+
+        Channels of images beyond these are dropped: the motion of regions where the model does
+        not look at it.
+        """
         for name, value in (('mean', mean), ('std', std)):
-            self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
+            values = torch.tensor(tuple(map(float, value))).view(-1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """The batch of :meth:`stack` on the device, with region grids normalised.
@@ -80,7 +89,8 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
     def normalize(self, batch: dict) -> dict:
         """The batch with normalised region grids."""
         if 'rgb' in batch['inputs']:
-            batch['inputs']['rgb'] = (batch['inputs']['rgb'].float() - self.mean) / self.std
+            images = batch['inputs']['rgb'][:, : len(self.mean)]
+            batch['inputs']['rgb'] = (images.float() - self.mean) / self.std
         return batch
 
     def _count(self, inputs: dict[str, Tensor]) -> dict[str, int]:
@@ -94,6 +104,7 @@ class BodyHandPreprocessor(BaseDataPreprocessor):
                 rows[f'{name}_rows'] = min(number, present.numel())
         if 'rgb_mask' in inputs:  # padding would enter the statistics of its network
             rows['rgb_rows'] = int(inputs['rgb_mask'].flatten(1).any(1).sum())
+            rows['rgb_cells'] = int(inputs['rgb_mask'].sum())
         return rows
 
     def _move(self, value: Tensor | int) -> Tensor | int:

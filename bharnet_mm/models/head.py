@@ -54,6 +54,7 @@ class BHaRNetHead(BaseModule):
         loss_cpl (float): :math:`\lambda_{cpl}`. Defaults to 1.0 (our choice; the papers' value is
             unknown).
         loss_nor (float): :math:`\lambda_{nor}`. Defaults to 0.0.
+        loss_weights (dict, optional): Weight of the own loss of a modality. Defaults to 1 each.
         label_smoothing (float): Label smoothing of the cross entropies. Defaults to 0.1, as in
             DeGCN.
         classifier (dict, optional): Config of the classifier on the pooled features of a branch.
@@ -79,6 +80,7 @@ class BHaRNetHead(BaseModule):
         coupled: Sequence[str] | None = None,
         loss_cpl: float = 1.0,
         loss_nor: float = 0.0,
+        loss_weights: dict | None = None,
         label_smoothing: float = 0.1,
         classifier: dict | None = None,
         fusion: str = 'sum',
@@ -89,7 +91,9 @@ class BHaRNetHead(BaseModule):
         coupled = modalities if coupled is None else coupled
         self._given_weights = bool(fusion_weights)
         fusion_weights = dict(fusion_weights or {})
-        self._check(branches, attention, modalities, coupled, fusion, fusion_weights)
+        self.loss_weights = dict(loss_weights or {})
+        given = (fusion_weights, self.loss_weights)
+        self._check(branches, attention, modalities, coupled, fusion, given)
         modalities = tuple(name for name in MODALITIES if name in modalities)
         self.num_classes, self.modalities, self.branches = num_classes, modalities, tuple(branches)
         self.coupled = tuple(name for name in modalities if name in coupled)
@@ -139,7 +143,7 @@ class BHaRNetHead(BaseModule):
         return widths
 
     @staticmethod
-    def _check(branches, attention, modalities, coupled, fusion, fusion_weights) -> None:
+    def _check(branches, attention, modalities, coupled, fusion, weights) -> None:
         where = 'BHaRNetHead'
         if not branches or set(branches) - set(BRANCHES) or set(branches) == {'expertized'}:
             raise ConfigError(
@@ -166,9 +170,12 @@ class BHaRNetHead(BaseModule):
                 f'one of {FUSIONS} that is in modalities',
                 'correct fusion',
             )
-        if set(fusion_weights) - set(MODALITIES):
+        if any(set(given) - set(MODALITIES) for given in weights):
             raise ConfigError(
-                where, f'{fusion_weights=}', f'weights of some of {MODALITIES}', 'correct the names'
+                where,
+                f'the weights {weights}',
+                f'of fusion and losses of some of {MODALITIES}',
+                'correct the names',
             )
         if 'interactive' in branches and (
             attention is None or not {'body', 'hand'} <= set(modalities)
@@ -265,6 +272,8 @@ class BHaRNetHead(BaseModule):
             losses[name] = losses[name] + value if name in losses else value
         if 'loss_cpl' in losses:
             losses['loss_cpl'] = self.loss_cpl * losses['loss_cpl']
+        for name in set(self.loss_weights) & set(self.modalities):
+            losses[f'loss_{name}'] = self.loss_weights[name] * losses[f'loss_{name}']
         with torch.no_grad():
             z = torch.stack([*experts.values(), sum(experts.values())])
             right = (z.argmax(-1) == target).float().mean(-1)

@@ -88,8 +88,10 @@ class BHaRNetM(BHaRNet):
 
     Args:
         backbone (dict): Config of the skeleton experts; its body expert guides the rgb expert.
-        rgb (dict): Config of the rgb expert's network; ``type`` defaults to :class:`BodyGuidedRGB`
-            and ``layout`` to the body expert's.
+        rgb (dict): Config of the rgb expert's network; ``type`` defaults to :class:`RegionEncoder`
+            (:class:`BodyGuidedRGB` takes the grid as one image) and ``layout`` to the body
+            expert's. Images are normalised as its network expects, unless ``data_preprocessor``
+            says otherwise.
         cls_head (dict): Config of the head, with ``'rgb'`` among its modalities.
         experts_checkpoint (str, optional): Checkpoint of the skeleton experts, which is read before
             a training but not for a test.
@@ -101,8 +103,8 @@ class BHaRNetM(BHaRNet):
         two keys (a pipeline without ``CutRegions``) a trained model predicts from the skeletons.
 
     Raises:
-        ConfigError: For a head without the pictures, a checkpoint without the experts, experts that
-            are frozen but not given, and training without pictures.
+        ConfigError: For a head without the images, a checkpoint without the experts, experts that
+            are frozen but not given, and training without images.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class BHaRNetM(BHaRNet):
         freeze_experts: bool = False,
         **kwargs,
     ) -> None:
-        rgb = dict(type='BodyGuidedRGB') | rgb
+        rgb = dict(type='RegionEncoder') | rgb
         widths = dict(rgb=rgb_width(rgb))
         super().__init__(backbone, cls_head, more_widths=widths, **kwargs)
         if 'rgb' not in self.cls_head.modalities:
@@ -127,6 +129,9 @@ class BHaRNetM(BHaRNet):
         body = getattr(self.backbone.experts, 'body', None)
         layout = dict(layout=getattr(body, 'layout', None))
         self.rgb = MODELS.build(layout | rgb)
+        given = kwargs.get('data_preprocessor') or {}
+        if 'mean' not in given and 'std' not in given:
+            self.data_preprocessor.set_normalisation(*self.rgb.normalisation)
         self.experts_checkpoint, self.freeze_experts = experts_checkpoint, freeze_experts
         if freeze_experts:
             for module in self.skeleton_modules().values():
@@ -191,7 +196,11 @@ class BHaRNetM(BHaRNet):
             features = self.backbone(inputs)
         if 'rgb' in inputs:
             x = self.rgb(
-                inputs['rgb'], inputs['rgb_mask'], features.get('body'), inputs.get('rgb_rows')
+                inputs['rgb'],
+                inputs['rgb_mask'],
+                features.get('body'),
+                num_present=inputs.get('rgb_rows'),
+                num_cells=inputs.get('rgb_cells'),
             )
             features['rgb'] = [RegionFeatures(x, inputs['rgb_mask'].flatten(1).any(1))]
         else:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from command import ROOT
 from tiny_export import arguments, write_untrained
+from tiny_sample import write_tiny_sample
 
 from bharnet_mm.apis.export import data_for_check, run, some_clips
 from bharnet_mm.apis.export_check import check
@@ -141,6 +142,28 @@ def test_every_variant(tmp_path, variant, feature, fusion):
     changed = tmp_path / 'changed.py'
     changed.write_text(f'_base_ = {str(config)!r}\nmodel = {options["model"]!r}\n')
     run(arguments(changed, checkpoint, '--out', tmp_path / 'm.onnx', tmp_path / 'm.pt2'))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('motion', [False, True])
+def test_regions_one_by_one(tmp_path, motion):
+    """The cells that are visible depend on the data; the graph computes all and weighs them."""
+    base = write_tiny_sample(tmp_path, variant='m')
+    config = tmp_path / 'cells.py'
+    config.write_text(
+        f'_base_ = {str(base)!r}\n'
+        f"model = dict(rgb=dict(type='RegionEncoder', motion={motion}))\n"
+        f'test_dataloader = dict(dataset=dict(regions=dict(motion={motion})))\n'
+    )
+    from mmaction.registry import MODELS
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmaction')
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.nn.init.normal_(model.rgb.score.weight)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'w.pth')
+    run(arguments(config, tmp_path / 'w.pth', '--out', tmp_path / 'm.onnx', tmp_path / 'm.pt2'))
 
 
 @pytest.mark.long

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from bharnet_mm.datasets.regions import ClipRegions, RegionGrid, forearm_length, make_grids
+from bharnet_mm.datasets.grid_maker import make_grids
+from bharnet_mm.datasets.regions import ClipRegions, RegionGrid, forearm_length
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.layouts import get_layout
 

@@ -15,6 +15,15 @@ BRANCHES = {'B': ('vanilla',), 'P': ('interactive',), 'E': ('interactive', 'expe
 MODALITIES = ('body', 'hand', 'rgb')
 
 
+ENCODER = 'RegionEncoder'
+
+
+@pytest.fixture(autouse=True, params=['RegionEncoder', 'BodyGuidedRGB'])
+def encoder(request, monkeypatch):
+    """Everything holds for both forms of the picture stream."""
+    monkeypatch.setitem(globals(), 'ENCODER', request.param)
+
+
 def build(variant='B', type='BHaRNetM', head=None, hand=True, **kwargs):
     torch.manual_seed(0)
     branches = BRANCHES[variant]
@@ -28,6 +37,7 @@ def build(variant='B', type='BHaRNetM', head=None, hand=True, **kwargs):
     )
     pictures = dict(
         rgb=dict(
+            type=ENCODER,
             backbone=dict(
                 type='ResNet',
                 depth=18,
@@ -35,7 +45,7 @@ def build(variant='B', type='BHaRNetM', head=None, hand=True, **kwargs):
                 out_indices=(0,),
                 strides=(1,),
                 dilations=(1,),
-            )
+            ),
         )
     )
     present = ('body', 'hand') if hand else ('body',)
@@ -50,7 +60,6 @@ def build(variant='B', type='BHaRNetM', head=None, hand=True, **kwargs):
             cls_head=dict(
                 type='BHaRNetHead',
                 num_classes=6,
-                in_channels=dict(body=32, hand=32, rgb=64),
                 branches=branches,
                 attention=None if variant == 'B' else ATTENTION,
                 modalities=(*present, 'rgb') if type == 'BHaRNetM' else present,
@@ -112,6 +121,8 @@ def loss(model, inputs, samples):
 @pytest.mark.parametrize('fusion', ['sum', 'mean_prob', 'noisy_or'])
 def test_predictions_do_not_depend_on_the_batch(variant, fusion):
     model = build(variant, head=dict(fusion=fusion))
+    for classifier in model.cls_head.classifiers.parameters():
+        classifier.data /= 10  # no answer is saturated
     inputs, samples = batch()
     loss(model, inputs, samples)  # gives the batch norms real statistics
     model.eval()
@@ -141,7 +152,8 @@ def test_every_parameter_learns_whatever_is_absent(variant):
         sum(v for k, v in losses.items() if 'loss' in k).backward()
         assert [name for name, p in model.named_parameters() if p.grad is None] == []
         assert all(p.grad.isfinite().all() for p in model.parameters())
-        network = list(model.rgb.parameters())
+        # Without a body there is nothing to guide the attention.
+        network = [p for n, p in model.rgb.named_parameters() if (n, absent) != ('gamma', 'body')]
         assert all(p.grad.any() for p in network) == (absent != 'rgb')
 
 
@@ -161,6 +173,16 @@ def test_losses_are_those_of_their_streams():
     torch.testing.assert_close(losses['loss_cpl'].double(), -0.5 * fused.mean())
 
 
+def test_weights_of_losses():
+    plain, weighted = (
+        loss(build('B', head=dict(loss_weights=w)).eval(), *batch()) for w in (None, dict(rgb=0.3))
+    )
+    torch.testing.assert_close(weighted['loss_rgb'], 0.3 * plain['loss_rgb'])
+    assert all(torch.equal(plain[n], weighted[n]) for n in plain if n != 'loss_rgb')
+    with pytest.raises(ConfigError, match='rbg'):
+        build('B', head=dict(loss_weights=dict(rbg=1)))
+
+
 def test_uncoupled_pictures_leave_the_fused_loss_to_the_skeletons():
     model = build('B', head=dict(coupled=('body', 'hand'), loss_nor=0.1))
     losses = loss(model, *batch())
@@ -174,7 +196,7 @@ def test_uncoupled_pictures_leave_the_fused_loss_to_the_skeletons():
 @pytest.mark.parametrize('detach', [True, False])
 def test_guidance_and_the_body_expert(detach):
     model = build('B')
-    model.rgb.detach = detach
+    model.rgb.guide.detach = detach
     losses = loss(model, *batch())
     body = list(model.backbone.experts['body'].parameters())
     grads = torch.autograd.grad(losses['loss_rgb'], body, allow_unused=True)
@@ -189,11 +211,11 @@ def test_the_body_guides_the_pictures():
     second = model.data_preprocessor(data(inputs, samples))['inputs']
     inputs['body_mask'][:] = False
     third = model.data_preprocessor(data(inputs, samples))['inputs']
-    model.rgb.guided = False
+    guide, model.rgb.guide = model.rgb.guide, None
     unguided = model.data_preprocessor(data(inputs, samples))['inputs']
     with torch.no_grad():
         plain = model(unguided)['rgb'][0]
-        model.rgb.guided = True
+        model.rgb.guide = guide
         guided = [model(x)['rgb'][0] for x in (first, second, third)]
     assert not torch.allclose(guided[0], guided[1], atol=1e-4)
     torch.testing.assert_close(guided[2], plain)  # no body: no weight

@@ -40,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
     shape.add_argument(
         '--num-offsets', type=int, default=grid.num_offsets, help='choices of frames (3)'
     )
+    shape.add_argument(
+        '--motion',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='also how much each cell differs in the next frame (yes)',
+    )
     out.add_argument('--quality', type=int, default=90, help='of the JPEG pictures (90)')
     add_workers(out)
     add_timeout(out)
@@ -59,6 +65,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         args.size,
         args.max_persons,
         args.num_offsets,
+        args.motion,
     )
     report = extract_regions(
         args.videos,

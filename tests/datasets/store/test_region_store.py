@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import numpy as np
@@ -33,7 +34,7 @@ def write(path, numbers):
 def test_pictures_and_masks_come_back(tmp_path):
     write(tmp_path / 's', (5, 0, 3))
     with RegionWriter(tmp_path / 's', GRID) as writer:
-        writer.add('nobody', [b''] * 3, np.zeros((3, 2, 3), bool))
+        writer.add('nobody', [(b'', b'')] * 3, np.zeros((3, 2, 3), bool))
     store = pickle.loads(pickle.dumps(RegionStore(tmp_path / 's')))
     assert store.clip_ids == ['class/clip5', 'class/clip0', 'class/clip3', 'nobody']
     assert store.grid == GRID and store.verify() == []
@@ -92,3 +93,69 @@ def test_other_grids_and_strangers_are_errors(tmp_path):
             add(writer, 0)
         with pytest.raises(StoreError, match='another writer'):
             RegionWriter(tmp_path / 's', GRID)
+
+
+MOVING = RegionGrid(('head', 'left_wrist', 'person'), num_frames=2, cell=16, motion=True)
+
+
+def write_moving(path):
+    y, x = np.mgrid[:48, :32] / 9
+    grids = np.stack([127 + 100 * np.sin(k * x + y) for k in (1.0, 1.5, 0.7, 2.0)]).astype(np.uint8)
+    masks = np.random.default_rng(0).random((3, 3, 2)) > 0.4
+    with RegionWriter(path, MOVING) as writer:
+        writer.add('a', [encode(grids, 90)] * 3, masks)
+        writer.add('nobody', [(b'', b'')] * 3, np.zeros((3, 3, 2), bool))
+    return grids, masks
+
+
+def test_motion_is_the_fourth_channel(tmp_path):
+    grids, masks = write_moving(tmp_path / 's')
+    store = RegionStore(tmp_path / 's')
+    assert store.grid == MOVING and store.meta['version'] == 2 and store.verify() == []
+    for offset in range(3):
+        rgb, mask = store.read('a', offset)
+        assert rgb.shape == (4, 48, 32)
+        assert np.abs(rgb.astype(int) - grids).mean(axis=(1, 2)).max() < 4
+        np.testing.assert_array_equal(mask, masks[offset])
+    assert store.read('nobody', 0)[0].shape == (4, 48, 32)
+    shares = masks.sum(axis=(0, 2)) / (2 * 3 * 2)  # half of the clips show nobody
+    assert store.shares == pytest.approx(dict(zip(MOVING.parts, shares, strict=True)))
+
+
+def test_a_part_of_what_is_stored(tmp_path):
+    write_moving(tmp_path / 's')
+    store = RegionStore(tmp_path / 's')
+    few = RegionGrid(('person', 'head'), num_frames=2, cell=16)
+    store.check_grid(few, part_of=True)
+    rgb, mask = store.read('a', 1, few)
+    whole, all_masks = store.read('a', 1)
+    assert rgb.shape == (3, 32, 32)
+    np.testing.assert_array_equal(rgb, np.concatenate([whole[:3, 32:], whole[:3, :16]], axis=1))
+    np.testing.assert_array_equal(mask, all_masks[[2, 0]])
+    with pytest.raises(ConfigError, match='motion=True'):
+        store.check_grid(few)
+    other = RegionGrid(('person', 'left_ankle'), num_frames=2, cell=16)
+    with pytest.raises(ConfigError, match='left_ankle'):
+        store.check_grid(other, part_of=True)
+
+
+def test_motion_that_is_not_stored_is_refused(tmp_path):
+    write(tmp_path / 's', [0])
+    wanted = RegionGrid(GRID.parts, num_frames=3, cell=16, num_offsets=3, motion=True)
+    with pytest.raises(ConfigError, match='found motion=False; expected motion=True'):
+        RegionStore(tmp_path / 's').check_grid(wanted, part_of=True)
+
+
+def test_stores_of_version_1_are_read_and_continued(tmp_path):
+    write(tmp_path / 's', range(2))
+    file = tmp_path / 's/regions.json'
+    meta = json.loads(file.read_text())
+    del meta['grid']['motion']  # as it was written before there was motion
+    file.write_text(json.dumps(meta | {'version': 1}))
+    assert RegionStore(tmp_path / 's').grid == GRID
+    write(tmp_path / 's', [2])
+    store = RegionStore(tmp_path / 's')
+    assert len(store) == 3 and store.verify() == []
+    file.write_text(json.dumps(meta | {'version': 3}))
+    with pytest.raises(StoreError, match='version 3'):
+        RegionStore(tmp_path / 's')

@@ -54,7 +54,7 @@ def test_videos_to_a_pipeline(data, capsys):
     assert tool('extract_regions')(videos, store, data / 'regions', *grid) == 0
     assert 'kept      3 clips' in capsys.readouterr().out
     assert RegionStore(data / 'regions').grid == RegionGrid(
-        ('left_wrist', 'right_wrist'), cell=8, max_persons=1
+        ('left_wrist', 'right_wrist'), cell=8, max_persons=1, motion=True
     )
     step = dict(type='CutRegions', parts=('left_wrist', 'right_wrist'), cell=8, max_persons=1)
     results = BodyHandDataset(store, [dict(store=data / 'regions', **step)], split='jhmdb1_train')[
