@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_format(path: str | os.PathLike) -> str:
-    """The ending of a path; a ConfigError unless it is a format that can be written."""
+    """The ending of a path. Raises ConfigError unless the format can be written."""
     from ..errors import ConfigError
 
     suffix = Path(path).suffix
@@ -93,11 +93,11 @@ def check_format(path: str | os.PathLike) -> str:
 
 
 def data_for_check(source: str, data: str | None = None) -> tuple[ClipStore, Any, dict[str, str]]:
-    """Clips to compare an exported model on.
+    """Clips for the comparison of an exported model.
 
     Args:
-        source: What the model is loaded from; a config or a work folder says where its clips are.
-        data: Path of a clip store, instead.
+        source: Source of the model. A config or a work folder has the path of its clips.
+        data: Path of a clip store, used in place of that.
 
     Returns:
         The store, the split of it (None: all clips), and for a model with images where these

@@ -1,4 +1,4 @@
-"""Whether an exported file gives what the model gives, and how long it takes."""
+"""Compares an exported file with its model, and measures its latency."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ TOLERANCE = 1e-4
 def check(model: BHaRNet, exported: ExportedRecognizer, clips: Sequence[Clip]) -> dict[str, float]:
     """Compares an exported file with its model in torch, as it runs in training and testing.
 
-    Both get the clips as they are, and without the hands, one of them, the bodies, everything, a
-    third of the frames, the images; one by one and as batches; and with other numbers of frames.
+    Both get the clips unchanged, and without the hands, one of them, the bodies, everything, a
+    third of the frames, or the regions; one by one and as batches; and with other numbers of
+    frames.
 
     Args:
-        model: Left in evaluation mode.
+        model: The model; it is set to evaluation mode.
         exported: The file.
         clips: Real clips of the model's layout.
 
@@ -33,7 +34,7 @@ def check(model: BHaRNet, exported: ExportedRecognizer, clips: Sequence[Clip]) -
         Name of the case to the largest difference.
 
     Raises:
-        BHaRNetError: A difference above :data:`TOLERANCE`; says where.
+        BHaRNetError: A difference is above :data:`TOLERANCE`; the message names the case.
     """
     model.eval()
     batch = exported.prepare(clips)
@@ -98,7 +99,7 @@ def _cases(
     for i, name in enumerate(mixed):
         mixed[name][i :: len(mixed) + 1] = False
     yield 'each clip without something else', batch | mixed
-    # Absent entries hold anything but zero.
+    # Absent entries are not zero here.
     filled = {n[:-5]: batch[n[:-5]].copy() for n in hidden if n != 'rgb_mask'}
     for name, x in filled.items():
         x[~kept[f'{name}_mask']] = np.nan

@@ -27,18 +27,18 @@ from ..runtime.recognizer import INPUTS_KEY, build_pipeline
 from .export import check_format
 from .model_card import CARD_KEY, ModelCard
 
-#: Sizes of the example batch: any but 0 and 1, which exporters take for constants.
+#: Sizes of the example batch. They must not be 0 or 1, which exporters treat as constants.
 EXAMPLE_CLIPS = 7
 
 
 class ExportForm(nn.Module):
     """A recognizer as one graph whose shapes depend on no data.
 
-    All persons and hands of a clip are computed, and what is absent weighs nothing
+    All persons and hands of a clip are computed, and absent ones have weight 0
     (:class:`~bharnet_mm.models.instances.AllSlots`); images are normalised inside.
 
     Args:
-        model (BHaRNet): Is copied; its operators are taken as their references.
+        model (BHaRNet): The model, which is copied. Its operators are computed by their references.
 
     Shapes:
         ``inputs``: dict of ``body (N, M, T, V, C)``, ``body_mask (N, M, T)``, ``hand (N, 2M, T, 21,
@@ -75,10 +75,10 @@ def graph_inputs(model: BHaRNet, card: ModelCard, clip: Clip) -> dict[str, list[
     Args:
         model: The model.
         card: Its card.
-        clip: Any clip of the card's layout and channels, to see what its pipeline makes of it.
+        clip: Any clip of the card's layout and channels, for the shapes after its pipeline.
 
     Raises:
-        ConfigError: A model that is not BHaRNet's; a pipeline with other transforms than ours.
+        ConfigError: The model is not a BHaRNet, or its pipeline has transforms of other packages.
     """
     if not isinstance(model, BHaRNet):
         raise ConfigError(
@@ -91,7 +91,7 @@ def graph_inputs(model: BHaRNet, card: ModelCard, clip: Clip) -> dict[str, list[
     for step in build_pipeline(card.pipeline):
         results = step(results)
     experts = model.backbone.experts
-    # The stride along time of other networks is not known, so other lengths are not tried.
+    # The stride along time of other networks is unknown, so other lengths are not tried.
     any_length = all(hasattr(network, 'temporal_stride') for network in experts.values())
     inputs: dict[str, list[int | str]] = {}
     for part in experts:
@@ -116,8 +116,8 @@ def example_inputs(
     Args:
         inputs: As :func:`graph_inputs` gives them.
         clips: N.
-        frames: T, where the graph takes any.
-        seed: Of the values.
+        frames: T, if the graph takes any number.
+        seed: Seed of the values.
     """
     generator = torch.Generator().manual_seed(seed)
     values = {}
@@ -141,20 +141,20 @@ def export_program(
 ) -> ExportedProgram:
     """The model as a ``torch.export`` program for any number of clips and frames.
 
-    Of frames it takes one more than the temporal stride (4) at least.
+    The least number of frames is one more than the temporal stride (4).
 
     Args:
-        model: The model, which stays as it is.
+        model: The model, which is not changed.
         inputs: As :func:`graph_inputs` gives them.
-        frames: Of a clip in training.
+        frames: Frames of a clip in training.
     """
     form = ExportForm(model)
     example = example_inputs(inputs, EXAMPLE_CLIPS, frames)
     strides = [getattr(e, 'temporal_stride', 1) for e in form.model.backbone.experts.values()]
     batch, time = {0: Dim('batch')}, {2: Dim('frames', min=max(strides) + 1)}
     shapes = {n: batch | time if 'frames' in shape else batch for n, shape in inputs.items()}
-    # Sizes are not compared with 0 and 1 while tracing, or the graph would hold for the example's
-    # sizes alone; conditions on sizes that are left become assertions in the graph.
+    # Sizes are not compared with 0 and 1 during tracing, since the graph would then be valid for
+    # the example's sizes only. Remaining conditions on sizes become assertions in the graph.
     from torch.fx.experimental import _config
 
     with torch.no_grad(), _config.patch(backed_size_oblivious=True), _quiet():
@@ -165,8 +165,8 @@ def export_program(
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,
         )
-    # The assertions exclude sizes, such as one clip, for which the graph holds as well: they steer
-    # shortcuts of the tracer only. export_check tries such sizes.
+    # The assertions exclude sizes such as one clip, for which the graph is valid too, because they
+    # only concern shortcuts of the tracer. export_check tries such sizes.
     graph = program.graph_module.graph
     for node in list(graph.nodes):
         if node.target is torch.ops.aten._assert_scalar.default:
@@ -180,12 +180,12 @@ def write(program: ExportedProgram, path: str | os.PathLike, meta: Mapping[str, 
     """Writes a program as ``.onnx``, by torch's current exporter, or as ``.pt2``.
 
     Args:
-        program: Of :func:`export_program`.
-        path: Says the format by its ending.
-        meta: What travels inside.
+        program: Result of :func:`export_program`.
+        path: File to write; its ending gives the format.
+        meta: Texts that are stored in the file.
 
     Raises:
-        ConfigError: Another ending; onnx or onnxscript are missing.
+        ConfigError: The ending is another one, or onnx or onnxscript are missing.
     """
     suffix = check_format(path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -214,9 +214,9 @@ def export(model: BHaRNet, card: ModelCard, clip: Clip, paths: Sequence[str | os
 
     Args:
         model: The model.
-        card: Its card, which travels inside.
+        card: Its card, which is stored in the files.
         clip: Any clip of the card's layout and channels.
-        paths: Where to.
+        paths: Files to write.
     """
     inputs = graph_inputs(model, card, clip)
     frames = [s['num_frames'] for s in card.pipeline if s['type'].endswith('SampleWindow')]
@@ -228,7 +228,7 @@ def export(model: BHaRNet, card: ModelCard, clip: Clip, paths: Sequence[str | os
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks on operators that are not used here or not folded."""
+    """Hides the exporters' remarks on operators that are not used here or not folded."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -47,13 +47,13 @@ def load_exported(
     threads: int | None = None,
     **regions: str | os.PathLike,
 ) -> ExportedRecognizer:
-    """The recognizer of an exported file, by the name's ending.
+    """The recognizer of an exported file, chosen by its ending.
 
     Args:
         path: ``.onnx`` or ``.pt2``.
         device: ``'cuda'`` for onnxruntime's CUDA provider. Defaults to the CPU, on which a ``.pt2``
             always runs.
-        threads: Of onnxruntime.
+        threads: Threads of onnxruntime.
         **regions: See :class:`~bharnet_mm.runtime.ExportedRecognizer`.
     """
     if Path(path).suffix == '.pt2':

@@ -1,4 +1,4 @@
-"""From videos, streams and clips to predictions."""
+"""Predictions for videos, streams and clips."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class BodyHandInferencer:
         for result in infer('video.mp4'):
             print(result.start, result.end, result.person, result.label)
 
-    A video is judged in windows of ``window`` seconds that begin every ``stride`` seconds; one that
-    is at most one and a half windows long is judged whole, as the trimmed clips of the training
-    were. Each person found gets an answer of its own. Frames are read once and forgotten, and
-    results come as soon as their window is over, so that a stream never piles up.
+    A video is divided into windows of ``window`` seconds that begin every ``stride`` seconds. A
+    video of at most one and a half windows is one window, like the trimmed clips of the training.
+    Each person gets an own answer. Frames are read once and not kept, and a result is given as soon
+    as its window has ended, so a stream can be endless.
 
     A model with an rgb expert (BHaRNet-M) gets its region grids out of the frames, cut as in its
     training; the frames of one window are kept for that. For a clip store they are read from the
@@ -40,19 +40,19 @@ class BodyHandInferencer:
 
     Args:
         model: See :func:`load_recognizer`.
-        checkpoint: The weights, where ``model`` is a config.
-        device: As torch names it. Defaults to the GPU if there is one.
-        window: Seconds. Defaults to the model's own.
+        checkpoint: The weights, if ``model`` is a config.
+        device: Device in torch's notation. Defaults to the GPU if there is one.
+        window: Seconds of a window. Defaults to those of the model.
         stride: Seconds from one window to the next. Defaults to half a window.
-        top_k: Most labels of a result.
-        batch_size: Windows that are judged at once; those of a stream one by one.
-        max_persons: Most persons of a window; those who move most are taken.
-        per_person: Whether each person is judged alone. Defaults to True for videos; the persons of
-            a clip are always judged together, as in a test.
+        top_k: Largest number of labels of a result.
+        batch_size: Windows that are computed at once; those of a stream are computed one by one.
+        max_persons: Largest number of persons in a window; those who move most are taken.
+        per_person: Whether each person gets an own answer. Defaults to True for videos. The persons
+            of a clip always get a common answer, as in a test.
         backend: Finds bodies and hands in videos: a name of docs/extraction.md, or an
             ``Estimator``.
-        min_score: A hand of lower confidence is left out.
-        models: Folder of the backend's model files, where it needs one.
+        min_score: Hands of lower confidence are left out.
+        models: Folder of the backend's model files, if it needs one.
 
     Raises:
         BHaRNetError: See :func:`load_recognizer`; a window or stride that is not above 0.
@@ -122,17 +122,17 @@ class BodyHandInferencer:
             source: A video, a folder or pattern of videos, a clip store or ``Clip``, a camera
                 number, the address of a stream, frames, or a list of these; see
                 :func:`read_source`.
-            fps: Of frames given as arrays. Defaults to 30.
+            fps: Frames per second of frames given as arrays. Defaults to 30.
             tick: Called after each frame with the source's name, the frames done and the frames in
-                all, 0 where that is unknown.
+                all, 0 if that is unknown.
 
         Yields:
             A result for each window and person. A window in which nobody is found gives one result
             that is unsure, with ``person`` None.
 
         Raises:
-            BHaRNetError: A source that cannot be read, a missing backend, or bodies that the model
-                was not trained on.
+            BHaRNetError: The source cannot be read, a backend is missing, or the model was not
+                trained on such bodies.
         """
         for item in read_source(source, fps):
             if isinstance(item, Clips):
@@ -259,7 +259,7 @@ class BodyHandInferencer:
 
 @dataclass
 class _Asked:
-    """What the model is to be asked about one person of a window."""
+    """The input of the model for one person of a window."""
 
     clip: Clip
     grid: Grid | None

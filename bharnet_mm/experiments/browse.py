@@ -5,8 +5,8 @@ python tools/analysis/browse.py data/sample --clip synthetic00041 --out work_dir
 
 With --videos: frames of the video with the regions that M looks at, above the grid that they make.
 
-python tools/analysis/browse.py data/sample --n 5 --videos data/sample_videos --out
-work_dirs/regions
+python tools/analysis/browse.py data/sample --n 5 --videos data/sample_videos
+    --out work_dirs/regions
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Examines a clip store or an annotation pickle before a GPU hour is spent on it."""
+"""Examines a clip store or an annotation pickle before training."""
 
 from .diagnosis import Diagnosis, Finding
 from .examine import examine

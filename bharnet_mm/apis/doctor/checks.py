@@ -1,4 +1,4 @@
-"""Checks of what the clips hold. Each yields findings, or nothing where all is well."""
+"""Checks of the content of clips. Each yields findings, or none if all is well."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .diagnosis import Finding
 from .facts import ABSURD, FAR
 from .survey import Survey, share_text
 
-#: A clip is frozen where at least this share of its frames repeats the frame before.
+#: A clip is frozen if at least this share of its frames repeats the frame before.
 FROZEN_SHARE, FROZEN_PAIRS = 0.5, 8
-#: Most frames without a hand: the hand expert has little to see.
+#: Share of frames without a hand from which there is a warning.
 FEW_HANDS = 0.5
-#: A class with hands in a smaller share of its frames is told by their absence.
+#: A class with hands in a smaller share of its frames can be recognized by missing hands.
 HANDLESS = 0.05
-#: Difference of missing hands between the splits of one protocol.
+#: Largest difference in missing hands between the splits of one protocol.
 UNEVEN_HANDS = 0.2
-#: Fewer frames than this are hardly an action.
+#: Clips with fewer frames hardly show an action.
 SHORT = 8
 _CONVERT = 'convert the data again, or restore it from a copy'
 
@@ -43,7 +43,7 @@ def check_integrity(survey: Survey) -> Iterator[Finding]:
 
 
 def check_repairs(survey: Survey) -> Iterator[Finding]:
-    """What an annotation pickle holds that our reader mends and MMAction2 does not."""
+    """Faults of an annotation pickle that our reader repairs and MMAction2 does not."""
     for repair, numbers in survey.collection.repairs.items():
         if 'not finite' in repair:
             continue  # counted by check_finite
@@ -82,7 +82,7 @@ def check_labels(survey: Survey) -> Iterator[Finding]:
 
 
 def check_finite(survey: Survey) -> Iterator[Finding]:
-    """NaN and infinity: one of them in a batch ruins the statistics of batch normalisation."""
+    """NaN and infinity, which would spoil the statistics of batch normalisation."""
     for part in ('body', 'hand'):
         frames = survey.facts[f'{part}_nonfinite']
         if frames.any():
@@ -139,7 +139,7 @@ def check_coordinates(survey: Survey) -> Iterator[Finding]:
 
 
 def check_joints(survey: Survey) -> Iterator[Finding]:
-    """Joints that are missing by themselves, in a body or hand that is seen."""
+    """Single missing joints of visible bodies and hands."""
     joints = survey.facts['joints']
     if not joints.any():
         return
@@ -169,7 +169,7 @@ def check_square(survey: Survey) -> Iterator[Finding]:
 
 
 def check_frozen(survey: Survey) -> Iterator[Finding]:
-    """Consecutive frames that are the same to the last bit."""
+    """Consecutive frames that are equal bit by bit."""
     for part in ('body', 'hand'):
         enough = survey.facts[f'{part}_pairs'] >= FROZEN_PAIRS
         frozen = enough & (survey.share(f'{part}_frozen', f'{part}_pairs') >= FROZEN_SHARE)
@@ -218,7 +218,7 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
 
 
 def check_hands(survey: Survey) -> Iterator[Finding]:
-    """Hands never seen, by clip, class and split."""
+    """Absent hands, by clip, class and split."""
     if not survey.has_hands or not survey.read.any():
         return
     facts = survey.facts
@@ -233,7 +233,7 @@ def check_hands(survey: Survey) -> Iterator[Finding]:
         message = f'frames without a hand: {shares}, both {share_text(rates["hands"])}'
         severity = 'warning' if rates['hands'] > FEW_HANDS else 'note'
         fix = 'the models mask what is missing; if most is, extract with wrist crops'
-        if survey.collection.extracted:  # which looks at the wrists already
+        if survey.collection.extracted:  # extraction looks at the wrists already
             fix = (
                 'the models mask what is missing; crops at the wrists were searched already: look '
                 'whether hands are in the picture, in focus and large enough'
@@ -261,7 +261,7 @@ def check_hands(survey: Survey) -> Iterator[Finding]:
 
 
 def check_sides(survey: Survey) -> Iterator[Finding]:
-    """Left hands at right wrists: hands and body in the same coordinates show which arm it is."""
+    """Left hands at right wrists, and the reverse, if hands and body have the same coordinates."""
     facts = survey.facts
     total, crossed = int(facts['wrists'].sum()), int(facts['crossed'].sum())
     if not total:
@@ -283,8 +283,8 @@ def check_sides(survey: Survey) -> Iterator[Finding]:
 
 
 def check_wrists(survey: Survey) -> Iterator[Finding]:
-    """Hands that lie away from the skeleton's wrists: a depth sensor lost the arm, or the hand is
-    another's.
+    """Hands away from the skeleton's wrists, because a depth sensor lost the arm or the hand is
+    another person's.
     """
     facts = survey.facts
     total, elsewhere = int(facts['placed'].sum()), int(facts['elsewhere'].sum())

@@ -1,4 +1,4 @@
-"""A clip store and an annotation pickle behind one face, so that every check serves both."""
+"""A common interface of clip stores and annotation pickles for the checks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FIELDS = ('subject', 'camera', 'setup', 'source', 'video')
 
 
 class Collection:
-    """Clips, and what is known of each without reading it.
+    """A collection of clips, with facts that are known without reading them.
 
     Attributes:
-        path: Where it lies.
+        path: Path of the store or pickle.
         name: Name of the data set.
-        kind: What it is, for the report.
+        kind: ``clip store`` or ``annotation pickle``.
         classes: Class names.
         body_layout: Layout of the bodies.
         hand_layout: Layout of the hands, None if there are none.
         labels: Class numbers, (n,).
-        rules: Split name to rule, ``{}`` where a split is a list of ids.
-        repairs: What had to be changed to read a clip, to the numbers of the clips read so far.
-        findings: What opening it has shown already.
-        masks: Split name to the clips in it, (n,) bool each, of the splits that can be used.
+        rules: Split name to rule, ``{}`` if the split is a list of ids.
+        repairs: Repair to the numbers of the clips read so far that needed it.
+        findings: Findings at the opening.
+        masks: Name of each usable split to its clips, (n,) bool.
     """
 
     kind = ''
@@ -52,7 +52,7 @@ class Collection:
         return len(self.labels)
 
     def clip(self, i: int) -> Clip:
-        """Clip number i; an error of this package where it cannot be read."""
+        """Clip number i. Raises an error of this package if it cannot be read."""
         raise NotImplementedError
 
     def intact(self, i: int, clip: Clip) -> bool:
@@ -60,7 +60,7 @@ class Collection:
         return True
 
     def release(self) -> None:
-        """Gives back the memory of the clips read so far."""
+        """Frees the memory of the clips read so far."""
 
     def column(self, field: str) -> np.ndarray:
         """``subject``, ``camera``, ``setup``, ``source`` or ``video`` of all clips, (n,) bytes."""
@@ -113,11 +113,11 @@ class StoreCollection(Collection):
         return checksum(self.store._index[i], arrays) == self.store.column('crc32')[i]
 
     def release(self) -> None:
-        """Gives back the memory of the pages read so far, by opening the store again."""
-        # Pages read through a mapping count as the process's own until it is unmapped.
+        """Frees the memory of the pages read so far by opening the store again."""
+        # Pages of a memory map count as memory of the process until it is unmapped.
         units = self.store.units
         self.store = ClipStore(self.path, check=False)
-        self.store.units = units  # found once
+        self.store.units = units  # not inferred again
 
     def column(self, field: str) -> np.ndarray:
         """One field of the index for all clips, (n,)."""
@@ -131,7 +131,7 @@ class StoreCollection(Collection):
 class PickleCollection(Collection):
     """An annotation pickle of MMAction2 or pyskl, read without running code.
 
-    It lies in memory as a whole, as a pickle must.
+    A pickle is always in memory as a whole.
     """
 
     kind = 'annotation pickle'
@@ -205,7 +205,7 @@ class PickleCollection(Collection):
         return converted.clips[0]
 
     def column(self, field: str) -> np.ndarray:
-        """One field of the file names for all clips, (n,) bytes; empty where a name lacks it."""
+        """One field of the file names for all clips, (n,) bytes; empty if a name lacks it."""
         return self._columns[field]
 
     def ids(self, numbers: np.ndarray) -> tuple[str, ...]:
@@ -214,10 +214,10 @@ class PickleCollection(Collection):
 
 
 def open_collection(path: str | os.PathLike) -> Collection | Finding:
-    """Opens a store or a pickle; a store that is damaged as a whole is a finding.
+    """Opens a store or a pickle; if a whole store is damaged, returns a finding.
 
     Raises:
-        BHaRNetError: Neither a store nor a pickle that can be read safely.
+        BHaRNetError: The path is neither a store nor a pickle that can be read safely.
     """
     path = Path(path)
     if path.is_file() and path.name != META_FILE:
@@ -232,7 +232,7 @@ def open_collection(path: str | os.PathLike) -> Collection | Finding:
 
 
 def problem(error: BHaRNetError) -> str:
-    """What was found, in one line, without the place."""
+    """The fault in one line, without the place."""
     return f'{error.found}, not {error.expected}' if error.found else str(error)
 
 

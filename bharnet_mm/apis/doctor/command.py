@@ -1,6 +1,4 @@
-"""``bharnet doctor``: examine a clip store or an annotation pickle before a GPU hour is spent on
-it.
-"""
+"""``bharnet doctor``: examines a clip store or an annotation pickle before training."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _progress(numbers: Iterable[int]) -> Iterable[int]:
-    """A bar with rate and time left, where somebody looks."""
+    """Shows a bar with rate and time left on a terminal."""
     from rich.console import Console
     from rich.progress import track
 

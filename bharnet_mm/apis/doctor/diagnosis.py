@@ -1,4 +1,4 @@
-"""What an examination found."""
+"""The result of an examination."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEVERITIES = ('error', 'warning', 'note')
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """One finding.
 
     Args:
         check: Name of the check.
@@ -69,7 +69,7 @@ class Diagnosis:
 
     @property
     def exit_status(self) -> int:
-        """1 where training would be wrong, else 0."""
+        """1 if there is an error, otherwise 0."""
         return int(bool(self.of('error')))
 
     @property

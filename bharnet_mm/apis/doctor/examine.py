@@ -38,7 +38,7 @@ def examine(
 ) -> Diagnosis:
     """Examines a clip store or an annotation pickle.
 
-    Every clip is read once. What is kept of each is a row of about a hundred bytes.
+    Every clip is read once. About a hundred bytes are kept of each.
 
     Args:
         path: Folder of a store, or a pickle, which is read without running code.
@@ -49,7 +49,7 @@ def examine(
         All findings, errors first.
 
     Raises:
-        BHaRNetError: Neither a store nor a pickle that can be read safely.
+        BHaRNetError: The path is neither a store nor a pickle that can be read safely.
     """
     collection = open_collection(path)
     name = os.path.basename(os.path.normpath(path))

@@ -1,6 +1,6 @@
-"""The one pass over the clips: a row of plain numbers for each, from which all checks are made.
+"""Reads all clips once and keeps a row of numbers for each, on which all checks are based.
 
-A row takes about a hundred bytes, so memory does not grow with what the clips hold.
+A row takes about a hundred bytes, so memory does not depend on the length of clips.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from ...layouts import SkeletonLayout
 from .collection import Collection, problem
 from .wrists import wrists_elsewhere
 
-#: A joint is far where it is so many times the usual distance from the middle of the data.
+#: A joint is far if it is so many times the usual distance from the middle of the data.
 FAR, ABSURD = 10.0, 50.0
-#: Image fractions that no body (legs outside the image are guessed) and no hand has.
+#: Bounds of plausible image fractions of bodies (whose legs may be guessed) and hands.
 OUTSIDE = {'body': (-3.0, 4.0), 'hand': (-1.0, 2.0)}
-#: Clips after which memory is given back.
+#: Number of clips after which memory is freed.
 RELEASE_EVERY = 200
-#: Sides are told apart by the wrists only where these lie so far apart, in units of the layout.
+#: Sides are compared only if the wrists are at least so far apart, in units of the layout.
 WRISTS_APART = 0.5
 
-# Counts of frames are summed over persons and hands where the name of the part comes first.
+# Counts of fields that begin with body or hand are summed over persons and hands.
 COUNTS = ('nonfinite', 'far', 'absurd', 'outside', 'blank', 'origin', 'pairs', 'frozen')
 FACTS = np.dtype(
     [
         ('damaged', '?'),  # the checksum fails
-        ('unread', '?'),  # no clip comes out
+        ('unread', '?'),  # it cannot be converted to a clip
         ('bad_score', '?'),
         ('bad_order', '?'),
-        ('joints', '<i4'),  # missing by themselves in frames in which their part is seen
+        ('joints', '<i4'),  # missing joints of visible bodies and hands
         ('unsized', '?'),  # no image size
         ('persons', '<i4'),
         ('frames', '<i4'),
         ('first', '<i4'),  # frame numbers in the source
         ('last', '<i4'),
-        ('visible', '<i4'),  # frames in which somebody is seen
-        ('left', '<i4'),  # frames in which somebody's left hand is seen
+        ('visible', '<i4'),  # frames in which somebody is visible
+        ('left', '<i4'),  # frames in which a left hand is visible
         ('right', '<i4'),
         ('hands', '<i4'),  # either
         *((f'{part}_{name}', '<i4') for part in ('body', 'hand') for name in COUNTS),
@@ -58,7 +58,7 @@ FACTS = np.dtype(
 
 @dataclass(frozen=True)
 class Usual:
-    """Where the coordinates of one part usually lie.
+    """Usual place of the coordinates of bodies or hands.
 
     Args:
         center: Median per channel, (C,).
@@ -73,13 +73,13 @@ class Usual:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the clips of a collection have in common, from a sample of them.
+    """Common facts of the clips of a collection, from some of them.
 
     Args:
         body: Usual place of body joints.
         hand: Usual place of hand joints.
-        plane: In which coordinates of the body its hands lie: ``body``, ``pixel``, ``fraction`` of
-            the image, or '' for none of them.
+        plane: Coordinates of the body in which its hands are given: ``body``, ``pixel``,
+            ``fraction`` of the image, or '' for none of them.
     """
 
     body: Usual
@@ -93,12 +93,12 @@ def find_reference(collection: Collection, clips: int = 256, frames: int = 8) ->
     ratios: dict[str, list[np.ndarray]] = {'body': [], 'pixel': [], 'fraction': []}
     numbers = np.linspace(0, len(collection) - 1, min(clips, len(collection)))
     for count, i in enumerate(np.unique(numbers.round().astype(int)).tolist()):
-        if count % 16 == 0:  # spread as they are, each clip brings its neighbours into memory
+        if count % 16 == 0:  # frees the pages that were read around each clip
             collection.release()
         try:
             clip = collection.clip(i)
         except BHaRNetError:
-            continue  # counted in the pass
+            continue  # counted in the main pass
         some = np.unique(np.linspace(0, clip.num_frames - 1, frames).round().astype(int))
         points['body'].append(clip.body[:, some][clip.body_score[:, some] > 0])
         points['hand'].append(clip.hand[:, :, some][clip.hand_score[:, :, some] > 0])
@@ -196,14 +196,14 @@ def _measure_part(
 ) -> None:
     """Facts of bodies (M, T, V, C) or hands (M, 2, T, V, C); visible without V and C.
 
-    Whole arrays are looked at by their extremes first; only the rare ones that these do not clear
-    are taken apart.
+    The extremes of a whole array are checked first. Only if these are suspicious are the frames
+    checked.
     """
     if not values.size:
         return
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)):
-        # Missing frames count too: stores hold zeros there, and other software may not look.
+        # Missing frames are checked too, since other software may not ignore them.
         bad = ~np.isfinite(values).all(axis=(-2, -1))
         facts[f'{part}_nonfinite'] = np.count_nonzero(bad)
         visible, values = visible & ~bad, np.where(bad[..., None, None], np.float32(0), values)
@@ -248,7 +248,8 @@ def _usual(points: list[np.ndarray], outside: tuple[float, float]) -> Usual:
     center = np.median(values, axis=0)
     scale = float(np.median(np.linalg.norm(values - center, axis=1))) or 1.0
     low, middle, high = np.quantile(values[:, :2], (0.05, 0.5, 0.95), axis=0)
-    # Metres around a camera are half negative, pixels far above 1; guessed legs reach to 3.
+    # In metres about half of the values are negative, pixels are far above 1, and guessed legs
+    # reach 3.
     fractions = (low > -0.1).all() and (middle < 1.1).all() and (high < 3.0).all()
     return Usual(center.astype(np.float32), scale, outside if fractions else None)
 

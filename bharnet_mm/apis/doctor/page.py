@@ -1,4 +1,4 @@
-"""The diagnosis as one HTML page that needs nothing else: no scripts, no links, figures inside."""
+"""Writes the diagnosis as one HTML page without scripts and links and with the figures inside."""
 
 from __future__ import annotations
 

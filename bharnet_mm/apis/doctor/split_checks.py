@@ -1,4 +1,4 @@
-"""Checks between the clips: duplicates, splits and leakage, and the videos that clips came from."""
+"""Checks across clips: duplicates, splits, leakage and videos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import BHaRNetError, ConfigError
 from .diagnosis import Finding
 from .survey import SHOWN, Survey
 
-#: What the name of a protocol says it holds out, where no rule says it.
+#: Field that a protocol holds out according to its name, if no rule tells it.
 HELD_OUT = {
     'subject': r'x-?sub|(cross|leave).*(subject|signer)|loso',
     'camera': r'x-?view|cross.*(view|camera)',
@@ -21,7 +21,7 @@ HELD_OUT = {
 
 
 def check_splits(survey: Survey) -> Iterator[Finding]:
-    """Splits that cannot be used, overlap, or ask for what training never showed."""
+    """Splits that cannot be used, overlap, or test classes without training clips."""
     masks = survey.collection.masks
     if not survey.collection.rules:
         fix = 'give configs a rule on the fields, or write splits into the store'
@@ -140,7 +140,7 @@ def check_duplicates(survey: Survey) -> Iterator[Finding]:
 
 
 def check_videos(survey: Survey, folder: str | Path) -> Iterator[Finding]:
-    """Frame numbers against the number of frames that each video's container gives.
+    """Compares frame numbers with the number of frames in each video file.
 
     Raises:
         ConfigError: decord is not installed, or there is no such folder.
@@ -161,7 +161,7 @@ def check_videos(survey: Survey, folder: str | Path) -> Iterator[Finding]:
         return
     last = np.zeros(len(names), np.int64)
     np.maximum.at(last, which, survey.facts['last'] + 1)
-    counts = np.zeros(len(names), np.int64)  # -1: not there, -2: not readable
+    counts = np.zeros(len(names), np.int64)  # -1: missing, -2: not readable
     for k, name in enumerate(names.tolist()):
         if name:
             counts[k] = _count_frames(decord, folder, name.decode('utf-8', 'surrogateescape'))
@@ -244,5 +244,5 @@ def _same_content(survey: Survey, numbers: list[int]) -> list[tuple[int, int]]:
             else:
                 firsts.append(number)
         except BHaRNetError:
-            continue  # counted in the pass
+            continue  # counted in the main pass
     return copies

@@ -1,4 +1,4 @@
-"""The diagnosis in a terminal."""
+"""Prints the diagnosis in a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STYLES = {'error': 'bold red', 'warning': 'yellow', 'note': 'cyan'}
 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:
-    """Prints what there is, the splits, the findings and the verdict."""
+    """Prints an overview, the splits, the findings and the verdict."""
     console = console or Console()
     for line in overview(diagnosis):
         console.print(line, markup=False, highlight=False)
@@ -29,7 +29,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
 
 
 def overview(diagnosis: Diagnosis) -> list[str]:
-    """What there is, in a few lines."""
+    """An overview of the data in a few lines."""
     lines = [f'{diagnosis.name} ({diagnosis.kind} {diagnosis.path})']
     total = diagnosis.totals
     if not total:

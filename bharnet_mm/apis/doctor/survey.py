@@ -1,4 +1,4 @@
-"""A collection with its facts, and the questions that checks and report ask of them."""
+"""A collection with its facts, and the statistics that checks and report need."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN = 5
 
 @dataclass
 class Survey:
-    """What the checks look at.
+    """The data for the checks.
 
     Args:
         collection: The clips.
-        reference: What they have in common.
+        reference: Their common facts.
         facts: Rows of ``FACTS``, (n,).
         unread: Reason to the numbers of the clips that cannot be read for it.
     """
@@ -183,7 +183,7 @@ def length_histogram(survey: Survey, bins: int = 24) -> dict[str, list[int]]:
 
 
 def example_clip(survey: Survey) -> int | None:
-    """A clip of usual length that shows as much as possible."""
+    """A clip of usual length with as many visible frames as possible."""
     if not survey.read.any():
         return None
     facts = survey.facts

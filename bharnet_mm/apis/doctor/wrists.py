@@ -1,4 +1,4 @@
-"""Where hands and the skeleton's wrists disagree in the image."""
+"""Finds hands that disagree with the skeleton's wrists in the image."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from ...datasets.regions import forearm_length
 from ...layouts import SkeletonLayout
 
 #: Distance between a hand's wrist and the skeleton's, in forearm lengths, from which they disagree.
-#: Hands at the skeleton's wrists are nearer, as extraction assigns none beyond; others were found
-#: by its second opinion.
+#: Extraction assigns no hand beyond it, except those found by its second opinion.
 ELSEWHERE = 0.6
 
 
 def wrists_elsewhere(clip: Clip, layout: SkeletonLayout) -> tuple[np.ndarray, np.ndarray]:
-    """Which hands are compared with the skeleton's wrists in the image, and which lie elsewhere.
+    """Which hands can be compared with the skeleton's wrists in the image, and which lie elsewhere.
 
     Args:
         clip: With hands in fractions of the image, ``body_pixel`` and a size; else nothing is
             compared.
-        layout: Of the body.
+        layout: Layout of the body.
 
     Returns:
         Two arrays ``(M, 2, T)`` of bool.

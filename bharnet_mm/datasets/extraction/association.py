@@ -13,9 +13,9 @@ from ..regions import forearm_length
 from .estimators import LEFT, RIGHT, Arm, HandPose
 from .geometry import hand_size
 
-# In forearm lengths: how far a hand's wrist may lie from its body's wrist, which the body
-# estimators place to about a palm; how much a hand that looks like the other side costs; how near
-# two finds are one hand (in palms).
+# Largest distance between a hand's wrist and the body's wrist (in forearm lengths; body estimators
+# are exact to about a palm), cost of a hand that looks like the other side, and distance of two
+# detections of one hand (in palms).
 MAX_DISTANCE = 0.6
 WRONG_SIDE_COST = 0.15
 SAME_HAND = 0.35
@@ -24,7 +24,7 @@ SAME_HAND = 0.35
 def verified_hands(given: list[HandPose | None], arms: Sequence[Arm]) -> list[HandPose | None]:
     """For each arm its hand, without those that lie nearer to another arm which has one.
 
-    Such a find is mostly that other hand again, fitted badly.
+    Such a detection is usually the other hand again, with wrong joints.
     """
     out = list(given)
     for a, hand in enumerate(given):
@@ -46,8 +46,9 @@ def find_arms(
     Args:
         pixel: Joints of the body, ``(V, 2 or more)``.
         joint_score: ``(V,)``; a joint of score 0 or with a non-finite position is unknown, a wrist
-            below 0.5 is not relied on.
-        layout: Has ``left_wrist`` and ``right_wrist``, and perhaps elbows, shoulders and hips.
+            below 0.5 is unreliable.
+        layout: Layout with ``left_wrist`` and ``right_wrist``, and perhaps elbows, shoulders and
+            hips.
         person: Number of the person, for the arms.
     """
 
@@ -72,13 +73,13 @@ def find_arms(
 def assign_hands(hands: Sequence[HandPose], arms: Sequence[Arm]) -> list[HandPose | None]:
     """For each arm its hand, or None.
 
-    Finds of one physical hand are merged to the best one. The rest goes to the arms (of all persons
-    at once) so that as many as possible have a hand and the sum of costs is smallest (Hungarian).
-    The cost is the distance from the hand's wrist to the body's in forearm lengths, plus
-    ``WRONG_SIDE_COST`` times the
-    probability that the hand is of the other side: enough to decide between wrists that touch, too
-    little to move a hand to another arm. Nothing further than ``MAX_DISTANCE`` is assigned; a wrist
-    that cannot be relied on is replaced by where its last hand was.
+    Detections of one physical hand are merged to the best one. The hands are assigned to the arms
+    of all persons at once, so that as many arms as possible have a hand and the sum of costs is
+    smallest (Hungarian algorithm). The cost is the distance from the hand's wrist to the body's in
+    forearm lengths, plus ``WRONG_SIDE_COST`` times the probability that the hand is of the other
+    side: This decides between wrists that touch, but does not move a hand to another arm. Hands
+    further than ``MAX_DISTANCE`` are not assigned. An unreliable wrist is replaced by the place of
+    its last hand.
     """
 
     hands = _distinct(hands)
@@ -89,7 +90,7 @@ def assign_hands(hands: Sequence[HandPose], arms: Sequence[Arm]) -> list[HandPos
     for a, arm in enumerate(arms):
         for h, hand in enumerate(hands):
             cost[a, h] = _cost(hand, arm)
-    # An arm without a hand costs more than any hand within reach, so that it comes last.
+    # An arm without a hand costs more than any hand within reach, so arms get a hand if possible.
     none = np.full((len(arms), len(arms)), 1e3)
     rows, columns = linear_sum_assignment(np.hstack([np.where(np.isinf(cost), 1e6, cost), none]))
     for a, h in zip(rows, columns, strict=True):
@@ -122,7 +123,9 @@ def distance(hand: HandPose, arm: Arm) -> float:
 
 
 def _distinct(hands: Sequence[HandPose]) -> list[HandPose]:
-    """The best find of each physical hand, by falling score, with the mean opinion on its side."""
+    """The best detection of each physical hand, in the order of scores, with the mean probability
+    of its side.
+    """
     groups: list[list[HandPose]] = []
     for hand in sorted(hands, key=lambda hand: -hand.score):
         for group in groups:
@@ -137,6 +140,6 @@ def _distinct(hands: Sequence[HandPose]) -> list[HandPose]:
 
 
 def same_hand(a: HandPose, b: HandPose) -> bool:
-    """Whether two finds are one physical hand: their joints lie on each other."""
+    """Whether two detections are one physical hand, because their joints are close together."""
     apart = np.linalg.norm(a.points[:, :2] - b.points[:, :2], axis=1).mean()
     return bool(apart <= SAME_HAND * max(hand_size(a.points), hand_size(b.points)))

@@ -1,4 +1,4 @@
-"""Whether a plain video shows people whom the estimator does not follow."""
+"""Detects people in a plain video whom the estimator does not follow."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .estimators import BodyPose, Estimator
 
 _EVERY = 25  # frames
 _SURE = 0.6  # mean confidence of shoulders and head
-_LEAST = 0.25  # size beside the person who is followed, below which somebody is in the background
-_MARGIN = 0.15  # around the joints of the one who is followed, of the longer side of their box
+_LEAST = 0.25  # size relative to the followed person, below which somebody is in the background
+_MARGIN = 0.15  # around the joints of the followed person, of the longer side of their box
 SECOND = 'video that shows a second person, who is not followed'
 
 
 class BystanderWatch:
-    """Looks now and then for somebody in the rest of the image.
+    """Looks for a second person in the rest of the image, every few frames.
 
-    An estimator with ``bodies_in`` that gave one body is asked again with that one painted
-    over. A video counts where somebody is seen in half of the looks at least.
+    If an estimator with ``bodies_in`` found one body, it is called again with that body painted
+    over. A second person must be found in at least half of these calls.
 
     Args:
-        estimator: Of the video.
+        estimator: Estimator of the video.
     """
 
     def __init__(self, estimator: Estimator) -> None:
@@ -59,5 +59,5 @@ class BystanderWatch:
 
     @property
     def found(self) -> bool:
-        """Whether a second person was seen."""
+        """Whether a second person was found."""
         return self._looks > 0 and 2 * self._hits >= self._looks

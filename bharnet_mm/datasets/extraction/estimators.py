@@ -1,4 +1,4 @@
-"""What a pose estimator gives and takes here, whichever library is behind it."""
+"""The interface of pose estimators."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class HandPose:
     Args:
         points: Pixels, then depth in pixels where the estimator gives one, ``(21, 2 or 3)``.
         score: Confidence that there is a hand, in [0, 1].
-        right: Probability that it is a right hand; 0.5 where the estimator cannot tell.
-        view: What the estimator wants to be given back with ``Arm.last`` in the next frames.
+        right: Probability that it is a right hand; 0.5 if the estimator cannot tell.
+        view: Data of the estimator, which it gets back with ``Arm.last`` in the next frames.
     """
 
     points: np.ndarray
@@ -49,20 +49,20 @@ class HandPose:
 
 @dataclass(eq=False)
 class Arm:
-    """Where a hand is to be looked for.
+    """An arm whose hand is wanted.
 
     Args:
         wrist, elbow: Pixels, ``(2,)``; the elbow is NaN if it is unknown.
-        size: Length of a forearm seen from the side, in pixels.
+        size: Length of the forearm without foreshortening, in pixels.
         reliable: Whether the body estimator is sure of the wrist.
-        previous: Where the hand that was last found here should be now, moved along with the wrist:
-            ``(21, 2 or 3)`` pixels, or None.
-        person, side: Whose arm, and ``LEFT`` or ``RIGHT``.
-        last: The hand that was last found here, as it was found, or None.
-        lost: Frames since then in which there was none.
-        rivals: All arms in the image, this one too: a hand that is nearer to another is not this
-            arm's.
-        search: Number of this search for a lost hand, from 1; 0 in the call that only follows.
+        previous: Expected joints of the last hand of this arm, moved with the wrist: ``(21, 2 or
+            3)`` pixels, or None.
+        person, side: Number of the person, and ``LEFT`` or ``RIGHT``.
+        last: The last hand of this arm, as it was found, or None.
+        lost: Number of frames since then.
+        rivals: All arms in the image, with this one. A hand that is nearer to another arm does not
+            belong to this one.
+        search: Number of this search for a lost hand, from 1; 0 if the hand is only followed.
     """
 
     wrist: np.ndarray
@@ -79,12 +79,12 @@ class Arm:
 
 
 class Estimator(Protocol):
-    """Finds bodies and hands in images. One instance for each process; the three attributes are the
-    class's.
+    """Finds bodies and hands in images. There is one instance in each process. The three attributes
+    belong to the class.
 
     It may also have ``bodies_in(image, box) -> list[BodyPose]``: bodies inside ``box`` (x0, y0, x1,
-    y1 in pixels), whatever was in the frames before. It is used to see whether a known skeleton's
-    wrists are where the image shows them, and whether a plain video shows a second person.
+    y1 in pixels), independent of earlier frames. It is used to check a known skeleton's wrists, and
+    to find a second person in a plain video.
     """
 
     body_layout: str
@@ -92,25 +92,24 @@ class Estimator(Protocol):
     hand_channels: tuple[str, ...]
 
     def start(self) -> None:
-        """A new video begins: forget the last one."""
+        """Prepares for a new video by forgetting the last one."""
 
     def bodies(self, image: np.ndarray) -> list[BodyPose]:
-        """Bodies of one RGB frame ``(H, W, 3)`` uint8; called once a frame, in order."""
+        """Bodies of one RGB frame ``(H, W, 3)`` uint8; called once for each frame, in order."""
 
     def hands(
         self, image: np.ndarray, arms: list[Arm], taken: Sequence[HandPose] = ()
     ) -> list[HandPose]:
-        """Hands near the arms in the same frame, in any order and possibly several times the same
-        one.
+        """Hands near the arms in the same frame, in any order; one hand may occur several times.
 
-        Called a few times a frame: first for the hands to be followed, then for the arms that are
-        without one and are to be searched (``search`` of each is 1 or more), beside the hands
-        ``taken``. An estimator that finds all hands at once may answer all calls alike.
+        It is called a few times for each frame: first for hands that are followed, then for arms
+        whose hand is searched (their ``search`` is 1 or more), besides the hands ``taken``. An
+        estimator that finds all hands at once may give the same answer to all calls.
 
         Args:
             image: The frame.
-            arms: Where to look.
-            taken: Hands known already: what is wanted are others, beside or behind them.
+            arms: Arms whose hands are wanted.
+            taken: Hands that are known already. Others are wanted, beside or behind them.
         """
 
 
@@ -121,10 +120,10 @@ BACKENDS = {
 
 
 def estimator_class(backend: str) -> type[Estimator]:
-    """The class behind a backend's name. Its layouts and channels are known without building one.
+    """The class of a backend. It has layouts and channels without an instance.
 
     Args:
-        backend: ``mediapipe``, ``rtmlib``, or ``module:Class`` of an own one, which takes
+        backend: ``mediapipe``, ``rtmlib``, or ``module:Class`` of your own class, which takes
             ``models`` and ``min_score``.
 
     Raises:
@@ -151,7 +150,7 @@ def build_estimator(
 
     Args:
         backend: See ``estimator_class``.
-        models: Folder of the model files (rtmlib only; MediaPipe carries its own).
+        models: Folder of the model files (rtmlib only; MediaPipe has its own).
         min_score: A hand of lower confidence is left out.
 
     Raises:

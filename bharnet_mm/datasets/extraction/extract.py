@@ -1,4 +1,4 @@
-"""From the frames of one video to clips: bodies and hands of a plain video, or hands for known
+"""Makes clips from the frames of a video: bodies and hands of a plain video, or hands for known
 bodies.
 """
 
@@ -33,7 +33,7 @@ class Track:
 
     @property
     def motion(self) -> float:
-        """Mean spread of the joints over time in body sizes, times the number of frames seen."""
+        """Mean spread of the joints over time in body sizes, times the number of frames."""
         xy = np.stack([body.points[:, :2] for body in self.bodies])
         size = np.linalg.norm(np.ptp(xy, axis=1), axis=1).mean()
         return float(np.linalg.norm(xy.std(axis=0), axis=1).mean() / max(size, 1e-6)) * len(xy)
@@ -63,13 +63,13 @@ def extract_clip(
     Args:
         frames: RGB images of one size.
         estimator: Finds bodies and hands.
-        clip_id, label, fields: For the clip.
-        max_persons: The rest is left out.
+        clip_id, label, fields: Fields of the clip.
+        max_persons: Largest number of persons.
         tick: Called after each frame.
-        noticed: Gets what a user should know of the video: a second person who is not followed.
+        noticed: List for remarks about the video, such as a second person who is not followed.
 
     Raises:
-        SourceError: No frame, or nobody in any frame.
+        SourceError: The video has no frame, or nobody is in any frame.
     """
     tracker, watch = BodyHandTracker(estimator), BystanderWatch(estimator)
     tracks: dict[int, Track] = {}
@@ -119,11 +119,11 @@ def tracks_to_clip(
     """A clip of some persons' tracks.
 
     Args:
-        tracks: Of the persons, in the clip's order; their ``frames`` are positions in
+        tracks: Tracks of the persons, in the clip's order; their ``frames`` are positions in
             ``frame_index``.
         frame_index: Numbers of the frames in the video, T.
         size: (width, height) of the image.
-        estimator: That found them.
+        estimator: The estimator that found them.
         fields: Other fields of the clip, ``clip_id`` and ``label`` at least.
     """
     count = len(frame_index)
@@ -166,20 +166,19 @@ def fill_hands(
     *,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Clip]:
-    """The clips of one video with hands filled in, where their bodies' wrists are in it.
+    """The clips of one video with hands filled in at the wrists of their bodies.
 
     Args:
         frames: RGB images of one size.
-        estimator: Finds hands. Its ``bodies_in`` is asked where a known wrist has no hand.
-        clips: With ``body_pixel``, at their ``frame_index``. Positions are scaled where the video
-            has another size than the clip says. A joint that is not finite or at (-1, -1) is
-            unknown.
-        layout: Of the bodies.
-        repaired: Counts frames of clips that lie beyond the end of the video.
+        estimator: Finds hands. Its ``bodies_in`` is called if a known wrist has no hand.
+        clips: With ``body_pixel``, at their ``frame_index``. Positions are scaled if the video has
+            another size than the clip. A joint that is not finite or at (-1, -1) is unknown.
+        layout: Layout of the bodies.
+        repaired: Counter of frames of clips after the end of the video.
         tick: Called after each frame.
 
     Raises:
-        SourceError: A clip without ``body_pixel``, or none of whose frames is in the video.
+        SourceError: A clip has no ``body_pixel``, or none of its frames is in the video.
     """
     for clip in clips:
         if clip.body_pixel is None:
@@ -263,7 +262,7 @@ def _no_hands(persons: int, frames: int, channels: int) -> tuple[np.ndarray, np.
 
 
 def _numbered(frames: Iterable[np.ndarray], name: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The frames with their numbers in the video, which skip those that cannot be decoded."""
+    """The frames with their numbers in the video. Frames that cannot be decoded are left out."""
     shape = None
     for i, image in enumerate(frames):
         number = getattr(frames, 'number', i)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# Joints of the palm and finger bases: their box is what MediaPipe's hand model was trained to be
-# centred on.
+# Joints of the palm and finger bases: MediaPipe's hand model expects their box in the centre.
 _PALM = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 
 
@@ -38,7 +37,7 @@ class Region:
         scale = self.side / size
         matrix = np.empty((2, 3))
         matrix[:, :2] = self.axes * scale
-        # A pixel's value belongs to its centre, so that half a pixel is between corner and centre.
+        # A pixel's value belongs to its centre, half a pixel from its corner.
         matrix[:, 2] = np.asarray(self.center) - self.axes @ np.full(2, self.side / 2) - 0.5
         matrix[:, 2] += matrix[:, :2] @ np.full(2, 0.5)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -63,11 +62,10 @@ def upright_angle(start: np.ndarray, end: np.ndarray) -> float:
 
 
 def region_from_hand(points: np.ndarray, scale: float = 2.0, shift: float = -0.1) -> Region:
-    """Where to look for a hand that was at ``points`` (21, 2 or 3) a moment ago.
+    """The region to search for a hand that was at ``points`` (21, 2 or 3) in the last frame.
 
     Upright along wrist to knuckles, ``scale`` times the palm's box, moved by ``shift`` box heights
-    to
-    the fingers: the region MediaPipe's hand tracking gives its landmark model.
+    to the fingers: the region of MediaPipe's hand tracking.
     """
     xy = np.asarray(points, dtype=np.float64)[:, :2]
     knuckles = (xy[5] + xy[13]) / 4 + xy[9] / 2

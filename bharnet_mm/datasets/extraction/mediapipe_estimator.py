@@ -1,10 +1,9 @@
 """MediaPipe: pose, then the hand models on regions around the wrists.
 
 The full-frame hand detector of MediaPipe misses hands that are small in the image, so the palm
-detector sees
-crops here, and the landmark model is run by itself: it gives the probability that there is a hand
-at all (the `Hands` solution keeps it to itself), and a hand that was found is followed without the
-detector.
+detector gets crops here, and the landmark model is run separately. It gives the probability that
+there is a hand, which the `Hands` solution does not return, and a hand that was found is followed
+without the detector.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ from .mediapipe_graphs import LANDMARK_INPUT, landmark_graph, palm_graph, pose_g
 _CROP = 256
 _LEAST = 32  # pixels of a side of an image in which a body is looked for
 _TRACE = 0.05  # presence below which there is no hand near the region
-# Where a search looks, one place after the other: for palms, where the hand was last, or where it
-# should be, at an angle to the forearm in radians. The first search looks at all places, later ones
-# at the next so many.
+# The places of a search, in order: palms, the last place of the hand, or the expected place at an
+# angle to the forearm in radians. The first search looks at all places, later ones at the next few.
 _PLACES_LOST = (-0.5, 'palm', 0.0, 0.5, 'last')
 _PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
 _PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
 _TRIES = 3
-# A hand that the model is sure of is not looked at again while its image stays the same (grey
-# levels of 255 by which at most a twentieth of a small image of it may differ), for so many
-# frames.
+# If the model is sure of a hand and the image around it does not change, the hand is kept for at
+# most so many frames. Unchanged means that at most a twentieth of a small image of it differs by
+# more than so many grey levels of 255.
 _SURE = 0.8
 _SAME_GREY = 8.0
 _MAX_AGE = 5
@@ -42,7 +40,7 @@ _VIEW = 28
 
 @dataclass(frozen=True)
 class _View:
-    """How a hand looked when it was found."""
+    """The image of a hand when it was found."""
 
     region: Region
     picture: np.ndarray
@@ -63,16 +61,16 @@ def _small(image: np.ndarray, region: Region) -> np.ndarray:
 
 
 class MediaPipeEstimator:
-    """Pose 33 of one person, and hands on the regions around the wrists of any number of persons.
+    """Finds the 33 pose joints of one person, and hands at the wrists of any number of persons.
 
     Coordinates are pixels; depth is MediaPipe's, relative to the hip centre (body) or the wrist
     (hand), in pixels. A body's score is the mean visibility of its joints; a hand's is the model's
     hand presence.
 
     Args:
-        models: Must be None: they come with the package.
-        min_score: A hand below this presence is not one.
-        crop_scale: Side of the square in which palms are looked for, in forearm lengths.
+        models: Must be None, since the package has its own.
+        min_score: Hands of a lower presence are left out.
+        crop_scale: Side of the square in which palms are searched, in forearm lengths.
 
     Raises:
         ConfigError: mediapipe is missing, or a version without models inside the package.
@@ -104,7 +102,7 @@ class MediaPipeEstimator:
 
     def start(self) -> None:
         """Prepares for a new video: the pose graph begins without memory of earlier frames."""
-        # A new graph, not a reset one: what is left in a smoothing filter would make a clip depend
+        # A new graph is built, since the smoothing filters of a reset one would make a clip depend
         # on the one before.
         if self._pose is not None:
             self._pose.close()
@@ -119,7 +117,7 @@ class MediaPipeEstimator:
     def bodies_in(
         self, image: np.ndarray, box: tuple[float, float, float, float]
     ) -> list[BodyPose]:
-        """The most prominent body in the box (x0, y0, x1, y1), as in an image by itself."""
+        """The most prominent body in the box (x0, y0, x1, y1), independent of earlier frames."""
         if self._still_pose is None:
             self._still_pose = pose_graph(video=False)
         height, width = image.shape[:2]
@@ -165,7 +163,7 @@ class MediaPipeEstimator:
         return [hand]
 
     def _search(self, image: np.ndarray, arm: Arm, covered: bool) -> list[HandPose]:
-        """Looks at the places whose turn it is, until one shows a hand of the arm."""
+        """Searches the next places until a hand of the arm is found."""
         places = _PLACES_NEW
         if arm.previous is not None:
             places = _PLACES_BEHIND if covered else _PLACES_LOST
@@ -178,13 +176,13 @@ class MediaPipeEstimator:
                 found.append(self._settle(image, region_from_hand(arm.previous)))
             else:
                 found += self._guess(image, arm, place)
-            # The hand of another arm, seen in this arm's crop, is no reason to stop.
+            # The search continues if this arm's crop shows only the hand of another arm.
             if any(h.score >= self.min_score and nearest_arm(h, arm.rivals) is arm for h in found):
                 break
         return found
 
     def _detect(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
-        """Hands whose palms are seen in an upright square at the wrist."""
+        """Hands whose palms are detected in an upright square at the wrist."""
         crop = Region(tuple(arm.wrist + 0.3 * _beyond(arm)), self.crop_scale * arm.size)
         found = []
         for palm in self._palms.process(crop.cut(image, _CROP)).palms or []:
@@ -192,8 +190,7 @@ class MediaPipeEstimator:
             keys = [(k.x, k.y) for k in palm.location_data.relative_keypoints]
             angle = upright_angle(*(crop.to_image(np.array(keys[i])) for i in (0, 2)))
             middle = crop.to_image(np.array([box.xmin + box.width / 2, box.ymin + box.height / 2]))
-            # A palm's box, moved by half to the fingers and enlarged: MediaPipe's step from palm to
-            # hand.
+            # As in MediaPipe, the palm's box is moved by half to the fingers and enlarged.
             side = max(box.width, box.height) * crop.side
             up = -Region((0, 0), 1, angle).axes[:, 1]
             center = tuple(middle + 0.5 * box.height * crop.side * up)
@@ -212,10 +209,10 @@ class MediaPipeEstimator:
         return [self._settle(image, region)]
 
     def _settle(self, image: np.ndarray, region: Region) -> HandPose:
-        """The hand in a region, looked at again around what was found where the model is not
-        sure.
+        """The hand in a region. If the model is not sure, it is run again on the region of the
+        first result.
 
-        Where it sees next to nothing, a second look does not help.
+        If its probability is very small, it is not run again.
         """
         hand = self._landmark(image, region)
         if _TRACE <= hand.score < self.min_score:
@@ -242,19 +239,17 @@ def _bodies(graph, image: np.ndarray) -> list[BodyPose]:
 
 
 def _beyond(arm: Arm) -> np.ndarray:
-    """From the wrist as far as the forearm is long, in its direction; zero where the elbow is
-    unknown.
-    """
+    """The vector of the forearm's length and direction; zero if the elbow is unknown."""
     forearm = arm.wrist - arm.elbow
     length = np.linalg.norm(forearm)
     if not np.isfinite(length) or length < 1e-6:
         return np.zeros(2)
-    # A forearm that points at the camera has no direction to speak of: its step stays short.
+    # A forearm that points at the camera has no clear direction, so the vector is short.
     return forearm * (arm.size / max(length, 0.5 * arm.size))
 
 
 def _paint_over(image: np.ndarray, hands: Sequence[HandPose]) -> np.ndarray:
-    """The image without these hands, so that the models see the one beside or behind them."""
+    """The image without these hands, so that the models find the one beside or behind them."""
 
     out = image.copy()
     for hand in hands:

@@ -15,11 +15,11 @@ import numpy as np
 
 from ...errors import ConfigError
 
-LANDMARK_INPUT = 224  # pixels of a side of what the hand landmark model sees
+LANDMARK_INPUT = 224  # side of the hand landmark model's input in pixels
 _POSE_GRAPH = 'modules/pose_landmark/pose_landmark_cpu.binarypb'
 _POSE_MODEL = 'modules/pose_landmark/pose_landmark_full.tflite'
 
-# One thread each: the runner has one process a core.
+# One thread for each graph, since the runner has one process for each core.
 _LANDMARK_GRAPH = """
 num_threads: 1
 input_stream: "image"
@@ -87,7 +87,7 @@ def quiet() -> Iterator[None]:
 
 
 def import_mediapipe():
-    """The package, of a version that carries its models."""
+    """The mediapipe package, of a version that contains its models."""
     try:
         import mediapipe
     except ImportError as error:
@@ -105,13 +105,13 @@ def import_mediapipe():
             'mediapipe 0.10.14, 0.10.18 or 0.10.21, which carry them',
             'pip install -r requirements/extract.txt',
         )
-    # Said by protobuf at each result, about MediaPipe's own code.
+    # Protobuf gives this warning at each result, about MediaPipe's own code.
     warnings.filterwarnings('ignore', r'SymbolDatabase\.GetPrototype', UserWarning)
     return mediapipe
 
 
 def landmark_graph():
-    """The hand landmark model on a cut-out of a hand: ``landmarks``, ``right`` and ``presence``."""
+    """The hand landmark model for an image of a hand: ``landmarks``, ``right`` and ``presence``."""
     return _started(_LANDMARK_GRAPH, np.zeros((LANDMARK_INPUT, LANDMARK_INPUT, 3), np.uint8))
 
 
@@ -128,8 +128,8 @@ def pose_graph(video: bool = True):
     video.
 
     Args:
-        video: Whether the body is followed and smoothed from one image to the next; else each
-            image stands for itself.
+        video: Whether the body is followed and smoothed over frames. Otherwise each image is
+            treated separately.
     """
     import_mediapipe()
     from mediapipe.python.solution_base import SolutionBase

@@ -1,4 +1,4 @@
-"""The store that extraction writes, its settings and what it refused; joining shards."""
+"""The output of extraction: store, settings, refused videos, and joining of shards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .estimators import estimator_class
 from .own_splits import OwnSplits
 from .plan import Plan, make_plan, read_split_lists
 
-#: Raised whenever the same videos give other bodies or hands.
+#: Version of the algorithm. It is increased when the same videos give other bodies or hands.
 ALGORITHM = 2
 SETTINGS_FILE = 'extraction.json'
 _EXPECTED = 'the settings of an extraction'
@@ -28,13 +28,13 @@ REFUSED_FILE = 'refused.json'
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the content of the result; written to ``extraction.json``.
+    """The settings that decide the content of the result; they are written to ``extraction.json``.
 
     Args:
         backend, min_score: See ``build_estimator``.
-        max_persons: Of plain videos.
+        max_persons: Largest number of persons in plain videos.
         with_store: Whether the bodies come from a store.
-        algorithm: Which version of the extraction.
+        algorithm: Version of the extraction.
         library: Name and version of the backend's package; by default the one that is installed.
     """
 
@@ -54,12 +54,12 @@ class Settings:
 
 
 def shard_folder(out: Path, number: int, count: int) -> Path:
-    """Where shard ``number`` of ``count`` lies below OUT."""
+    """The folder of shard ``number`` of ``count`` below OUT."""
     return out / f'shard-{number}-of-{count}'
 
 
 def check_settings(target: Path, settings: Settings) -> None:
-    """The settings of a store that is continued must be those it was begun with."""
+    """Raises an error if a store is continued with other settings."""
     file, mine = target / SETTINGS_FILE, asdict(settings)
     if file.exists():
         _check_same(file, read_json(file, _EXPECTED), mine)
@@ -76,7 +76,7 @@ def check_settings(target: Path, settings: Settings) -> None:
 
 
 def _check_same(file: Path, have: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
-    """Refuses what was begun otherwise: two kinds of bodies and hands would be mixed."""
+    """Refuses other settings, since two kinds of bodies and hands would be mixed."""
     unknown = 'unknown, of an earlier version of bharnet_mm'
     differ = {key: (have.get(key, unknown), value) for key, value in mine.items()}
     differ = {key: pair for key, pair in differ.items() if pair[0] != pair[1]}
@@ -92,7 +92,7 @@ def _check_same(file: Path, have: Mapping[str, Any], mine: Mapping[str, Any]) ->
 def open_writer(
     target: Path, plan: Plan, settings: Settings, source: ClipStore | None
 ) -> StoreWriter:
-    """The store, begun or continued."""
+    """Opens the store, new or continued."""
     given = estimator_class(settings.backend)
     if source is None:
         return StoreWriter(
@@ -126,7 +126,7 @@ def add_splits(
     report: Report,
     own: OwnSplits | None = None,
 ) -> None:
-    """Splits of the clips that are there; a rule must not name what no clip has."""
+    """Adds splits of the stored clips. A rule must not have values that no clip has."""
     own = own or OwnSplits()
     if not (lists or own != OwnSplits(seed=own.seed)) or not (target / 'store.json').exists():
         return
@@ -155,7 +155,7 @@ def merge(
     """Joins the shards in ``out`` to one store there, the same as one run would have written.
 
     Raises:
-        StoreError: No shards, shards of different counts or settings, or one is missing.
+        StoreError: There are no shards, their counts or settings differ, or one is missing.
     """
     out = Path(out)
     shards = sorted(out.glob('shard-*-of-*'), key=lambda path: int(path.name.split('-')[1]))
@@ -186,7 +186,7 @@ def merge(
         mine = Settings(**first)
         _check_same(shards[0] / SETTINGS_FILE, first, asdict(mine))
     check_settings(out, mine)
-    # A shard of more shards than videos has nothing to do and leaves no store.
+    # If there are more shards than videos, some have nothing to do and write no store.
     parts = [ClipStore(path) for path in shards if (path / 'store.json').exists()]
     where = {str(i): (part, n) for part in parts for n, i in enumerate(part.clip_ids)}
     refused = {
@@ -219,7 +219,7 @@ def _names(file: Path, names: Any) -> Iterable[tuple[str, str]]:
 
 
 def _check_complete(out: Path, plan: Plan, accounted: set[str]) -> None:
-    """Every clip must be in a shard or refused there, by its id or with its video."""
+    """Checks that every clip is in a shard or was refused there, by its id or with its video."""
     lost = [
         clip_id
         for job in plan.jobs

@@ -1,4 +1,4 @@
-"""Splits of one's own videos: by subject, leaving one subject out, or a share of each class."""
+"""Splits of your own videos: by subject, leaving one subject out, or a share of each class."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from ..store import ClipStore
 
 @dataclass(frozen=True)
 class OwnSplits:
-    """Which splits are made of the clips of a store.
+    """The splits to make from the clips of a store.
 
     Args:
         test_subjects: These subjects are ``own_test``, all others ``own_train``.
-        leave_one_out: For each subject ``SUBJECT_test`` and, of all others, ``SUBJECT_train``.
+        leave_one_out: For each subject ``SUBJECT_test``, and ``SUBJECT_train`` with all others.
         test_share: This share of each class is ``own_test``, the rest ``own_train``. The clips are
             drawn by their ids and ``seed``, so the same clips give the same split on every machine.
-            Where clips are added later, the share is drawn anew, and a few clips may change sides.
-        seed: Of ``test_share``.
+            If clips are added later, the share is drawn again, and a few clips may change their
+            split.
+        seed: Seed of ``test_share``.
 
     Raises:
         ConfigError: Both subjects and a share for ``own_test``, or a share outside (0, 1).
@@ -49,7 +50,7 @@ class OwnSplits:
         """Split name to rule, see ``docs/data.md``.
 
         Raises:
-            ConfigError: A subject that no clip has, or too few subjects.
+            ConfigError: There is no clip of a subject, or there are too few subjects.
         """
         out: dict[str, dict] = {}
         if self.test_subjects or self.leave_one_out:

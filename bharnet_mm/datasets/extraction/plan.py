@@ -1,4 +1,4 @@
-"""What there is to extract: videos of a folder, or those of a store's clips."""
+"""The videos to extract: those of a folder, or those of a store's clips."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class VideoJob:
 
     Args:
         video: Path relative to the folder of videos.
-        clip_ids: What comes out of it, in this order.
+        clip_ids: Ids of its clips, in order.
         rows: The clips' numbers in the store whose hands are wanted; empty for a plain video.
-        label, subject: Of a plain video.
-        readers: What to read it with, best first.
+        label, subject: Label and subject of a plain video.
+        readers: Names of video readers, best first.
     """
 
     video: str
@@ -39,7 +39,7 @@ class VideoJob:
 
 @dataclass
 class Plan:
-    """All jobs, in the order in which their clips lie in the store that is written."""
+    """All jobs, in the order of their clips in the output store."""
 
     jobs: list[VideoJob] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
@@ -55,19 +55,19 @@ def plan_videos(
 ) -> Plan:
     """Plain videos: the clip id is the path without its ending, the class the folder it lies in.
 
-    Videos that lie in no folder are of the class ``unknown``. Names are in one unicode form (NFC).
+    Videos without a folder have the class ``unknown``. Names are in one Unicode form (NFC).
 
     Args:
         folder: ``<label>/<clip>.mp4`` or ``<clip>.mp4``; folders above that of the label, such as
             ``<subject>/<label>/<clip>.mp4``, only tell clips apart.
-        readers: For the jobs.
+        readers: Names of video readers for the jobs.
         subject: Regular expression searched in the relative path; its first group (or all of the
             match) is the subject.
-        report: Is told which files were passed over.
+        report: Report that gets the files which were not read.
 
     Raises:
-        SourceError: No videos, or two that differ in nothing but their endings.
-        ConfigError: A malformed expression, or one that a video does not match.
+        SourceError: There are no videos, or two that differ only in their endings.
+        ConfigError: The expression is malformed, or a video does not match it.
     """
     others: list[str] = []
     paths = list_videos(folder, others)
@@ -129,7 +129,7 @@ def _subject(pattern: str | None, name: str) -> str:
 def plan_store(folder: Path, store: ClipStore, readers: tuple[str, ...], report: Report) -> Plan:
     """The videos of a store's clips, in the order of the store; clips without one are refused.
 
-    Videos are found as ``VideoFolder`` says.
+    Videos are found by ``VideoFolder``.
     """
     videos = VideoFolder(folder)
     by_video: dict[str, list[int]] = {}

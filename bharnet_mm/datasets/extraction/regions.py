@@ -38,8 +38,8 @@ class RegionWorker:
     Args:
         videos: Folder of the videos.
         store: Path of the clip store.
-        grid: What is wanted.
-        quality: Of the JPEG images.
+        grid: The grid to cut.
+        quality: Quality of the JPEG images.
     """
 
     def __init__(self, videos: Path, store: Path, grid: RegionGrid, quality: int) -> None:
@@ -107,18 +107,18 @@ def extract_regions(
     workers: int = 1,
     timeout: float = 120.0,
 ) -> Report:
-    """Cuts the grids of all clips of a store, all offsets; continues where it stopped.
+    """Cuts the grids of all clips of a store for all offsets. It continues after an interruption.
 
     Args:
-        videos: Folder of the videos; found as ``VideoFolder`` says.
+        videos: Folder of the videos; they are found by ``VideoFolder``.
         store: The clip store, with ``body_pixel``.
         out: The region store to write or continue.
-        grid, quality: Of the grids.
+        grid, quality: The grid to cut, and its JPEG quality.
         workers: Processes; 0 works in this one, without a guard against hanging.
-        timeout: Seconds without a frame after which a video is given up.
+        timeout: Seconds without a frame after which a video is refused.
 
     Returns:
-        The account; what was refused is also in ``out/refused.json``.
+        The report. Refused clips are also listed in ``out/refused.json``.
 
     Raises:
         StoreError: The clip store has no pixels; see also ``RegionWriter``.

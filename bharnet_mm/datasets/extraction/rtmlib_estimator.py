@@ -1,4 +1,4 @@
-"""rtmlib: COCO-WholeBody (133 joints) of every person, from model files that the user has."""
+"""Estimator with rtmlib: COCO-WholeBody (133 joints) of all persons, with the user's models."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .estimators import LEFT, RIGHT, Arm, BodyPose, HandPose
 
 
 class RTMLibEstimator:
-    """COCO 17 bodies of all persons found, and the hands of the same whole-body model.
+    """Finds the 17 COCO joints and the hands of all persons, with one whole-body model.
 
     Args:
         models: Folder with one detector (``*yolox*.onnx``) and one whole-body pose model
             (``*rtmw*.onnx``, ``*rtmpose*.onnx`` or ``*dw*.onnx``), unpacked. Nothing is downloaded.
-        min_score: A hand whose joints have a lower mean confidence is not one.
+        min_score: Hands whose joints have a lower mean confidence are left out.
 
     Raises:
         ConfigError: rtmlib or onnxruntime is missing, or the folder lacks the models.
@@ -97,7 +97,7 @@ class RTMLibEstimator:
         The model finds all hands in one pass. So it gives none when it is asked again with the
         hands that are already ``taken``.
         """
-        if taken:  # one pass finds all that this model can
+        if taken:  # one pass finds all hands
             return []
         keypoints, scores = self._whole(image)
         found = []
@@ -110,9 +110,7 @@ class RTMLibEstimator:
         return found
 
     def _whole(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whole bodies of a frame, ``(M, 133, 2)`` and ``(M, 133)``, kept for the call that
-        follows.
-        """
+        """Whole bodies of a frame, ``(M, 133, 2)`` and ``(M, 133)``, kept for the next call."""
         if self._last is None or self._last[0] is not image:
             bgr = np.ascontiguousarray(image[..., ::-1])
             boxes = self._detector(bgr)

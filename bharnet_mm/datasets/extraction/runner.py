@@ -1,4 +1,4 @@
-"""Extraction of a whole folder: over processes and machines, resumed where it stopped."""
+"""Extraction of a whole folder by several processes or machines, which can be resumed."""
 
 from __future__ import annotations
 
@@ -88,23 +88,24 @@ def extract(
     split_lists: Sequence[str] = (),
     splits: OwnSplits | None = None,
 ) -> Report:
-    """Extracts a folder of videos to a clip store; continues it where it exists.
+    """Extracts a folder of videos to a clip store, and continues an existing one.
 
     Args:
         videos: The folder.
-        out: The store to write; with ``shard`` its folder of shards.
+        out: The store to write, or the folder of shards with ``shard``.
         settings: Of the extraction; must be the same when it is continued.
-        store: Bodies of these clips; their hands are filled in.
+        store: Store whose clips get hands.
         models: Model files of the backend.
         shard: ``(I, N)``: only every Nth video from the Ith (1 to N), to ``out/shard-I-of-N``.
         workers: Processes; 0 works in this one.
-        timeout: Seconds without a finished frame after which a video is given up.
+        timeout: Seconds without a finished frame after which a video is refused.
         subject: See ``plan_videos``.
         split_lists: See ``read_split_lists``.
-        splits: Made of the clips that are there at the end.
+        splits: Splits to make from the stored clips at the end.
 
     Raises:
-        BHaRNetError: A wrong argument, nothing to do, or a store that is in the way.
+        BHaRNetError: An argument is wrong, there is nothing to do, or the store exists and cannot
+            be continued.
     """
     readers = tuple(available_readers())
     report = Report('videos')
@@ -152,12 +153,13 @@ def run_videos(
     timeout: float,
     names: Callable[[VideoJob], Sequence[str]],
 ) -> Iterator[Converted]:
-    """What became of each video, in order; a video that came to nothing is refused.
+    """The result of each video, in order. A video that failed is refused.
 
     Args:
-        build, workers, timeout: See ``run_jobs``. What is built gives a ``Converted`` for each job.
+        build, workers, timeout: See ``run_jobs``. The built function gives a ``Converted`` for each
+            job.
         jobs: The videos.
-        names: What of a failed job is refused.
+        names: Function that gives the refused names of a failed job.
     """
     if not jobs:
         return

@@ -1,6 +1,6 @@
-"""Hands of a known skeleton whose wrists are not where the image shows them.
+"""Finds hands of a known skeleton whose wrists are wrong.
 
-A depth sensor loses arms that hang or are hidden: the joints it gives are then guesses.
+A depth sensor loses arms that hang or are hidden. Its joints are then guesses.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from .tracking import HandsByArm, HandTracker
 
 # Joints that are compared between the two skeletons, each of the left and the right side.
 _PAIRS = ('shoulder', 'hip', 'elbow', 'knee')
-# In forearm lengths: how far the joints of one person may lie apart in the two skeletons on
-# average; how far the image's wrist must lie from the known one to be worth a look.
+# In forearm lengths: largest mean distance of the joints of one person in the two skeletons, and
+# least distance of the two wrists for a search.
 _SAME_PERSON = 1.0
 _ELSEWHERE = 0.3
 _MARGIN = 0.25  # around the known joints, of the longer side of their box
 
 
 class SecondOpinion:
-    """Looks for hands at the wrists of the image's own pose, where the known wrists have none.
+    """Searches hands at the wrists of a pose estimated in the image, if the known wrists have none.
 
-    The pose is asked for inside the box of the person's known joints only. It counts where it is
-    the same person's: shoulders, hips, elbows and knees lie near the known ones. Left and right
-    follow the known skeleton where those joints say which is which, else the image's pose.
+    The pose is estimated inside the box of the person's known joints. It is used if it is of the
+    same person, that is, if shoulders, hips, elbows and knees lie near the known ones. Left and
+    right follow the known skeleton if those joints tell them apart, otherwise the estimated pose.
 
     Args:
-        estimator: With ``bodies_in``; without it nothing is done.
-        layout: Of the known skeleton.
+        estimator: Estimator with ``bodies_in``. Without that method nothing is done.
+        layout: Layout of the known skeleton.
     """
 
     def __init__(self, estimator: Estimator, layout: SkeletonLayout) -> None:
@@ -50,7 +50,7 @@ class SecondOpinion:
         Args:
             image: The frame.
             people: Known joints by person, ``(V, 2)`` pixels, NaN if unknown.
-            hands: Those found at the known wrists.
+            hands: Hands found at the known wrists.
 
         Returns:
             Other hands by (person, side), and at how many wrists without a hand the two skeletons
@@ -74,7 +74,7 @@ class SecondOpinion:
         return self._tracker.step(image, arms, list(hands.values())), elsewhere
 
     def _arms(self, image: np.ndarray, person: int, joints: np.ndarray) -> list[Arm]:
-        """The arms of the image's pose of one person, by the known skeleton's sides."""
+        """The arms of one person in the estimated pose, by the sides of the known skeleton."""
         known = np.isfinite(joints).all(axis=1)
         size = float(forearm_length(np.where(known[:, None], joints, 0), known, self.layout))
         if size <= 0:

@@ -1,6 +1,6 @@
-"""People and their hands from frame to frame: the one mechanism of batch extraction and live use.
+"""Tracks people and their hands from frame to frame, for extraction and live use.
 
-``BodyHandTracker.step(image)`` is all that a caller needs; see docs/extraction.md.
+Callers need only ``BodyHandTracker.step(image)``; see docs/extraction.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class BodyHandTracker:
     """Bodies and hands of a plain video or a camera, frame by frame.
 
     Args:
-        estimator: Finds bodies and hands. It serves one tracker at a time.
+        estimator: Finds bodies and hands. It can be used by one tracker at a time.
     """
 
     def __init__(self, estimator: Estimator) -> None:
@@ -31,7 +31,7 @@ class BodyHandTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everybody: a new video begins, or the camera was away."""
+        """Forgets everybody, for a new video or after an interruption of the camera."""
         self._persons, self._hands = (
             PersonTracker(),
             HandTracker(self.estimator),
@@ -45,7 +45,7 @@ class BodyHandTracker:
             image: RGB ``(H, W, 3)`` uint8; all frames of a video have one size.
 
         Returns:
-            Bodies by person number, which a person keeps while seen, and hands by
+            Bodies by person number, which a person keeps while visible, and hands by
             (person number, side) with side 0 left and 1 right. All positions in pixels.
         """
         bodies = self.estimator.bodies(image)
@@ -58,10 +58,10 @@ class BodyHandTracker:
 
 @dataclass(eq=False)
 class _Memory:
-    """What is remembered of an arm: its last hand and how long it has been looked for."""
+    """Memory of an arm: its last hand, and the searches for it."""
 
     hand: HandPose | None = None
-    arm: Arm | None = None  # as it was when the hand was found
+    arm: Arm | None = None  # the arm when the hand was found
     frame: int = 0  # the number of that frame
     behind: bool = False  # whether another hand was painted over for it, in the last frame
     searches: int = 0
@@ -71,17 +71,16 @@ class _Memory:
 class HandTracker:
     """Hands of known arms, frame by frame.
 
-    A hand that was found is followed, moved along with its wrist. A lost one is searched for in the
-    frame in which it is lost, then less and less often (at most ``max_wait`` frames apart). Each
-    search looks at some places only; ``Arm.search`` counts them and the estimator chooses the
-    places. Where another arm's hand is near, a hand is searched for, and followed from then on,
-    with that hand
-    painted over: of two hands together the models see the front one twice.
+    A hand that was found is followed; its region moves with the wrist. A lost hand is searched for
+    at once, and then less and less often (at most ``max_wait`` frames apart). Each search looks at
+    some places only; ``Arm.search`` counts the searches and the estimator chooses the places. If
+    another arm's hand is near, that hand is painted over while this one is searched for and
+    followed, since the models find the front one of two joined hands twice.
 
     Args:
         estimator: Finds the hands.
-        max_gap: Frames after which a hand not seen again is forgotten.
-        max_wait: Most frames between two searches.
+        max_gap: Frames after which a lost hand is forgotten.
+        max_wait: Largest number of frames between two searches.
     """
 
     def __init__(self, estimator: Estimator, max_gap: int = 10, max_wait: int = 4) -> None:
@@ -97,7 +96,7 @@ class HandTracker:
 
         Args:
             image: The frame.
-            arms: All known arms; those that end far outside the image are left alone.
+            arms: All known arms; those that end far outside the image are ignored.
             taken: Hands in this frame that belong to other arms.
         """
         self._frame += 1
@@ -127,7 +126,7 @@ class HandTracker:
         return found
 
     def _recall(self, arm: Arm, memory: _Memory) -> None:
-        """Sets what the arm tells the estimator about its last hand."""
+        """Sets the arm's fields about its last hand for the estimator."""
         if memory.hand is None or self._frame - memory.frame > self.max_gap:
             return
         arm.last, arm.previous = memory.hand, memory.hand.points.copy()
@@ -153,7 +152,7 @@ class HandTracker:
         taken: Sequence[HandPose],
         cover: bool = False,
     ) -> set[int]:
-        """Gives the chosen arms what is found for them beside the hands already given.
+        """Assigns new hands to the chosen arms, besides the hands that are already assigned.
 
         With ``cover`` hands nearby are painted over.
 
@@ -183,11 +182,11 @@ def _in_image(arm: Arm, image: np.ndarray) -> bool:
 
 
 class PersonTracker:
-    """Gives each body the number it had in the frame before.
+    """Gives each body the number that it had in the last frame.
 
-    Bodies are matched to the last ones seen by the mean joint distance (Hungarian); one further
-    away than ``max_distance`` of the body's size is a new person. A person unseen for ``max_gap``
-    frames is gone.
+    Bodies are matched to earlier ones by the mean joint distance (Hungarian algorithm). A body
+    further away than ``max_distance`` of its size is a new person. A person who is missing for
+    ``max_gap`` frames is forgotten.
     """
 
     def __init__(self, max_distance: float = 0.5, max_gap: int = 30) -> None:

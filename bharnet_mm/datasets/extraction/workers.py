@@ -1,6 +1,4 @@
-"""Processes that survive what a broken video does to them: hanging, crashing, running out of
-memory.
-"""
+"""Worker processes, replaced if a broken video makes them hang, crash or exhaust memory."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ _START_SECONDS = 300.0  # for imports and models, on a busy machine
 
 @dataclass
 class Failure:
-    """A job that came to nothing."""
+    """The failure of a job."""
 
     reason: str
     detail: str = ''
@@ -37,15 +35,15 @@ def run_jobs(
     timeout: float,
     retry: Callable[[Any], Any | None] = lambda job: None,
 ) -> Iterator[Any]:
-    """Results in the order of the jobs, whichever process is done first.
+    """Yields results in the order of the jobs.
 
     Args:
-        build: Called once in each process, gives what does the jobs: ``do(job, tick) -> result``,
-            calling ``tick()`` now and then. Picklable. An error of this package that a job raises
-            is its ``Failure``; one that ``build`` raises ends everything.
+        build: Called once in each process. It gives the function for the jobs, ``do(job, tick) ->
+            result``, which calls ``tick()`` regularly. Picklable. An error of this package that a
+            job raises is its ``Failure``; an error in ``build`` ends everything.
         jobs: Picklable.
         workers: Processes; 0 works in this one, without a guard against hanging.
-        timeout: Seconds without a ``tick`` after which a process is ended and its job given up.
+        timeout: Seconds without a ``tick`` after which a process is ended and its job fails.
         retry: Gives another form of a job whose process hung or crashed, or None.
 
     Yields:
@@ -89,8 +87,8 @@ def _schedule(pool: _Pool, jobs: list, retry: Callable) -> Iterator[Any]:
 class _Pool:
     def __init__(self, build: Callable, size: int, timeout: float) -> None:
         self.build, self.size, self.timeout = build, size, timeout
-        # Not forked from here, where libraries may have begun threads, but from a server that has
-        # only imported.
+        # Processes are not forked from here, where libraries may have started threads, but from a
+        # server that has only imported modules.
         self.context = multiprocessing.get_context('forkserver')
         self.context.set_forkserver_preload([__name__])
         self.members = [_Member(self) for _ in range(size)]
@@ -104,7 +102,7 @@ class _Pool:
         member.job, member.heard = number, time.monotonic()
         try:
             member.pipe.send(job)
-        except OSError:  # it died in the meantime: collect() sees that
+        except OSError:  # it died in the meantime, which collect() notices
             pass
 
     def collect(self) -> Iterator[tuple[int, Any, bool]]:
@@ -159,7 +157,8 @@ class _Member:
         self.process = pool.context.Process(
             target=_work, args=(other, pool.build, os.getpid()), daemon=True
         )
-        # One process a core: threads of the libraries would only get in each other's way.
+        # There is one process for each core, so threads of libraries would only slow each other
+        # down.
         before = os.environ.get('OMP_NUM_THREADS')
         os.environ['OMP_NUM_THREADS'] = '1'
         try:

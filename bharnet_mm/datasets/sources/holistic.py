@@ -7,7 +7,8 @@ pose, it has 1662, 1692, 1629 or 1659 numbers; the face is not used. Vectors of 
 come as face, left hand, pose, right hand. There are two forms:
 
 - an ``.npz`` with the vectors of all clips, (N, T, 258), their labels and perhaps subjects and
-names - a folder ``<label>/<clip>/<frame>.npy`` with one vector per file, as in many tutorials
+  names;
+- a folder ``<label>/<clip>/<frame>.npy`` with one vector per file, as in many tutorials.
 """
 
 import os
