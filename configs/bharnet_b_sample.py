@@ -1,5 +1,5 @@
-# What `make quickstart` trains. Without interaction each expert shows what it can see by itself; in
-# P and E the body's logits know of the hands through the attention.
+# What `make quickstart` trains. Without interaction each expert's accuracy is its own. In P and E
+# the body's logits depend on the hands through the attention.
 _base_ = 'bharnet_p_sample.py'
 
 model = _base_.bharnet_b

@@ -13,7 +13,7 @@ model = dict(
     cls_head=dict(
         _base_.bharnet_b.cls_head,
         num_classes=21,
-        # Chosen on held-out training clips (docs/results.md): the body knows most here.
+        # Chosen on held-out training clips (docs/results.md); the body is the best expert here.
         fusion_weights=dict(body=0.6, hand=0.2, rgb=0.2),
     ),
 )
@@ -21,7 +21,7 @@ model = dict(
 regions = dict(_base_.regions, parts=parts, max_persons=1, motion=motion, jitter=0.1)
 train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))
 
-# 40 epochs were fixed by the time at hand, before a result was seen.
+# The number of epochs was fixed before there was a result.
 max_epochs = 40
 warmup = 3
 train_cfg = dict(max_epochs=max_epochs)

@@ -1,4 +1,4 @@
-# Body and pictures on N-UCLA, which has no hands.
+# Body and rgb on N-UCLA, which has no hands.
 _base_ = ['_base_/models/bharnet.py', '_base_/datasets/nucla.py', '_base_/schedules/cosine_80e.py']
 
 model = dict(

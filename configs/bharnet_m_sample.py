@@ -1,4 +1,4 @@
-# What `make quickstart` trains: without interaction each stream shows what it can see by itself.
+# What `make quickstart` trains: without interaction each expert's accuracy is its own.
 _base_ = 'bharnet_b_sample.py'
 
 model = dict(

@@ -2,13 +2,14 @@
 
 python tools/analysis/benchmark.py --out docs/benchmark
 
-Each contender lives in a process of its own, which gives its peak memory; one process works at a
-time, round after round in turn, so that whatever else the machine does hits all alike. Reported are
-medians and the range of the middle half. Compare ratios of one run, not rates of two.
+Each contender runs in a process of its own, which gives its peak memory. One process works at a
+time, and they take turns, so other load on the machine affects all equally. Medians and the range
+of the middle half are reported. Compare ratios of one run, not rates of two.
 
-`NAME, plain` is the same network as published code writes it: 1x1 convolutions by conv2d, gathered
-samples, batch norm by itself, and every slot of persons and hands computed, absent or not. `NAME,
-torch` is ours without the kernels in C++ (bharnet_mm/ops/native), which the plain form never uses.
+`NAME, plain` is the same network in the form of published code: 1x1 convolutions by conv2d,
+gathered samples, a separate batch norm, and all slots of persons and hands computed, present or
+not. `NAME, torch` is ours without the kernels in C++ (bharnet_mm/ops/native), which the plain form
+never uses.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .cost import count_macs
 
 
 def memory_now() -> int:
-    """Bytes in memory; the process's high-water mark (Linux) counts anew from here."""
+    """Bytes in memory. Also resets the peak of the process (Linux)."""
     Path('/proc/self/clear_refs').write_text('5')
     return int(Path('/proc/self/status').read_text().split('VmRSS:')[1].split()[0]) * 1024
 
@@ -156,7 +157,7 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
 
 
 def processor() -> str:
-    """Name of the processor, as well as the system tells it."""
+    """Name of the processor according to the system."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.exists() else []
     named = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]

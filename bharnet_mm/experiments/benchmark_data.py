@@ -1,10 +1,9 @@
-"""Clips per second and process from a store, against unpickling and MMAction2's own pipeline.
+"""Compares the clips per second of a store with unpickling and with MMAction2's pipeline.
 
 python tools/analysis/benchmark_data.py data/sample
 
 All contenders read the same clips in the same random order, in turn, in one process with one
-thread. `read` brings a clip's arrays into memory; `pipeline` goes on to what the model's
-preprocessor takes.
+thread. `read` loads a clip's arrays into memory; `pipeline` also applies the pipeline.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ..io.atomic import write_json
 
 
 def touch(clip: Clip) -> None:
-    """Brings all of a clip into memory: the store's arrays are views until they are read."""
+    """Reads all arrays of a clip, which are views of files until then."""
     for array in (clip.body, clip.hand, clip.body_score, clip.hand_score):
         np.array(array)
 
@@ -44,7 +43,7 @@ def write_pickles(store: ClipStore, numbers: np.ndarray, folder: Path) -> list[P
 
 
 def our_pipeline(parts: str) -> list[dict]:
-    """From a clip to what the preprocessor takes: normalise, sample, rotate, pack."""
+    """Our pipeline: normalise, sample, rotate, pack."""
     hand = dict(
         type='NormalizeSkeleton', part='hand', space='canonical', center='frame', scale='clip'
     )

@@ -1,4 +1,4 @@
-"""CPU time of extraction from plain videos, by stage, and its yield.
+"""CPU time of extraction from plain videos by stage, and the share of hands found.
 
   python tools/analysis/benchmark_extraction.py VIDEOS
 
@@ -28,7 +28,7 @@ class Timed:
     """An estimator whose CPU time is counted by stage.
 
     Args:
-        estimator: The one that works.
+        estimator: The estimator that is timed.
     """
 
     def __init__(self, estimator: Estimator) -> None:

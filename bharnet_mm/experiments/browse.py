@@ -1,9 +1,9 @@
-"""Draws clips of a store: one PNG each, bodies above, hands beneath.
+"""Draws clips of a store: one PNG for each, bodies above, hands below.
 
 python tools/analysis/browse.py data/sample --n 5 --out work_dirs/browse
 python tools/analysis/browse.py data/sample --clip synthetic00041 --out work_dirs/browse
 
-With --videos: frames of the video with the regions that M looks at, above the grid that they make.
+With --videos: frames of the video with the regions of M, above their grid.
 
 python tools/analysis/browse.py data/sample --n 5 --videos data/sample_videos
     --out work_dirs/regions

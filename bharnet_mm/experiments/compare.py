@@ -1,12 +1,13 @@
-"""A table of configs trained alike: cross-validated over several seeds, with ensembles and cost.
+"""Compares configs with the same training in a table: cross-validation over several seeds,
+ensembles and cost.
 
 python tools/analysis/compare.py configs/bharnet_p_asl10.py configs/body_asl10.py \
     --ensembles configs/bharnet_p_asl10.py --seeds 0 1 2 --out data/compare --jobs 2
 
-Each config is trained by the machinery of leave_one_out.py on every fold: the first seed of
-everything, then the second. The configs of ``--ensembles`` are trained on the three other features
-as well. Folds that are done are kept, interrupted ones go on from their last checkpoint; with
-``--no-train`` the table is made of what there is, and what is missing says so. ``--page`` writes it
+Each config is trained on every fold as in leave_one_out.py: first all with the first seed, then
+with the second. The configs of ``--ensembles`` are trained on the three other features as well.
+Finished folds are kept, and interrupted ones continue from their last checkpoint. With
+``--no-train`` the table shows the existing results and marks missing ones. ``--page`` writes it
 into a Markdown file between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
@@ -62,10 +63,10 @@ def entries(args: argparse.Namespace) -> dict[tuple[str, str], Entry]:
 
 
 def keep_settings(args: argparse.Namespace) -> dict:
-    """What all runs in the folder have in common; the folder remembers it.
+    """The common settings of all runs in the folder, which are stored there.
 
     Raises:
-        ConfigError: Trained otherwise than what is there.
+        ConfigError: The runs in the folder were trained with other settings.
     """
     file = args.out / 'settings.json'
     wanted = {name: getattr(args, name) for name in SETTINGS}
@@ -89,13 +90,13 @@ def keep_settings(args: argparse.Namespace) -> dict:
 
 
 def train(jobs: list[tuple[Entry, str, int]], workers: int) -> list[str]:
-    """Runs the folds, several at a time; returns what failed, after trying all."""
+    """Runs the folds, several at a time. Returns the failed ones after trying all."""
 
     def work(job: tuple[Entry, str, int]) -> str | None:
         entry, value, seed = job
         try:
             run_fold(entry, value, seed)
-        except Exception as error:  # one broken config must not cost the night
+        except Exception as error:  # one broken config must not stop the others
             failure = f'{entry.folder(value, seed)}: {error}'
             print(f'failed: {failure}', flush=True)
             return failure
@@ -180,7 +181,7 @@ def make_rows(args: argparse.Namespace, found: dict, folds: list[str]) -> list[d
 
 
 def to_markdown(rows: list[dict]) -> str:
-    """The table; a cell without all of its runs says so."""
+    """The table. Cells with missing runs are marked."""
     folds = list(rows[0]['folds'])
     without = 'without' in rows[0]
     head = ['config', 'feature', *folds, 'mean', 'std over seeds', 'seeds']

@@ -1,4 +1,4 @@
-"""What the benchmarks compare: the models of the shipped configs and MMAction2's own networks."""
+"""Models for benchmarks: those of the shipped configs and MMAction2's networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shipped(name: str, **overrides) -> dict:
     """The model of a shipped config.
 
     Args:
-        name: Of the config, such as ``'bharnet_p_ntu120'``.
+        name: Name of the config, such as ``'bharnet_p_ntu120'``.
         **overrides: Changes of the model, with ``__`` for each dot.
     """
     changes = {'model.' + key.replace('__', '.'): value for key, value in overrides.items()}
@@ -75,8 +75,8 @@ def stock(network: str, graph: dict | str) -> dict:
 def contenders() -> dict[str, tuple[dict, str]]:
     """Name → model config and kind of input (:func:`make_batch`).
 
-    ``NAME, plain`` gets the input of ``NAME`` with every slot of persons and hands filled;
-    ``NAME, torch`` is ``NAME`` to be run without the kernels in C++.
+    ``NAME, plain`` gets the input of ``NAME`` with all slots of persons and hands filled. ``NAME,
+    torch`` is ``NAME`` without the kernels in C++.
     """
     own = {
         'DeGCN body': (expert('body'), 'both'),
@@ -108,7 +108,7 @@ def make_batch(kind: str, batch: int, mix: str, frames: int = FRAMES, seed: int 
         mix: ``full``: two persons and four hands in every clip; ``single``: one person and two
             hands; ``real``: two persons in 20 % of the clips, a third of the hands absent.
         frames: Frames of a clip.
-        seed: Of the random numbers.
+        seed: Seed of the random numbers.
     """
     g = torch.Generator().manual_seed(seed)
     body, hand = (torch.randn(batch, i, frames, v, 3, generator=g) for i, v in ((2, 25), (4, 21)))
@@ -124,7 +124,7 @@ def make_batch(kind: str, batch: int, mix: str, frames: int = FRAMES, seed: int 
     samples = [ActionDataSample().set_gt_label(int(y)) for y in labels]
     body = body * body_mask[..., None, None]
     hand = hand * hand_mask[..., None, None]
-    if kind == 'plain':  # the slots of the absent are computed like all others
+    if kind == 'plain':  # absent slots are computed too
         body_mask, hand_mask = torch.ones_like(body_mask), torch.ones_like(hand_mask)
     inputs = dict(body=body, body_mask=body_mask, hand=hand, hand_mask=hand_mask)
     if kind == 'rgb':

@@ -22,7 +22,7 @@ def count_macs(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> dict:
 
     Returns:
         ``gmacs``: all of them, in units of 1e9. ``gmacs_parts``: those of body, hand, rgb and
-        what joins them; empty for a model that takes one tensor.
+        fusion; empty for a model that takes one tensor.
     """
 
     def count(module: nn.Module, inputs, **options) -> tuple[float, dict]:
@@ -52,7 +52,7 @@ def cost_of_model(cfg: Config) -> dict[str, float]:
     """Parameters, and multiply-adds in units of 1e9 of one clip in which everybody is visible.
 
     Args:
-        cfg: Its model is built; its first test clip says how large the input is.
+        cfg: The config. Its first test clip gives the size of the input.
 
     Returns:
         ``parameters`` and ``gmacs``.

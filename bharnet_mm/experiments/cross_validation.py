@@ -2,8 +2,8 @@
 
 python tools/analysis/leave_one_out.py configs/bharnet_p_asl10.py --seeds 0 1 --jobs 2
 
-Each fold tests on the clips of one value (by default one subject) and trains on all others. Folds
-that are done are not run again, and an interrupted one continues from its last checkpoint. Writes
+Each fold tests on the clips of one value (by default one subject) and trains on all others.
+Finished folds are not run again, and an interrupted one continues from its last checkpoint. Writes
 `summary.json` and `summary.md`.
 """
 
@@ -36,12 +36,12 @@ from .shares import share_of
 
 @dataclass(frozen=True)
 class Entry:
-    """What is cross-validated.
+    """The settings of a cross-validation.
 
     Args:
         config: Path of the config.
-        work_dir: Its folds lie there as ``<value>_seed<seed>``.
-        field: What the folds leave out.
+        work_dir: Folder with its folds, ``<value>_seed<seed>``.
+        field: Field of which each fold leaves out one value.
         exclude: Clips left out everywhere, as split rules.
         unknown: Classes whose clips are left out of the training only, so that the folds show what
             the model says of actions that it does not know.
@@ -67,7 +67,7 @@ class Entry:
     fit_fusion: bool = False
 
     def folder(self, value: str, seed: int) -> Path:
-        """Where a fold's files lie."""
+        """The folder of a fold."""
         return self.work_dir / f'{value}_seed{seed}'
 
     def read(self) -> Config:
@@ -79,9 +79,8 @@ class Entry:
 
 
 def set_feature(cfg: Config, feature: str) -> None:
-    """Has the model see another of the four features.
-
-    Ours make it in the backbone, stock models in the ``MakeFeature`` of their pipelines.
+    """Changes the feature of a model. Our models make it in the backbone, stock models in the
+    ``MakeFeature`` of their pipelines.
     """
     check_feature(feature)
     if cfg.model.backbone.type == 'BodyHandBackbone':
@@ -130,7 +129,9 @@ def has_experts(cfg: Config) -> bool:
 
 
 def digest(cfg: Config) -> str:
-    """Of what decides a fold's result: model, clips, pipelines and schedule; not of paths."""
+    """A digest of the settings that decide a fold's result (model, clips, pipelines, schedule),
+    without paths.
+    """
     names = ('model', 'train_dataloader', 'test_dataloader')
     names += ('optim_wrapper', 'param_scheduler', 'train_cfg')
     everything = copy.deepcopy(cfg.to_dict())
@@ -141,7 +142,7 @@ def digest(cfg: Config) -> str:
 
 
 def check_unchanged(folder: Path, cfg: Config) -> None:
-    """Refuses to go on with, or to count, a fold that was trained with another config."""
+    """Raises an error if a fold was trained with another config."""
     file, now = folder / 'config.crc32', digest(cfg)
     if file.exists() and read_text(file).strip() != now:
         raise ConfigError(

@@ -11,7 +11,9 @@ import numpy as np
 
 
 def drop_one_hand(results: dict, prob: float) -> dict:
-    """With this probability one hand of each person, left or right by chance, is never seen."""
+    """With this probability one hand of each person, left or right by chance, is missing in the
+    whole clip.
+    """
     visible = results['hand_visible'].copy()
     for person in visible:
         lost, side = np.random.random() < prob, np.random.randint(2)
@@ -20,7 +22,7 @@ def drop_one_hand(results: dict, prob: float) -> dict:
 
 
 def swap_hands(results: dict, prob: float) -> dict:
-    """With this probability the hands of a clip are taken for each other."""
+    """With this probability the hands of a clip are exchanged."""
     if np.random.random() >= prob:
         return results
     names = ('hand', 'hand_visible')
@@ -28,7 +30,7 @@ def swap_hands(results: dict, prob: float) -> dict:
 
 
 def keep_every(results: dict, step: int) -> dict:
-    """A camera of 1 / step of the frame rate."""
+    """Reduces the frame rate to 1 / step."""
     axes = {'body': 1, 'body_visible': 1, 'hand': 2, 'hand_visible': 2, 'frame_index': 0}
     if results.get('body_pixel') is not None:
         axes['body_pixel'] = 1
@@ -41,7 +43,7 @@ def keep_every(results: dict, step: int) -> dict:
 
 
 def by_transform(kind: str, **arguments) -> Callable[[dict], dict]:
-    """One of our transforms."""
+    """A damage by one of our transforms."""
     from mmaction.registry import TRANSFORMS
 
     return TRANSFORMS.build(dict(type=kind, **arguments))
@@ -55,7 +57,7 @@ class Condition:
         title: What the level means.
         levels: From the weakest; the undamaged clip is level ``clean``.
         make: Level → damage.
-        fixed: Levels at which nothing is random, so one seed says all.
+        fixed: Levels without randomness, for which one seed is enough.
         clean: The level without damage.
     """
 
@@ -117,7 +119,7 @@ CONDITIONS = {
 
 
 class Damage:
-    """Damages a clip by (seed, clip id), whatever was drawn before."""
+    """Damages clips. The damage depends only on (seed, clip id)."""
 
     def __init__(self, damage: Callable[[dict], dict], seed: int) -> None:
         self.damage, self.seed = damage, seed

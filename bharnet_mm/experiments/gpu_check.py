@@ -1,13 +1,13 @@
-"""All that there is to know from a GPU, within six minutes.
+"""Measures everything on a GPU within six minutes.
 
 python tools/analysis/gpu_check.py --out work_dirs/gpu_check
 
 Sections run one after the other, the most important first, in a process of their own; each writes
-its result as soon as it is there. Run the command again to go on: what is there is skipped, what
-failed is tried again. If a section fails or takes too long it is listed as failed, and the others
-go on.
+its result when it ends. To continue, run the command again: finished sections are skipped and
+failed ones are repeated. A section that fails or takes too long is listed as failed, and the next
+one starts.
 
-`--device cpu --quick` runs everything in small on a machine without a GPU.
+`--device cpu --quick` runs small versions of all sections on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import gpu_epoch
 from . import gpu_sections as parts
 from .gpu_sections import Sizes
 
-#: Section → what it runs and the most seconds it may take.
+#: Section → its function and its time limit in seconds.
 SECTIONS: dict[str, tuple[Callable[[Sizes], dict], int]] = {
     'machine': (parts.machine, 30),
     'parity': (parts.parity, 120),
@@ -78,7 +78,7 @@ def _write(path: Path, value: dict) -> None:
 
 
 def read(out: Path) -> dict[str, dict]:
-    """The results that are there, by section."""
+    """The existing results, by section."""
     found = {}
     for name in SECTIONS:
         path = out / f'{name}.json'
@@ -115,7 +115,7 @@ def _watch(process, left: list[str], out: Path, end: float) -> list[str]:
         if following != current:
             _say(current, out)
             current, since = following, time.monotonic()
-        # Starting and importing count for the first section.
+        # The time for starting and importing is added to the first section.
         late = time.monotonic() - since > SECTIONS[current][1] + 30
         if late or time.monotonic() > end:
             process.kill()

@@ -33,11 +33,11 @@ class Clock(Hook):
         self.end = time.perf_counter()
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        """The loader has delivered."""
+        """Stops the time of waiting for the loader."""
         self.start = time.perf_counter()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """The step is over."""
+        """Stops the time of the step."""
         synchronize(self.device)
         now = time.perf_counter()
         self.steps.append(now - self.end)

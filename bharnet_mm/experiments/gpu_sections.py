@@ -1,4 +1,4 @@
-"""The sections of the GPU check: each measures one thing and gives what belongs in JSON."""
+"""The sections of the GPU check. Each measures one thing and returns data for JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ VARIANTS = (
 
 @dataclass
 class Sizes:
-    """How much is measured.
+    """The amounts to measure.
 
     Attributes:
         device (str): ``'cuda'`` or ``'cpu'``.
@@ -64,7 +64,7 @@ class Sizes:
     names: tuple[str, ...] | None = None
 
     def chosen(self, names: tuple[str, ...]) -> list[str]:
-        """Those of the names that are measured."""
+        """The names that are measured."""
         return [name for name in names if self.names is None or name in self.names]
 
 
@@ -79,7 +79,7 @@ def build(name: str, device: str) -> tuple[nn.Module, str]:
 
 
 def synchronize(device: str) -> None:
-    """Waits until the device has done all it was given."""
+    """Waits until the device has finished."""
     if device == 'cuda':
         torch.cuda.synchronize()
 
@@ -118,7 +118,7 @@ def spread(seconds: list[float], clips: int) -> dict:
 
 
 def machine(sizes: Sizes) -> dict:
-    """Versions, the card, and the rates it reaches."""
+    """Versions, the GPU, and the rates it reaches."""
     facts = dict(
         torch=torch.__version__,
         python=platform.python_version(),
@@ -327,8 +327,8 @@ def latency(sizes: Sizes) -> dict:
 
 
 def profile(sizes: Sizes) -> dict:
-    """Kernels that a training step launches in bf16, the card's share of the time, and where it
-    goes.
+    """Kernels that a training step launches in bf16, the GPU's share of the time, and the most
+    expensive kernels.
     """
     from torch.autograd import DeviceType
 

@@ -1,11 +1,10 @@
-"""Kernels that a step would launch on a GPU, counted on a machine without one.
+"""Counts the kernels that a step would launch on a GPU, on a machine without one.
 
 python tools/analysis/count_launches.py
 
 Inside an custom operator, each Triton kernel and each operator of torch counts once; outside, each
-operator of torch. What only makes a view or allocates is not counted. An operator of torch may
-launch none, or several kernels (a sort, a reduction in two steps), so the truth is near the number,
-not equal to it.
+operator of torch. Operators that only make a view or allocate are not counted. An operator of torch
+may launch no kernel or several (a sort, a reduction in two steps), so the number is an estimate.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def count(name: str, found: Counter, mode: str = 'train') -> None:
     with torch.autocast('cpu', torch.bfloat16):
         if mode == 'inference':
             with torch.no_grad():
-                model(inputs, samples, mode='tensor')  # folds what is folded once
+                model(inputs, samples, mode='tensor')  # folds the parameters
                 found.clear()
                 with Launches(found):
                     model(inputs, samples, mode='tensor')

@@ -1,15 +1,15 @@
-"""How many operators the networks dispatch, and how many bytes they move.
+"""Counts the operators that the networks dispatch and the bytes that they move.
 
 python tools/analysis/operators.py BHaRNet-P 'STGCN++ unified'
 
-The number of operators stands for the number of kernels that a GPU launches; it needs no GPU. An
+The number of operators is a measure of the kernels that a GPU launches; no GPU is needed. An
 operator that only makes a view or allocates is not counted. An custom operator counts once,
-whatever it launches.
-Gradients start from None, as in training: nothing is added to gradients of the step before.
+whatever it launches. Gradients start from None, as in training, so nothing is added to older
+gradients.
 
-The bytes are by calculation. The least that an operator can move is each of its inputs and outputs
-once. What it moves is that and the further passes that its kernels make (:data:`FURTHER`). Sums of
-gradients that autograd makes where features are used more than once count as moved only.
+The bytes are calculated. The least that an operator can move is each of its inputs and outputs
+once. *Moved* also counts the further passes of its kernels (:data:`FURTHER`). Sums of gradients of
+features that are used more than once count as moved only.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def measure(name: str, dtype: str = 'bf16', batch: int = 2, mix: str = 'real') -
             sum(v for k, v in losses.items() if 'loss' in k).backward()
         model.eval()
         with torch.no_grad():
-            model(inputs, samples, mode='predict')  # what is folded once
+            model(inputs, samples, mode='predict')  # folds the parameters
             with inference:
                 model(inputs, samples, mode='predict')
     return dict(train=train, inference=inference)

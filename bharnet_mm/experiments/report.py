@@ -1,11 +1,11 @@
-"""What a trained model gets right and wrong and where it looks, as one HTML page.
+"""Writes a report on a trained model as one HTML page: accuracy, errors and attention.
 
 python tools/analysis/report.py work_dirs/bharnet_p_sample --out work_dirs/report.html
 
-Takes work folders of tools/train.py, or the folds of leave_one_out.py, whose test clips are put
-together. ``--against`` names the runs of a body-only model on the same clips, to see what the hands
-add; without it the fused prediction is compared with the model's own body expert, which in
-BHaRNet-P and -E has seen the hands through the attention.
+Takes work folders of tools/train.py, or the folds of leave_one_out.py, whose test clips are joined.
+``--against`` names the runs of a body-only model on the same clips, to see what the hands add;
+without it the fused prediction is compared with the model's own body expert, which in BHaRNet-P and
+-E depends on the hands through the attention.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def mean_map(maps: list[AttentionMap]) -> AttentionMap:
 
 
 class PoseMean:
-    """Mean pose of the visible frames of what a model is given."""
+    """Mean pose of the visible frames in a model's inputs."""
 
     def __init__(self) -> None:
         self.sums: dict[str, list] = {}

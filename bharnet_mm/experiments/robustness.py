@@ -4,10 +4,9 @@ python tools/analysis/robustness.py --entry P work_dirs/bharnet_p_sample \
     --entry body work_dirs/body_sample --out work_dirs/robustness
 
 An entry is a name and one or more work folders of tools/train.py or leave_one_out.py (its folds,
-which are averaged). The test clips are damaged as they come out of the store, before anything else
-of the pipeline, and by (seed, clip) alone: every entry sees the same damage. Writes OUT.json,
-OUT.md and OUT.png; cells that OUT.json has already of the
-same checkpoints are not run again.
+which are averaged). The test clips are damaged before the pipeline, depending on (seed, clip) only,
+so every entry gets the same damage. Writes OUT.json, OUT.md and OUT.png; cells that OUT.json
+already has for the same checkpoints are not computed again.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 python tools/analysis/seeds.py seed0.npz seed1.npz seed2.npz --missing 21 --json result.json
 
-``pred`` is the model's prediction, ``fused`` the plain sum of its experts. ``--missing`` counts
-test clips that could not be read, such as those in which nobody was found, as wrong in a second
-column.
+``pred`` is the model's prediction, ``fused`` the plain sum of its experts. ``--missing`` counts so
+many test clips that could not be read, such as clips without a detected person, as wrong in a
+second column.
 """
 
 from __future__ import annotations

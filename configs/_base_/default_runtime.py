@@ -6,8 +6,8 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # The last checkpoint is the one to report; the best one on the test set is the field's habit.
-    # Two are kept: the hook removes the oldest before it writes, so of one a kill could leave none.
+    # Report the last checkpoint. The field often reports the best one on the test set. Two are
+    # kept, so that a kill during writing leaves at least one.
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='acc/top1'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
@@ -15,7 +15,8 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='ConsistencyHook'),
     dict(type='NonFiniteGuardHook'),
-    dict(type='EpochSeedHook'),  # a resumed run draws the augmentations that an unbroken one would
+    # a resumed run draws the same augmentations as an uninterrupted one
+    dict(type='EpochSeedHook'),
 ]
 
 env_cfg = dict(

@@ -1,4 +1,4 @@
-"""``bharnet live``: recognition of a camera, a stream or a file that is played at its own pace."""
+"""``bharnet live``: recognition in a camera, a stream or a file that is played at its own pace."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.stats and not args.stats.absolute().parent.is_dir():
         raise ConfigError(f'{args.stats}', 'no such folder', 'a folder that exists', 'make it')
-    # What fails fast comes first.
+    # Steps that fail quickly come first.
     with LiveSource(args.source, args.mirror, loop=args.loop) as source:
         from ...datasets.extraction.estimators import build_estimator
         from ...io.atomic import write_json

@@ -1,4 +1,4 @@
-"""Where a live session shows its updates: a window, a video file and JSON lines."""
+"""Outputs of a live session: a window, a video file and JSON lines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Display:
 
 
 class VideoOutput:
-    """A video file that plays as fast as the session ran: an image is repeated until the next one.
+    """A video file in the session's own time. An image is repeated until the next one.
 
     A context manager, see :class:`VideoWriter`.
 
@@ -87,7 +87,7 @@ class VideoOutput:
         size = (picture.shape[1], picture.shape[0])
         if self._size is None:
             self._size, self._start = size, position
-        if size != self._size:  # a stream may come back with another size
+        if size != self._size:  # a stream may have another size after an interruption
             picture = cv2.resize(picture, self._size)
         due = round((position - self._start) * self._writer.fps) + 1
         while self._written < due:
@@ -99,7 +99,7 @@ class JsonLines:
     """One line of JSON for each new answer, and a last one with the statistics.
 
     Args:
-        stream: Where the lines go.
+        stream: Stream for the lines.
     """
 
     def __init__(self, stream: TextIO) -> None:

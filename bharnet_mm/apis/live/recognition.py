@@ -1,4 +1,4 @@
-"""Recognition in a process of its own, so that it never holds up the camera."""
+"""Recognition in a separate process, so that it does not delay the camera."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..region_grids import Grid
 
 
 class Recognizer(Protocol):
-    """What live use needs of a model."""
+    """Interface of a model for live use."""
 
     classes: list[str]
     window: float  # seconds of a clip, as the model was trained
 
     def predict(self, clips: list[Clip], *, grids: Any = None) -> list[Any]:
-        """One prediction a clip."""
+        """One prediction for each clip."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Answer:
     """A prediction for a window of frames.
 
     Attributes:
-        prediction: What the recognizer gave.
+        prediction: Result of the recognizer.
         start, end (float): The window, in seconds of the source.
         asked (float): When the newest frame of the window was read (``time.monotonic()``).
-        latency (float): Seconds from then until the answer was there.
+        latency (float): Seconds from then to the answer.
         cpu_seconds (float): Processor time of the recognition.
     """
 
@@ -47,7 +47,7 @@ class Answer:
 
 
 class RecognitionProcess:
-    """Hands windows to a model in another process; one at a time, none are queued.
+    """Sends windows to a model in another process, one at a time and without a queue.
 
     Args:
         build: Builds the model in the other process. It is pickled, so it is a function of a module
@@ -69,7 +69,7 @@ class RecognitionProcess:
 
     @property
     def pid(self) -> int:
-        """Of the other process."""
+        """Id of the other process."""
         return self._process.pid
 
     @property
@@ -93,7 +93,7 @@ class RecognitionProcess:
     def offer(
         self, clip: Clip, start: float, end: float, asked: float, grid: Grid | None = None
     ) -> bool:
-        """Sends a window unless the last one is still being worked on; whether it was sent."""
+        """Sends a window unless the last one is not finished. Returns whether it was sent."""
         if self._busy:
             return False
         self._connection.send((clip, grid))

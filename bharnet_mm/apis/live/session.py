@@ -46,8 +46,8 @@ class LiveStatistics:
 
         Args:
             pids: Of the processes.
-            every: Seconds from one entry to the next; a call in between does nothing. Where the
-                system does not say (no ``/proc``), nothing is added.
+            every: Seconds from one entry to the next; a call in between does nothing. Without
+                ``/proc`` nothing is added.
         """
         now = time.monotonic() - self.started
         if self.memory_mb and now - self.memory_mb[-1][0] < every:
@@ -85,10 +85,10 @@ class LiveUpdate:
 
     Attributes:
         frame (Frame | None): None while the source is away.
-        bodies, hands (dict): What was found in it, see :class:`BodyHandTracker`.
+        bodies, hands (dict): Bodies and hands in it, see :class:`BodyHandTracker`.
         answer (Answer | None): A new answer of the recognition, if one has come.
-        last (Answer | None): The newest answer so far, old ones after an absence excluded.
-        statistics (LiveStatistics): Of the session so far.
+        last (Answer | None): The newest answer so far, without answers from before an interruption.
+        statistics (LiveStatistics): Statistics of the session so far.
     """
 
     frame: Frame | None
@@ -100,10 +100,10 @@ class LiveUpdate:
 
 
 class LiveSession:
-    """Iterate over it to get a :class:`LiveUpdate` for each processed frame.
+    """A live session. Iterating over it gives a :class:`LiveUpdate` for each processed frame.
 
     Pose and hands are found in this process, each frame at most once; recognition of the last
-    ``window`` seconds runs in another one. When the work takes longer than the time between two
+    ``window`` seconds runs in another one. If processing takes longer than the time between two
     frames, frames are dropped, so latency does not grow.
 
     Args:
@@ -141,8 +141,8 @@ class LiveSession:
         self.source.close()
 
     def __iter__(self) -> Iterator[LiveUpdate]:
-        # The estimator loads its models with its first image; no frame of the source waits for
-        # that.
+        # The estimator loads its models at its first image. It gets one before the source starts,
+        # so no frame waits.
         self._tracker.step(np.zeros((480, 640, 3), np.uint8))
         self._tracker.reset()
         self._recognition.wait_until_ready()
@@ -156,7 +156,7 @@ class LiveSession:
             frame = self.source.latest(timeout=0.5)
             answer = self._recognition.poll()
             if answer is not None and (away or answer.asked < since):
-                answer = None  # it is about the time before the source was away
+                answer = None  # it is from before the interruption
             if answer is not None:
                 last = answer
                 self.statistics.answers.append(answer.latency)
@@ -164,7 +164,7 @@ class LiveSession:
                 if self.source.ended:
                     break
                 if not self.source.connected and not away:
-                    # Nobody's track goes on across an absence.
+                    # Tracks do not continue after an interruption.
                     away, last = True, None
                     window.clear()
                     self._tracker.reset()
@@ -199,7 +199,7 @@ class LiveSession:
         return bodies, hands
 
     def _ask(self, window: SlidingWindow, frame: Frame) -> bool:
-        """Sends the window to the recognition if that is free and somebody is in it."""
+        """Sends the window to the recognition if that is free and the window has a person."""
         if not self._recognition.ready:
             return False
         clip = window.clip((frame.image.shape[1], frame.image.shape[0]), self.estimator)
@@ -214,7 +214,7 @@ class LiveSession:
         return self._recognition.offer(clip, window.start, frame.position, frame.time, grid)
 
     def _final_answers(self, window: SlidingWindow, newest: Frame | None) -> Iterator[LiveUpdate]:
-        """At the end of a file: the answer on its way, and one for the last window."""
+        """At the end of a file: the pending answer, and one for the last window."""
         pending = newest is not None and window.filled >= 0.5
         limit = time.monotonic() + 10
         while (pending or not self._recognition.ready) and time.monotonic() < limit:

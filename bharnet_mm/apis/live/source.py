@@ -1,4 +1,4 @@
-"""The newest frame of a camera, a stream or a file, read in a thread of its own."""
+"""Reads the newest frame of a camera, a stream or a file in a separate thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ConfigError, SourceError
 
-#: Frame rate that is assumed where a file or stream does not say one.
+#: Frame rate that is assumed if a file or stream has none.
 DEFAULT_FPS = 30.0
 
 
@@ -22,7 +22,7 @@ class Frame:
 
     Attributes:
         image (np.ndarray): RGB ``(H, W, 3)`` uint8.
-        number (int): Count of the frames that were read before it.
+        number (int): Number of frames that were read before it.
         time (float): When it was read, in seconds of ``time.monotonic()``.
         position (float): Seconds since the first frame; of a file, its own timestamp.
     """
@@ -34,16 +34,16 @@ class Frame:
 
 
 class LiveSource:
-    """Keeps the newest frame of a source; older frames that nobody took are dropped and counted.
+    """Keeps the newest frame of a source. Older frames that were not taken are dropped and counted.
 
-    A camera or stream that goes away is opened again every ``retry`` seconds. A file is played at
-    its own pace, so that it can stand in for a camera, and ends.
+    If a camera or stream fails, it is opened again every ``retry`` seconds. A file is played at its
+    own pace, as if it were a camera, and ends.
 
     Args:
         source: Number of a camera, address of a stream (``rtsp://``, ``http://``) or path of a
             file.
         mirror: Whether to exchange left and right, as front cameras show people.
-        retry: Seconds between two attempts to open a source that went away.
+        retry: Seconds between two attempts to open a source that failed.
         loop: Whether a file begins again when it has ended; its positions go on.
 
     Raises:
@@ -146,7 +146,7 @@ class LiveSource:
         if isinstance(self.source, int):
             capture.open(self.source)
         else:
-            # Without limits a server that does not answer would block the thread for good.
+            # Without limits a server that does not answer would block the thread forever.
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
             capture.open(self.source, cv2.CAP_FFMPEG, limits)
         return capture if capture.isOpened() else None

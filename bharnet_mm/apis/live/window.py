@@ -1,4 +1,4 @@
-"""The last seconds of a stream as a clip."""
+"""Makes a clip of the last seconds of a stream."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..windows import Frame, Window
 
 @dataclass(frozen=True)
 class Step:
-    """What was found in one frame.
+    """Bodies and hands of one frame.
 
     Attributes:
-        position (float): Of the frame, in seconds of the source.
+        position (float): Time of the frame, in seconds of the source.
         time (float): When the frame was read (``time.monotonic()``).
         bodies (dict): Person number → body.
         hands (dict): (person number, side) → hand; side 0 is left, 1 is right.
@@ -44,13 +44,13 @@ class SlidingWindow:
         self._steps: deque[Step] = deque()
 
     def add(self, step: Step) -> None:
-        """Appends a step and forgets those that have left the window."""
+        """Appends a step and removes those before the window."""
         self._steps.append(step)
         while step.position - self._steps[0].position > self.seconds:
             self._steps.popleft()
 
     def clear(self) -> None:
-        """Forgets everything: the source was away."""
+        """Removes all steps, for use after an interruption."""
         self._steps.clear()
 
     @property
@@ -60,7 +60,7 @@ class SlidingWindow:
 
     @property
     def filled(self) -> float:
-        """Share of the window that there are steps for, 0 to 1."""
+        """Share of the window that the steps cover, 0 to 1."""
         if len(self._steps) < 2:
             return 0.0
         return min(1.0, (self._steps[-1].position - self.start) / self.seconds)
@@ -69,13 +69,13 @@ class SlidingWindow:
         """The window as a clip, or None if nobody is in it.
 
         Its frames are numbered as :attr:`images` are, and are equally far apart. A camera delivers
-        frames irregularly and some are dropped, so each step goes to the nearest of as many equal
-        places; places that no step is near to are missing frames, which the pipeline fills or
-        masks.
+        frames irregularly and some are dropped. So each step is put at the nearest of as many
+        equally distant places. Places without a step are missing frames, which the pipeline fills
+        or masks.
 
         Args:
             size: Width and height of the images.
-            estimator: Names the layout and the channels.
+            estimator: Estimator, which has the layout and the channels.
         """
         if len(self._steps) < 2:
             return None

@@ -1,5 +1,5 @@
-# NTU RGB+D: 25-joint bodies in camera metres, hands by tools/data/extract_hands.py (MediaPipe:
-# x, y in image fractions, z relative to the wrist). docs/data.md has the way from the download.
+# NTU RGB+D: 25-joint bodies in camera metres, hands by tools/data/extract_hands.py (MediaPipe: x, y
+# in image fractions, z relative to the wrist). docs/data.md describes the way from the download.
 # ntu60.py and ntu120.py add store and split.
 data_root = 'data'  # all stores lie below it; --cfg-options data_root=... moves them
 num_frames = 64
@@ -7,8 +7,8 @@ num_frames = 64
 prepare = [
     dict(type='SelectPersons', max_persons=2),
     dict(type='InterpolateMissing', max_gap=8),
-    # Native coordinates, as the journal version; center='first' keeps the place of the person in
-    # the room out of it (our choice). space='canonical' is the IROS paper's way, in our reading.
+    # Native coordinates, as in the journal version; center='first' removes the person's place in
+    # the room (our choice). space='canonical' is the IROS paper's way, in our reading.
     dict(type='NormalizeSkeleton', part='body', space='native', center='first', scale='none'),
     # Each hand about its own wrist in units of its palm, left hands mirrored (our choice).
     dict(type='NormalizeSkeleton', part='hand', space='canonical', center='frame', scale='clip'),

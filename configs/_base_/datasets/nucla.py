@@ -12,9 +12,10 @@ prepare = [
 ]
 train_pipeline = [
     *prepare,
-    # The views are trimmed differently: bend time.
+    # The views are trimmed differently, so time is warped.
     dict(type='SampleWindow', num_frames=num_frames, window=(0.8, 1.0), min_frames=16, warp=4),
-    # The test view is a third one: turn the scene about the vertical (y), tilt it a little.
+    # The test view is a third one, so the scene is rotated about the vertical (y) and tilted a
+    # little.
     dict(type='RandomRotate', theta=(0.3, 1.0, 0.1)),
     dict(type='RandomScale', scale=0.2),
     dict(type='RandomMirror', prob=0.5),
