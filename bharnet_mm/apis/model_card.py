@@ -15,6 +15,8 @@ from ..version import __version__
 
 #: Key of the card in the metadata of a ``.safetensors`` or ONNX file; its value is JSON.
 CARD_KEY = 'bharnet_mm.card'
+#: Measures of how sure a model is of its best class.
+CONFIDENCES = ('probability', 'agreement')
 _EXPECTED = 'the card that bharnet publish writes'
 _FIX = 'publish the model again'
 
@@ -47,6 +49,7 @@ _FORMS = {
     'none_classes': _is_texts,
     'channels': _is_channels,
     'temperature': lambda value: _is_number(value) and value > 0,
+    'unsure_by': lambda value: value in CONFIDENCES,
     'unsure_below': lambda value: _is_number(value) and 0 <= value <= 1,
     'window': lambda value: _is_number(value) and 0 < value <= 86400,
     'results': lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
@@ -69,7 +72,9 @@ class ModelCard:
         body_layout: Layout of the clips at the head of the pipeline, a name or a definition.
         channels: Channel names of the ``body`` and the ``hand`` of these clips.
         temperature: Divides the log probabilities, so that they are calibrated.
-        unsure_below: The model is unsure if its largest calibrated probability lies below this.
+        unsure_by: Measure of how sure the model is, one of ``CONFIDENCES``; see ``confidence`` in
+            ``bharnet_mm.evaluation.measures``.
+        unsure_below: The model is unsure if it lies below this.
         window: Seconds of a window of a longer video, about the length of a training clip.
         data: The clips of its training, and where they come from.
         licence: Licence of the data and the weights.
@@ -87,6 +92,7 @@ class ModelCard:
     channels: dict[str, tuple[str, ...]]
     none_classes: tuple[str, ...] = ()
     temperature: float = 1.0
+    unsure_by: str = 'probability'
     unsure_below: float = 0.0
     window: float = 3.0
     data: str = ''
@@ -126,7 +132,7 @@ class ModelCard:
             ('bodies', f'{self.layout.name}, {"".join(self.channels["body"])}'),
             ('window', f'{self.window:g} s'),
             ('temperature', f'{self.temperature:g}'),
-            ('unsure below', f'{self.unsure_below:g}'),
+            ('unsure', f'{self.unsure_by} below {self.unsure_below:g}'),
             ('data', self.data),
             ('licence', self.licence),
             ('protocol', self.protocol),

@@ -159,6 +159,7 @@ def create_model(
     num_frames: int | None = None,
     pretrained: str | os.PathLike | bool = False,
     device: str | None = None,
+    store: str | os.PathLike | None = None,
     **options: Any,
 ) -> nn.Module:
     """A recognizer by the name of its variant or config.
@@ -175,6 +176,8 @@ def create_model(
             URL for :func:`bharnet_mm.io.weights.load_weights`. Classifiers with another number of
             classes start from random weights.
         device: Device of the model, by default the CPU.
+        store: Path of a clip store. Models for own data, such as ``bharnet_p_own``, take from it
+            what the arguments do not give.
         **options: Further overrides of the config, dots written as two underscores:
             ``cls_head__fusion='noisy_or'``.
 
@@ -183,19 +186,55 @@ def create_model(
         makes, see :class:`BHaRNet`.
 
     Raises:
-        BHaRNetError: An unknown name or override, or weights of another model.
+        BHaRNetError: An unknown name or override, a missing size, or weights of another model.
     """
     cfg = _model_config(name)
     _override(cfg, name, num_classes, layout, channels, feature, num_frames)
     for key, value in options.items():
         _set(cfg, key.split('__'), value, name)
-    model = build_model(cfg)
+    model = build_model(_without_open_facts(cfg, name, store))
     if pretrained:
         _load(model, name, pretrained)
     else:
         with _quiet_init():
             model.init_weights()
     return model if device is None else model.to(device)
+
+
+#: What says a fact that a config takes from a clip store, as an argument of ``create_model``.
+_SAID_BY = {
+    'num_classes': 'num_classes',
+    'layout': 'layout',
+    'num_body_channels': 'channels',
+    'num_hand_channels': 'channels',
+    'num_frames': 'num_frames',
+    'region_parts': 'rgb__parts',
+}
+
+
+def _without_open_facts(cfg: Any, name: str, store: str | os.PathLike | None) -> Any:
+    """The config with the values ``'store:FACT'`` filled in.
+
+    Raises:
+        ConfigError: There are some, and no store.
+    """
+    from ..engine.from_store import fill_value, open_facts
+
+    content = cfg.to_dict()
+    lacking = open_facts(content)
+    if not lacking:
+        return cfg
+    if store is None:
+        said = sorted({_SAID_BY.get(fact, fact) for fact in lacking})
+        raise ConfigError(
+            f'create_model({name!r})',
+            f'no {", ".join(said)}',
+            'what the config takes from the clip store of the training data',
+            f'give {", ".join(said)}, or store=PATH',
+        )
+    from mmengine.config import ConfigDict
+
+    return ConfigDict(fill_value(content, store))
 
 
 def build_model(cfg: Any) -> nn.Module:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import numpy as np
 
 from ..datasets.store import ClipStore
 from ..errors import ConfigError
-from ..evaluation.fusion import fit_temperature, unsure_threshold
-from ..evaluation.measures import calibration_error
+from ..evaluation.fusion import fit_temperature
+from ..evaluation.measures import calibration_error, confidence, separation
 from ..evaluation.scores import Scores, load_scores
-from .model_card import CARD_KEY, ModelCard, describe_layout, plain
-from .recognizer import calibrated
+from ..io.guard import reading
+from .model_card import CARD_KEY, CONFIDENCES, ModelCard, describe_layout, plain
+from .recognizer import calibrated, log_scores
 
 _PATHS = ('store', 'data_root')  # of the training machine, in steps that read videos
 
@@ -90,19 +92,28 @@ def _facts_of_store(path: Any) -> dict[str, Any] | None:
     }
 
 
-def calibrate(card: ModelCard, held_out: Scores, kept: float = 0.9) -> ModelCard:
-    """The card with a temperature and a threshold, found on clips that were not used for training.
+def calibrate(
+    card: ModelCard,
+    held_out: Scores,
+    kept: float = 0.9,
+    unknown: Sequence[tuple[Scores, Sequence[str]]] = (),
+) -> ModelCard:
+    """The card with a temperature and a threshold found on clips that were not trained on.
 
-    The temperature has the least mean negative log likelihood (Guo et al., ICML 2017). The
-    threshold is the largest one that keeps the share ``kept`` of the right answers.
+    The temperature has the least mean negative log likelihood (Guo et al., ICML 2017). The model
+    is unsure below the largest confidence that leaves the share ``kept`` of its right answers.
+    With ``unknown`` the confidence is the measure that separates known from unknown actions best
+    (area under the ROC curve).
 
     Args:
-        card: Card without temperature and threshold.
-        held_out: Scores of such clips with ``pred``, for example of all folds together.
+        card: To be completed.
+        held_out: Scores of such clips, ``pred`` among them; of several folds put together.
         kept: Share of the right answers that stay sure, in (0, 1].
+        unknown: Scores of other models on clips they were not trained on, each with the classes
+            that were left out of its training altogether.
 
     Raises:
-        ConfigError: The scores have other classes, or the share is out of range.
+        ConfigError: Scores of other classes, or a share out of range.
     """
     if held_out.classes != card.classes or 'pred' not in held_out.logits:
         raise ConfigError(
@@ -117,8 +128,13 @@ def calibrate(card: ModelCard, held_out: Scores, kept: float = 0.9) -> ModelCard
     temperature = fit_temperature(z, label)
     probability = calibrated(z, temperature)
     right = probability.argmax(1) == label
-    threshold = unsure_threshold(probability, label, kept)
-    sure = probability.max(1) >= threshold
+    chosen, separations = 'probability', {}
+    if unknown:
+        separations = {name: _separation(name, temperature, unknown) for name in CONFIDENCES}
+        chosen = max(separations, key=separations.get)
+    confident = confidence(chosen, probability, _experts(held_out, temperature))
+    threshold = float(np.quantile(confident[right], 1 - kept)) if right.any() else 0.0
+    sure = confident >= threshold
     results = {
         'held_out_clips': len(z),
         'held_out_top1': round(float(right.mean()), 4),
@@ -126,12 +142,61 @@ def calibrate(card: ModelCard, held_out: Scores, kept: float = 0.9) -> ModelCard
         'held_out_share_sure': round(float(sure.mean()), 4),
         'held_out_ece': round(calibration_error(probability, label), 4),
     }
+    for name, value in separations.items():
+        results[f'unknown_auroc_{name}'] = round(value, 4)
+    if unknown:
+        rejected = [c[n] < threshold for c, _, n in _answers(chosen, temperature, unknown)]
+        results['unknown_clips'] = int(sum(len(r) for r in rejected))
+        results['unknown_share_unsure'] = round(float(np.concatenate(rejected).mean()), 4)
     return replace(
         card,
         temperature=round(temperature, 4),
+        unsure_by=chosen,
         unsure_below=round(threshold, 4),
         results=card.results | results,
     )
+
+
+def _experts(scores: Scores, temperature: float) -> dict[str, np.ndarray]:
+    """Calibrated probabilities of each expert, NaN if it is absent."""
+    logits = {f'{n}_logits': z for n, z in scores.logits.items() if n in ('body', 'hand', 'rgb')}
+    values = log_scores({'pred_score': np.exp(scores.logits['pred']), **logits})
+    return {n: calibrated(v, temperature) for n, v in values.items() if n != 'fused'}
+
+
+def _answers(
+    measure: str, temperature: float, unknown: Sequence[tuple[Scores, Sequence[str]]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Confidence, which answers are right, and which clips show an unknown action, by model."""
+    for scores, names in unknown:
+        probability = calibrated(scores.logits['pred'], temperature)
+        left_out = np.isin(scores.label, [scores.classes.index(name) for name in names])
+        confident = confidence(measure, probability, _experts(scores, temperature))
+        yield confident, (probability.argmax(1) == scores.label) & ~left_out, left_out
+
+
+def _separation(
+    measure: str, temperature: float, unknown: Sequence[tuple[Scores, Sequence[str]]]
+) -> float:
+    parts = list(_answers(measure, temperature, unknown))
+    known, strange = (np.concatenate([part[0][part[i]] for part in parts]) for i in (1, 2))
+    return separation(known, strange)
+
+
+def read_unknown(folder: str | os.PathLike) -> list[tuple[Scores, Sequence[str]]]:
+    """Scores of a folder of ``leave_one_out.py --unknown``, each with its unknown classes.
+
+    Raises:
+        BHaRNetError: Not such a folder.
+    """
+    file = Path(folder) / 'summary.json'
+    where = 'the summary of leave_one_out.py --unknown'
+    with reading(file, where, 'run it with --unknown', ConfigError):
+        names = json.loads(file.read_text(encoding='utf-8'))['unknown']
+        if not names:
+            raise ValueError('no unknown classes')
+    found = sorted(Path(folder).glob('*/scores.npz'))
+    return [(load_scores(path), names) for path in found]
 
 
 def write_published(path: str | os.PathLike, card: ModelCard, state: Mapping[str, Any]) -> str:
@@ -168,6 +233,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'cross-validation: temperature and threshold come from them',
     )
     parser.add_argument(
+        '--unknown',
+        nargs='+',
+        default=[],
+        metavar='FOLDER',
+        help='folders of leave_one_out.py --unknown: what tells unknown actions best is taken',
+    )
+    parser.add_argument(
         '--kept',
         type=float,
         default=0.9,
@@ -200,7 +272,8 @@ def run(args: argparse.Namespace) -> int:
     card = replace(recognizer.card, name=args.name or out.stem, **changes)
     if args.held_out:
         held_out = concatenate([load_scores(path) for path in args.held_out])
-        card = calibrate(card, held_out, args.kept)
+        unknown = [pair for folder in args.unknown for pair in read_unknown(folder)]
+        card = calibrate(card, held_out, args.kept, unknown)
     digest = write_published(out, card, recognizer.model.state_dict())
     print(f'{out}: {out.stat().st_size / 1e6:.2f} MB, sha256 {digest}')
     print(card.describe())

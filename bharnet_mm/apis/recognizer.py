@@ -14,7 +14,7 @@ import numpy as np
 
 from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
-from ..evaluation.measures import log_softmax
+from ..evaluation.measures import confidence, log_softmax
 from ..io.guard import reading
 from ..layouts import SkeletonLayout, get_layout
 from .model_card import ModelCard, card_text
@@ -99,11 +99,13 @@ class Recognizer(abc.ABC):
             )
         fused = calibrated(scores.pop('fused'), card.temperature)
         experts = {name: calibrated(value, card.temperature) for name, value in scores.items()}
+        sure = confidence(card.unsure_by, fused, experts)
         return [
             _prediction(
                 card,
                 clip,
                 fused[i],
+                float(sure[i]),
                 {name: value[i] for name, value in experts.items()},
                 min(top_k, len(card.classes)),
             )
@@ -119,7 +121,12 @@ def calibrated(log_probability: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _prediction(
-    card: ModelCard, clip: Clip, fused: np.ndarray, experts: dict[str, np.ndarray], top_k: int
+    card: ModelCard,
+    clip: Clip,
+    fused: np.ndarray,
+    sure: float,
+    experts: dict[str, np.ndarray],
+    top_k: int,
 ) -> Prediction:
     def best(probability: np.ndarray) -> tuple[Label, ...]:
         if not np.isfinite(probability).all():
@@ -131,8 +138,9 @@ def _prediction(
     opinions = {name: best(value) for name, value in experts.items()}
     if not (clip.body_score > 0).any() and not (clip.hand_score > 0).any():
         reason = 'nobody is seen'
-    elif labels[0].probability < card.unsure_below:
-        reason = f'the best probability is below {card.unsure_below:.3f}'
+    elif sure < card.unsure_below:
+        what = {'probability': 'the best probability', 'agreement': "the experts' agreement"}
+        reason = f'{what[card.unsure_by]} {sure:.3f} is below {card.unsure_below:.3f}'
     return Prediction(
         labels=labels,
         experts=opinions,

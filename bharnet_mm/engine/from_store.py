@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from mmengine.config import Config
@@ -53,6 +54,26 @@ def fill_from_store(cfg: Config) -> Config:
         if _mentions(value):
             cfg[name] = _filled(value, facts)
     return cfg
+
+
+def fill_value(value: Any, store: str | os.PathLike) -> Any:
+    """A copy of plain dicts and lists with each ``'store:FACT'`` replaced by that fact of a store.
+
+    Raises:
+        StoreError, ConfigError: See :func:`fill_from_store`.
+    """
+    from ..datasets.store.facts import StoreFacts
+
+    return _filled(value, StoreFacts(store))
+
+
+def open_facts(value: Any) -> list[str]:
+    """The facts of a store that a value still lacks, each once, such as ``'num_classes'``."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return sorted({fact for item in value for fact in open_facts(item)})
+    return [value.removeprefix(PREFIX)] if _mentions(value) else []
 
 
 def _mentions(value: Any) -> bool:

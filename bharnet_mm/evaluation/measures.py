@@ -47,6 +47,39 @@ def calibration_error(probabilities: np.ndarray, label: np.ndarray, bins: int = 
     return float(np.abs(gap).sum() / len(label))
 
 
+def confidence(measure: str, fused: np.ndarray, experts: Mapping[str, np.ndarray]) -> np.ndarray:
+    r"""How sure a model is of its best class, ``(N,)`` in [0, 1].
+
+    ``'probability'`` is the largest fused probability. ``'agreement'`` is the geometric mean of the
+    probabilities that the present experts give to the class of the largest fused one,
+
+    .. math:: \Bigl(\prod_{e} p_e(\arg\max_k p(k))\Bigr)^{1/E},
+
+    which is low if an expert disagrees, however sure the others are (our choice).
+
+    Args:
+        measure: ``'probability'`` or ``'agreement'``.
+        fused: Fused probabilities, ``(N, K)``.
+        experts: Probabilities of each expert, ``(N, K)``; NaN if it is absent.
+    """
+    largest = fused.max(1)
+    if measure == 'probability' or not experts:
+        return largest
+    best = fused.argmax(1)
+    each = np.stack([value[np.arange(len(best)), best] for value in experts.values()])
+    present = np.isfinite(each)
+    logs = np.log(np.maximum(np.where(present, each, 1), np.finfo(np.float32).tiny))
+    mean = np.exp(logs.sum(0) / np.maximum(present.sum(0), 1))
+    return np.where(present.any(0), mean, largest)
+
+
+def separation(known: np.ndarray, unknown: np.ndarray) -> float:
+    """Area under the ROC curve: how often a known value lies above an unknown one, ties half."""
+    ranks = np.searchsorted(np.sort(unknown), known, 'left')
+    ranks = ranks + np.searchsorted(np.sort(unknown), known, 'right')
+    return float(ranks.mean() / (2 * len(unknown)))
+
+
 def log_softmax(z: np.ndarray) -> np.ndarray:
     """Log softmax over the last axis, in float64."""
     z = np.asarray(z, dtype=np.float64)

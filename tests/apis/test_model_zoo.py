@@ -64,3 +64,15 @@ def test_wrong_names():
     with pytest.raises(ConfigError, match='no such file'):
         find_config('configs/nothing.py')
     assert find_config('bharnet_p_ntu60').endswith('bharnet_p_ntu60.py')
+
+
+def test_models_for_own_data_say_what_they_lack():
+    with pytest.raises(ConfigError, match=r'no channels, layout, num_classes.*store=PATH'):
+        create_model('bharnet_p_own')
+    with pytest.raises(ConfigError, match='give channels'):
+        create_model('bharnet_p_own', num_classes=3, layout='coco', num_frames=16)
+    model = create_model('bharnet_p_own', num_classes=3, layout='coco', channels=2, num_frames=16)
+    out = model.eval()(inputs(frames=16), mode='tensor')
+    assert all(z.shape == (2, 3) for logits in out.values() for z in logits)
+    with pytest.raises(ConfigError, match='rgb__parts'):
+        create_model('bharnet_m_own', num_classes=3, layout='coco', channels=2, num_frames=16)

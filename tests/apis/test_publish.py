@@ -138,3 +138,40 @@ def test_weights_that_do_not_fit(trained, tmp_path):
     with pytest.raises(ConfigError, match='weights'):
         load_recognizer('bharnet_light_asl10_video')
     assert CARD_KEY == 'bharnet_mm.card'
+
+
+def test_unknown_actions_choose_what_says_unsure(tmp_path):
+    """The experts agree on known actions and disagree on unknown ones, each as sure as ever."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 10, 400)
+    unknown = np.isin(label, [8, 9])
+    said = np.where(unknown, random.integers(0, 8, 400), label)
+    other = np.where(unknown, (said + 1) % 8, said)
+    logits = {
+        'body': 6 * np.eye(10)[said] + random.normal(size=(400, 10)),
+        'hand': 5 * np.eye(10)[other] + random.normal(size=(400, 10)),
+    }
+    logits['pred'] = np.log(publish.calibrated(logits['body'], 1.0))
+    names = np.array([f'c{i}' for i in range(400)])
+    scores = Scores(names, label, logits, tuple(CLASSES))
+    (tmp_path / 'S1_seed0').mkdir()
+    save_scores(tmp_path / 'S1_seed0/scores.npz', names, label, logits, CLASSES)
+    summary = tmp_path / 'summary.json'
+    with pytest.raises(ConfigError, match='leave_one_out.py --unknown'):
+        publish.read_unknown(tmp_path)
+    summary.write_text(json.dumps({'unknown': CLASSES[8:]}))
+    read = publish.read_unknown(tmp_path)
+    assert len(read) == 1 and list(read[0][1]) == CLASSES[8:]
+
+    card = ModelCard('m', {}, [], tuple(CLASSES), 'coco', {'body': ('x',), 'hand': ('x',)})
+    known = ~unknown
+    held = Scores(
+        names[known], label[known], {k: v[known] for k, v in logits.items()}, scores.classes
+    )
+    done = publish.calibrate(card, held, unknown=read)
+    assert done.unsure_by == 'agreement' and done.results['unknown_share_unsure'] > 0.9
+    assert (
+        done.results['unknown_auroc_agreement'] > 0.95 > done.results['unknown_auroc_probability']
+    )
+    assert publish.calibrate(card, held).unsure_by == 'probability'
+    assert ModelCard.from_json(done.to_json(), 'card') == done

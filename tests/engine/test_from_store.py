@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from command import ROOT
 
+from bharnet_mm import create_model
 from bharnet_mm.datasets import Clip, StoreWriter
 from bharnet_mm.engine.config_file import load_config
 from bharnet_mm.engine.from_store import fill_from_store
@@ -112,3 +113,10 @@ def test_hands_are_needed_by_a_hand_expert(store, tmp_path):
     cfg = load_config(ROOT / 'configs' / 'bharnet_b_own.py', {'data_root': str(path)})
     with pytest.raises(BHaRNetError, match='body_own'):
         fill_from_store(cfg)
+
+
+@pytest.mark.parametrize('name', ['bharnet_p_own', 'bharnet_m_own'])
+def test_a_model_by_name_takes_its_sizes_from_a_store(store, name):
+    model = create_model(name, store=store)
+    assert model.cls_head.num_classes == 4
+    assert create_model(name, num_classes=7, store=store).cls_head.num_classes == 7

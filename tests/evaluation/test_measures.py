@@ -5,9 +5,11 @@ from bharnet_mm.datasets.protocols import NTU_CLASSES, NTU_HAND_11
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.evaluation.measures import (
     calibration_error,
+    confidence,
     group_members,
     mean_class_accuracy,
     measure,
+    separation,
     softmax,
     top_k,
 )
@@ -65,3 +67,23 @@ def test_group_accuracy_is_of_its_clips_against_all_classes():
     label = np.array([0, 1, 1])
     result = measure(scores, label, {'one': np.array([1]), 'none': np.array([2])})
     assert result['one_top1'] == 0.5 and 'none_top1' not in result
+
+
+def test_agreement_is_low_where_an_expert_disagrees():
+    fused = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.2, 0.8]])
+    nan = [np.nan, np.nan]
+    experts = {
+        'body': np.array([[0.9, 0.1], [0.96, 0.04], nan, nan]),
+        'hand': np.array([[0.9, 0.1], [0.04, 0.96], [0.5, 0.5], nan]),
+    }
+    np.testing.assert_allclose(confidence('probability', fused, experts), [0.9, 0.9, 0.9, 0.8])
+    expected = [0.9, np.sqrt(0.96 * 0.04), 0.5, 0.8]
+    np.testing.assert_allclose(confidence('agreement', fused, experts), expected)
+    np.testing.assert_allclose(confidence('agreement', fused, {}), fused.max(1))
+
+
+def test_separation_counts_pairs():
+    random = np.random.default_rng(0)
+    known, unknown = random.integers(0, 9, 40), random.integers(0, 7, 30)
+    pairs = (known[:, None] > unknown) + 0.5 * (known[:, None] == unknown)
+    assert separation(known, unknown) == pytest.approx(pairs.mean())
