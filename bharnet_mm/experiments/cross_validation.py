@@ -161,9 +161,12 @@ def run_fold(entry: Entry, value: str, seed: int) -> Path:
     Beside it lies ``cost.json``: seconds on the clock and of CPU time that the training took,
     null where it was interrupted and resumed.
     """
-    folder = entry.folder(value, seed)
+    return run_config(entry, fold_config(entry, value, seed), entry.folder(value, seed), seed)
+
+
+def run_config(entry: Entry, cfg: Config, folder: Path, seed: int) -> Path:
+    """:func:`run_fold` for any split that the config names."""
     scores = folder / 'scores.npz'
-    cfg = fold_config(entry, value, seed)
     check_unchanged(folder, cfg)
     if scores.exists():
         return scores
