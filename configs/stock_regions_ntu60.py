@@ -1,5 +1,5 @@
-# Our regions and our picture network in MMAction2's Recognizer2D and TSNHead, on NTU: pictures
-# alone, without guidance. Any 2-D backbone of MMAction2 may take BodyGuidedRGB's place.
+# Our regions and their network in MMAction2's Recognizer2D and TSNHead, on NTU: rgb alone, without
+# guidance. Any 2-D backbone of MMAction2 may take BodyGuidedRGB's place.
 _base_ = ['_base_/datasets/ntu60.py', '_base_/schedules/degcn_80e.py']
 
 model = dict(

@@ -62,7 +62,7 @@ def run(console: Console, number: int, what: str, *command: str) -> int:
     start = time.perf_counter()
     columns = (BarColumn(), TextColumn('{task.description}'), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        # A step that does not say how far it is has a bar that moves to and fro.
+        # A step without progress has a bar that moves back and forth.
         task = progress.add_task('', total=None)
         for line in lines_of(command):
             if done := re.match(r'epoch +(\d+)/(\d+)', line):
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
     work_dir = ROOT / WORK_DIR
-    # All belong to the quickstart alone. What an earlier run left must not pass for this one's.
+    # These files belong to the quickstart only. Results of an earlier run are removed.
     for folder in (ROOT / STORE, ROOT / VIDEOS, ROOT / REGIONS, work_dir):
         shutil.rmtree(folder, ignore_errors=True)
     work_dir.mkdir(parents=True)
@@ -103,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     train = ('tools/train.py', CONFIG, '--work-dir', WORK_DIR, *options)
     seconds = {
         'sample_and_videos': run(console, 1, 'Makes clips and renders their videos', *sample),
-        'regions': run(console, 2, 'Cuts pictures around the joints from the videos', *regions),
-        'train': run(console, 3, 'Trains body, hand and picture experts', *train),
+        'regions': run(console, 2, 'Cuts regions around the joints from the videos', *regions),
+        'train': run(console, 3, 'Trains body, hand and rgb experts', *train),
     }
     checkpoint = str(last_checkpoint(work_dir))
     test = ('tools/test.py', CONFIG, checkpoint, '--work-dir', WORK_DIR)

@@ -1,4 +1,4 @@
-"""The grids of a clip from the frames of its video."""
+"""Makes the region grids of a clip from the frames of its video."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ class GridMaker:
     """Collects the grids of one clip while its video is read.
 
     Args:
-        regions: Of the clip, which shows somebody.
-        offsets: Which choices of frames.
+        regions: Regions of the clip, in which somebody is visible.
+        offsets: The choices of frames.
 
     Attributes:
-        wanted: Position in the clip of each frame to give to ``add``, to the columns that it is
-            for.
+        wanted: Position in the clip of each frame that ``add`` needs, to its columns.
     """
 
     def __init__(self, regions: ClipRegions, offsets: Iterable[int]) -> None:
@@ -36,8 +35,8 @@ class GridMaker:
             self._cells[t, position] = self.regions.column(t, image)
 
     def grids(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Grid ``(C, H, W)`` and mask ``(R, F)`` of each offset, when all wanted frames were
-        given.
+        """Grid ``(C, H, W)`` and mask ``(R, F)`` of each offset, after all wanted frames were
+        added.
         """
         columns = {}
         for t in self.wanted:
@@ -54,7 +53,8 @@ def motion_of(image: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Twice the difference of two images ``(H, W, 3)`` uint8 in the colour that differs most, at
     most 255.
 
-    Doubled, because most differences are small and are kept as JPEG. Of images alike it is 0.
+    It is doubled because most differences are small and are stored as JPEG. It is 0 for equal
+    images.
     """
     difference = np.abs(image.astype(np.int16) - other).max(axis=-1)
     return np.minimum(2 * difference, 255).astype(np.uint8)

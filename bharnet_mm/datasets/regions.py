@@ -1,8 +1,7 @@
-"""Region grids: squares around some joints at some moments of a clip, side by side in one image.
+"""Region grids: squares around some joints in some frames of a clip, side by side in one image.
 
-A grid has one row of cells per part of the body and one column per moment. Where two people are
-seen at a moment, each cell of its column holds both, in half a cell each, in the order in which
-they stand in the image.
+A grid has one row of cells per part of the body and one column per frame. If two people are visible
+in a frame, they share each cell of its column, left and right as in the image.
 """
 
 from __future__ import annotations
@@ -22,20 +21,19 @@ _PERSON = 1.2
 
 
 def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-    """Length of a forearm seen from the side: the size of a person in the image.
+    """Length of a forearm without foreshortening, which measures the size of a person in the image.
 
-    The longest of forearm, upper arm, trunk and shoulder width, each turned into a forearm's length
-    by an adult's proportions, since any of them may be foreshortened but none looks longer than it
-    is.
+    It is the largest of four estimates, from forearm, upper arm, trunk and shoulder width, by an
+    adult's proportions. The largest is used, because foreshortening only makes lengths smaller.
 
     Args:
         points: Joints in the image, ``(..., V, 2)``.
-        known: Which of them count, ``(..., V)`` bool.
-        layout: Names the joints; those it lacks do not count. Without any of them, its ``scale``
-            pair is taken for a trunk.
+        known: Which of them are known, ``(..., V)`` bool.
+        layout: Layout with the joints; those it lacks are not used. Without any of them, its
+            ``scale`` pair is used as a trunk.
 
     Returns:
-        ``(...)``, 0 where nothing is known.
+        ``(...)``, 0 if nothing is known.
     """
     shares, a, b = (list(column) for column in zip(*forearms(layout), strict=True))
     points = np.where(known[..., None], points, 0)
@@ -46,20 +44,20 @@ def forearm_length(points: np.ndarray, known: np.ndarray, layout: SkeletonLayout
 
 @dataclass(frozen=True)
 class RegionGrid:
-    """What a region grid is made of.
+    """The settings of region grids.
 
     Args:
         parts: Names in the layout's ``parts``; one row of cells each, in this order. ``person`` is
             the square around all joints in the image, ``scene`` the whole frame.
-        num_frames: Moments; one column each.
+        num_frames: Number of frames; one column each.
         cell: Side of a cell in pixels.
         size: Side of the square around a joint, in forearm lengths of the person (see
             ``forearm_length``; the median over the clip). Two people get half its width each.
         max_persons: 1 or 2; of more persons the first ones are taken.
-        num_offsets: The frames in which somebody is visible are cut into ``num_frames`` equal
-            pieces, and one frame is taken of each. Offset s of S lies ``(s + 1/2) / S`` into its
-            piece. An odd number has a middle one.
-        motion: Whether the grids have a fourth channel: how much each cell differs from the same
+        num_offsets: The frames in which somebody is visible are divided into ``num_frames`` equal
+            pieces, and one frame is taken from each. Offset s of S lies at ``(s + 1/2) / S`` of its
+            piece. An odd number has a middle offset.
+        motion: Whether the grids have a fourth channel: the difference of each cell from the same
             square in the next frame of the clip (in the last frame, from the one before), see
             :func:`motion_of`.
 
@@ -100,7 +98,7 @@ class RegionGrid:
 
     @property
     def channels(self) -> int:
-        """Of a grid: red, green, blue, and motion where there is some."""
+        """Number of channels: red, green, blue, and motion if it is used."""
         return 3 + self.motion
 
     @property
@@ -110,15 +108,15 @@ class RegionGrid:
 
     @property
     def middle(self) -> int:
-        """The offset taken where nothing is random."""
+        """The offset that is used without randomness."""
         return self.num_offsets // 2
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, from which it can be built again."""
+        """The settings as plain types."""
         return asdict(self) | {'parts': list(self.parts)}
 
     def empty(self) -> tuple[np.ndarray, np.ndarray]:
-        """The grid of a clip without images, and its mask."""
+        """The grid of a clip without regions, and its mask."""
         shape = (self.channels, *self.shape)
         return np.zeros(shape, np.uint8), np.zeros((len(self.parts), self.num_frames), bool)
 
@@ -147,12 +145,12 @@ class RegionGrid:
         return rgb.reshape(-1, len(self.parts), self.cell, self.num_frames, self.cell)
 
     def jitter(self, rgb: np.ndarray, amount: float) -> np.ndarray:
-        """The grid with each cell moved and enlarged a little, and all of it made lighter or
-        darker.
+        """The grid with each cell moved and scaled a little, and with changed brightness and
+        contrast.
 
-        Of numpy's global generator. Each cell is cut again up to ``amount`` of its side away, by a
-        side that is up to ``amount`` shorter or longer, with its edge repeated beyond it;
-        brightness and contrast of the colours change by up to ``amount``.
+        The changes are drawn from numpy's global generator. Each cell is moved and scaled by up to
+        ``amount`` of its side, with its edge repeated outside. Brightness and contrast change by up
+        to ``amount``.
         """
         import cv2
 
@@ -186,14 +184,15 @@ class RegionGrid:
 
 
 class ClipRegions:
-    """Where the regions of one clip are.
+    """The places of the regions of one clip.
 
     Args:
-        grid: What is wanted.
+        grid: The settings.
         pixel: Positions of the joints, ``(M, T, V, 2)``. Not finite or (-1, -1) is unknown.
         visible: ``(M, T)`` bool.
-        layout: Of the body.
-        image_size: (width, height) in which ``pixel`` counts; (0, 0) is that of the video.
+        layout: Layout of the body.
+        image_size: (width, height) of the image to which ``pixel`` refers; (0, 0) means that of the
+            video.
 
     Raises:
         ConfigError: The layout lacks a part.
@@ -238,7 +237,7 @@ class ClipRegions:
         self.order = np.argsort(pixel[..., 0].sum(axis=(1, 2)) / num, kind='stable')
 
     def _around(self, row: int, pixel: np.ndarray, known: np.ndarray) -> None:
-        """Makes a row the square around all joints that are in the image."""
+        """Sets a row to the square around all joints inside the image."""
         if all(self.image_size):
             known = known & ((pixel >= 0) & (pixel < np.array(self.image_size))).all(axis=-1)
         low = np.where(known[..., None], pixel, np.inf).min(axis=2)
@@ -259,13 +258,13 @@ class ClipRegions:
         """The clip's frames of one offset, one per column, ``(F,)``; not for an empty clip."""
         frames = np.flatnonzero(self.visible.any(axis=0))
         grid = self.grid
-        # In whole numbers, so that no rounding decides.
+        # Whole numbers are used to avoid rounding.
         odd = 2 * (np.arange(grid.num_frames) * grid.num_offsets + offset) + 1
         return frames[odd * len(frames) // (2 * grid.num_offsets * grid.num_frames)]
 
     def neighbour(self, t: int) -> int:
-        """The frame of the clip that tells the motion of frame t: the next one, or the one before
-        the last.
+        """The frame with which frame t is compared for motion: the next one, or for the last frame
+        the one before.
         """
         return t + 1 if t + 1 < self.num_frames else max(t - 1, 0)
 
@@ -278,7 +277,7 @@ class ClipRegions:
 
         Returns:
             ``(R cell, cell, 3)`` uint8, and ``(R,)`` whether anybody's region is in the image.
-            What lies beyond the image's edge is black.
+            Places outside the image are black.
         """
         cell = self.grid.cell
         out = np.zeros((len(self.grid.parts) * cell, cell, 3), np.uint8)
@@ -322,8 +321,8 @@ class RegionBox:
     """One region in one frame.
 
     Args:
-        row: Of the grid.
-        place, of: Which of how many people in the cell.
+        row: Row of the grid.
+        place, of: Number of the person in the cell, and how many people it has.
         center, size: In pixels, (x, y) and (width, height); the middle of the first pixel is (0.5,
         0.5).
     """
@@ -338,8 +337,8 @@ class RegionBox:
 def _cut(
     image: np.ndarray, center: tuple[float, float], size: tuple[float, float], out: tuple[int, int]
 ) -> np.ndarray:
-    """A rectangle (width, height) about a place, in whole pixels, brought to ``out``; black beyond
-    the edge.
+    """Cuts a rectangle (width, height) around a place, in whole pixels, and resizes it to ``out``;
+    outside the image it is black.
     """
     spans = []
     for middle, length, limit in zip(center, size, image.shape[1::-1], strict=True):
@@ -352,7 +351,7 @@ def _cut(
         piece[y0 - y : y1 - y, x0 - x : x1 - x] = image[y0:y1, x0:x1]
     else:
         piece = image[y:y1, x:x1]
-    import cv2  # here: an exported model's runtime reads this module, and may have no OpenCV
+    import cv2  # here, since an exported model's runtime imports this module without OpenCV
 
     shrinks = width >= out[0] and height >= out[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

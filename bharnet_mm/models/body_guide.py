@@ -1,4 +1,4 @@
-"""What the body expert finds strong, as weights of the regions."""
+"""Weights of regions from the strength of the body expert's features."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +12,8 @@ from .instances import Instances
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
-    """Autocast switched off; nothing where it is not on, so that an exported graph has none of
-    it.
+    """Context without autocast. It does nothing if autocast is off, so that an exported graph does
+    not contain it.
     """
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
@@ -29,16 +29,18 @@ class BodyGuide(nn.Module):
         w = 2\,\frac{x - \min s}{\max s - \min s}
 
     where ``x`` is an average of the strength over the joints of a part and over some time, of the
-    person in whom it is largest, and minimum and maximum run over all joints, visible frames and
-    persons of the *same clip*. MMNet takes them over the batch, so that a prediction depends on its
-    neighbours; that, and the person by part, is where we differ. A clip without a body, or whose
-    map is flat, gets 1 everywhere. Of several streams the features count as one vector.
+    person for whom it is largest, and minimum and maximum run over all joints, visible frames and
+    persons of the *same clip*. MMNet takes them over the batch, so that a prediction depends on
+    other clips. Our form differs in this and in the choice of the person for each part. A clip
+    without a body, or with constant strength, gets 1 everywhere. The features of several streams
+    are treated as one vector.
 
     Args:
         layout (str | dict | SkeletonLayout): Skeleton of the body expert.
         parts (Sequence[str]): Parts of the layout; ``person`` and ``scene`` stand for all joints.
-        top_ratio (float): Share of time with the largest strength that counts for a whole clip.
-        detach (bool): Whether the weights send no gradient to the body expert.
+        top_ratio (float): Share of time with the largest strength that is averaged for a whole
+            clip.
+        detach (bool): Whether no gradient flows through the weights to the body expert.
 
     Raises:
         ConfigError: For a part that the layout does not have, and for a wrong ratio.
@@ -80,12 +82,12 @@ class BodyGuide(nn.Module):
     def of_frames(self, body: list[Instances], columns: int) -> Tensor:
         """Weight of each part in each column of a grid: ``(N, R, F)`` from 0 to 2.
 
-        The columns are taken as evenly spaced over the frames that the body expert sees (our
-        choice). A column counts the frames of its piece of time; where nobody is visible
-        in these, it gets 1.
+        The columns are assumed to be evenly spaced over the frames of the body expert (our choice).
+        A column averages the frames of its piece of time. If nobody is visible in these, its weight
+        is 1.
 
         Args:
-            body: Features of the body expert, one a stream.
+            body: Features of the body expert, one for each stream.
             columns: ``F``.
         """
         with full_precision(body[0].x):
@@ -101,7 +103,8 @@ class BodyGuide(nn.Module):
             mean = torch.matmul(parts * factor, near) / count.clamp(min=1)
             mean = mean.masked_fill(count == 0, float('-inf')).amax(1)  # (N, R, F)
             known = mean.isfinite()
-            # Finite, or their gradient would be infinity times zero.
+            # The values must be finite, since their gradient would otherwise be infinity times
+            # zero.
             mean = torch.where(known, mean, 0.0)
             weight = self._scale(mean.flatten(1), strength, visible, present)
             return torch.where(known, weight.view_as(mean), 1.0)

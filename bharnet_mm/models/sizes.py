@@ -17,12 +17,12 @@ def fill_head(
     more_widths: Mapping[str, int],
     num_frames: int | None = None,
 ) -> dict[str, Any]:
-    """The config of a head with everything filled in that its networks determine.
+    """The config of a head, with the sizes that its networks determine filled in.
 
     Args:
-        cls_head: Config of a :class:`BHaRNetHead`. What it says has to fit the networks.
+        cls_head: Config of a :class:`BHaRNetHead`. Given sizes have to fit the networks.
         backbone: A :class:`BodyHandBackbone`.
-        more_widths: Modality → channels of streams beside the backbone, such as the pictures'.
+        more_widths: Modality → channels of streams beside the backbone, such as that of rgb.
         num_frames: Frames of a clip; None leaves the attention's default.
 
     Raises:

@@ -20,7 +20,7 @@ custom_hooks = [
 ]
 
 env_cfg = dict(
-    # True tries several convolution kernels at each new shape. Only BHaRNet-M's pictures have
+    # True tries several convolution kernels at each new shape. Only BHaRNet-M's regions need
     # convolutions, all of one shape, and the choice may differ from run to run.
     cudnn_benchmark=False,
     # Products of float32 on a GPU: 'highest' is exact, 'high' uses TF32 (10 bits of mantissa,

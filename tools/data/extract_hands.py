@@ -1,5 +1,5 @@
-"""Hands (and bodies) out of videos to a clip store: ``python tools/data/extract_hands.py VIDEOS
-OUT``.
+"""Finds bodies and hands in videos and writes a clip store: ``python tools/data/extract_hands.py
+VIDEOS OUT``.
 """
 
 from bharnet_mm.cli import run_module

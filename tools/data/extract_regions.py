@@ -1,4 +1,4 @@
-"""Regions around the joints of a store's clips, cut out of their videos once, ahead of training.
+"""Cuts the regions around the joints of a store's clips out of their videos, once before training.
 
   python tools/data/extract_regions.py nturgb+d_rgb data/ntu120 data/ntu120_regions
       then train with CutRegions(store='data/ntu120_regions') in the pipeline
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     shape.add_argument(
         '--parts',
         nargs='+',
-        help='of the layout, a row each (default: those that are in the picture)',
+        help='of the layout, a row each (default: those inside the image)',
     )
     shape.add_argument('--num-frames', type=int, default=grid.num_frames, help='columns (5)')
     shape.add_argument('--cell', type=int, default=grid.cell, help='pixels of a cell (48)')
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         default=True,
         help='also how much each cell differs in the next frame (yes)',
     )
-    out.add_argument('--quality', type=int, default=90, help='of the JPEG pictures (90)')
+    out.add_argument('--quality', type=int, default=90, help='of the JPEG files (90)')
     add_workers(out)
     add_timeout(out)
     out.add_argument(

@@ -5,7 +5,7 @@
   python tools/data/holistic.py MP_Data data/signs --subject-from '/(\\w+)_'
 
 A vector holds pose 33 x (x, y, z, perhaps visibility), perhaps the face, left hand and right hand
-21 x (x, y, z): 225, 258, 1629, 1659, 1662 or 1692 numbers. Where subjects are known, the store gets
+21 x (x, y, z): 225, 258, 1629, 1659, 1662 or 1692 numbers. If subjects are known, the store gets
 the splits <subject>_train and <subject>_test: train on all others, test on this one.
 """
 
@@ -51,7 +51,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         items, classes = holistic.list_tree(args.source, report, args.subject_from)
     else:
         items, classes = holistic.list_npz(args.source, report, args.subject_from)
-        args.workers = 1  # all in memory: handing it to other processes would only cost time
+        args.workers = 1  # the data is in memory, so other processes would not be faster
     items = [replace(i, image_size=args.image_size, order=args.order) for i in items]
     return run(
         args,

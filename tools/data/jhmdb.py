@@ -1,9 +1,9 @@
-"""JHMDB to a clip store: bodies and hands out of its videos, with the three official splits.
+"""Makes a clip store of JHMDB: bodies and hands in its videos, and the three official splits.
 
   python tools/data/jhmdb.py ReCompress_Videos splits data/jhmdb
 
-What extract_hands.py does, for VIDEOS/<class>/<clip>.avi. Run it again to continue where it
-stopped.
+It does the same as extract_hands.py, for VIDEOS/<class>/<clip>.avi. Run it again to continue where
+it stopped.
 """
 
 import argparse

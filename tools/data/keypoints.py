@@ -36,7 +36,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     pixels = all(first.image_size)
     like = (first.layout, first.channels, first.unit, pixels)
     if not pixels:
-        report.notes.append('no pixel positions, as the size of the pictures is not known')
+        report.notes.append('no pixel positions, as the size of the images is not known')
     subjects = sorted({item.subject for item in items if item.subject})
     return run(
         args,
@@ -56,7 +56,7 @@ def command(argv: Sequence[str] | None = None) -> int:
 
 
 def _first(items):
-    """The first clip that can be read says what the store holds."""
+    """The first clip that can be read, which decides the layout of the store."""
     problem = None
     for item in items:
         try:

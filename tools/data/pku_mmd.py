@@ -36,7 +36,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     report = Report('recordings')
-    splits = protocols.pku_mmd_splits(args.splits)  # first: it fails at once where it must
+    splits = protocols.pku_mmd_splits(args.splits)  # first, so that errors are found at once
     recordings = pku_mmd.list_recordings(args.source, args.labels, report)
     return run(
         args,

@@ -4,8 +4,8 @@
   python tools/data/pyskl.py --export data/ntu60 ntu60.pkl
   python tools/data/pyskl.py --export data/asl10 asl10.pkl --part unified
 
-Pickles are read without running code: numpy arrays and plain containers, nothing else. 133
-keypoints (COCO-WholeBody, as rtmlib and MMPose give them) become a body and two hands.
+Pickles are read without running code: only numpy arrays and plain containers. 133 keypoints
+(COCO-WholeBody, as rtmlib and MMPose give them) become a body and two hands.
 """
 
 import argparse
@@ -57,10 +57,10 @@ def import_(args: argparse.Namespace) -> int:
     if form.unit == 'fraction':
         sizes = [a.get('img_shape', a.get('original_shape')) for a in annotations]
         pixels = all(size is not None and all(size) for size in sizes)
-        report.notes.append('keypoints are fractions of the picture')
+        report.notes.append('keypoints are fractions of the image')
     if form.channels.endswith('c'):
         report.notes.append('the last channel is taken as the confidence of the joint')
-    # the annotations are in memory already: handing them to other processes would only cost time
+    # the annotations are in memory already, so other processes would not be faster
     args.workers = 1
     return run(
         args,

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f'{args.out}: {len(sample)} synthetic clips of {len(sample.classes)} classes. Ceilings: '
         f'body {body_ceiling():.3f}, hand {hand_ceiling():.3f}, both {fused_ceiling():.3f}, '
-        f'with the picture {fused_ceiling(rgb=True):.3f}.'
+        f'with rgb {fused_ceiling(rgb=True):.3f}.'
     )
 
 

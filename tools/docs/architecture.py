@@ -2,8 +2,7 @@
 
     python tools/docs/architecture.py docs/images/architecture.svg
 
-The figure is made of boxes and arrows on a grid, so that a change of the model is a change of a
-line here.
+The figure consists of boxes and arrows. To change it, change the lists below.
 """
 
 from __future__ import annotations

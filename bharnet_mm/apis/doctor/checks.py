@@ -164,7 +164,7 @@ def check_square(survey: Survey) -> Iterator[Finding]:
             'clips in fractions of a picture of unknown size: width and height are taken as equal, '
             'which distorts lengths and angles unless the picture is square'
         )
-        fix = 'convert again with the size of the pictures, such as --image-size 640x480'
+        fix = 'convert again with the size of the images, such as --image-size 640x480'
         yield survey.finding('square', 'note', message, fix, unsized)
 
 

@@ -1,4 +1,4 @@
-"""The region store: region grids of many clips as JPEG, in the manner of the clip store.
+"""The region store: region grids of many clips as JPEG, in files like those of the clip store.
 
 ::
 
@@ -7,8 +7,8 @@
     grids.bin        the images, one after the other: one per offset and clip; in grids with
                      motion, a second, grey one after each
 
-The data files only ever grow; replacing ``regions.json`` makes what was added visible. What a crash
-left behind it is cut off at the next opening.
+The data files only grow. Replacing ``regions.json`` commits what was added. Bytes that a crash left
+after the last commit are removed at the next opening.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ DATA_FILE = 'grids.bin'
 
 
 def row_type(grid: RegionGrid) -> np.dtype:
-    """A row of the index. ``size`` 0: the clip shows nobody, it has no image. ``size`` is that of
-    the image and of its motion together, ``motion_size`` that of the latter; it is there in grids
-    with motion.
+    """The type of a row of the index. ``size`` 0 means that nobody is visible in the clip, so it
+    has no grid. ``size`` is that of the image and of its motion together, ``motion_size`` that of
+    the latter; it is there in grids with motion.
     """
     motion = [('motion_size', '<i4', (grid.num_offsets,))] if grid.motion else []
     shape = (grid.num_offsets, len(grid.parts), grid.num_frames)
@@ -59,18 +59,18 @@ def row_type(grid: RegionGrid) -> np.dtype:
 
 
 class RegionStore:
-    """Region grids opened for reading: memory-mapped, shared by workers; pickling sends the path
-    only.
+    """A region store opened for reading. It is memory-mapped and shared by workers; only its path
+    is pickled.
 
     Args:
         path: The folder.
         check: Whether each clip's checksum is compared the first time that it is read.
 
     Raises:
-        StoreError: No region store, or damaged files.
+        StoreError: There is no region store, or its files are damaged.
 
     Attributes:
-        grid: The ``RegionGrid`` of all its images.
+        grid: The ``RegionGrid`` of all its grids.
     """
 
     def __init__(self, path: str | os.PathLike, check: bool = True) -> None:
@@ -113,7 +113,7 @@ class RegionStore:
         return dict(zip(self.grid.parts, map(float, shares), strict=True))
 
     def check_grid(self, grid: RegionGrid, part_of: bool = False) -> None:
-        """Raises ConfigError unless the images are of this kind.
+        """Raises ConfigError unless the grids have these settings.
 
         Args:
             grid: What is wanted.
@@ -147,8 +147,8 @@ class RegionStore:
             ``(3, H, W)`` uint8, with motion ``(4, H, W)``, and its mask ``(R, F)``.
 
         Raises:
-            SourceError: The clip is not there (extraction refused it, or has not come to it).
-            StoreError: Its image is damaged.
+            SourceError: The clip is not in the store (it was refused, or not extracted yet).
+            StoreError: Its grid is damaged.
         """
         number = self._find(clip_id)
         row = self._index[number]
@@ -157,7 +157,7 @@ class RegionStore:
             data = self._grids(row)
             if self.check and not self._checked[number]:
                 if _checksum(row, data) != row['crc32']:
-                    raise ValueError('a damaged picture or index row: its checksum is another')
+                    raise ValueError('a damaged grid or index row: its checksum is another')
                 self._checked[number] = True
             size = row['size'].astype(np.int64)
             if not size[offset]:
@@ -186,7 +186,7 @@ class RegionStore:
         return self._data[begin:end]
 
     def verify(self) -> list[str]:
-        """Ids of the clips whose row or images fail their checksum; empty if all is well."""
+        """Ids of the clips whose row or grids fail their checksum; empty if all is well."""
         damaged = []
         for row in self._index:
             try:
@@ -215,11 +215,11 @@ class RegionWriter:
 
     Args:
         path: The folder, made if needed.
-        grid: What the grids are; must be the same where the store is continued.
-        quality: Of the JPEG images, 1 to 100; likewise.
+        grid: Settings of the grids; must be the same if a store is continued.
+        quality: Quality of the JPEG files, 1 to 100; must be the same too.
 
     Raises:
-        StoreError: A store of other grids, a damaged one, or another writer at work.
+        StoreError: The store has other grids or is damaged, or another process is writing.
     """
 
     def __init__(self, path: str | os.PathLike, grid: RegionGrid, quality: int = 90) -> None:
@@ -322,7 +322,7 @@ def _decode(data: np.ndarray, shape: tuple[int, int], kind: int) -> np.ndarray:
             raise ValueError(f'an image of {header.size[1]} x {header.size[0]}')
     image = cv2.imdecode(data, kind)
     if image is None or image.shape[:2] != shape:
-        raise ValueError('a damaged picture')
+        raise ValueError('a damaged grid')
     return image
 
 

@@ -2,16 +2,18 @@
 ceilings.
 
 Every class is an arm motion done with a hand action, with or without an object held (`Gesture`).
-Body and hands are drawn from separate random streams: the body's generator is told the arm motion
-only, the hands' generator the hand action only, and neither the object. Several classes share an
-arm motion, others a hand action, others both, and then only the image (`rendering`) tells
-them apart. So, whatever the network, no body expert can pass `body_ceiling`, no hand expert
-`hand_ceiling`, both together not `fused_ceiling` (`ceilings`), while all three can pass any.
+Body and hands have separate random streams. The body's generator gets the arm motion only, the
+hands' generator the hand action only, and neither gets the object. Some classes share an arm
+motion, others a hand action. Others share both, and only the image (`rendering`) tells them apart.
+So no body expert can exceed `body_ceiling`, no hand expert `hand_ceiling` and both together not
+`fused_ceiling` (`ceilings`), whatever the network. All three experts together have no ceiling below
+1.
 
 Bodies are 25 Kinect v2 joints in camera metres. Hands are 21 joints as MediaPipe gives them for a
 square crop around the hand: x and y in fractions of the crop (y down), z relative to the wrist in
-the same unit. Fractions of the whole image would tell the hand expert where the arm is; for the
-same reason a hand's attitude in its crop belongs to the hand action, not to the forearm.
+the same unit. Fractions of the whole image would show the place of the arm to the hand expert. For
+the same reason the orientation of a hand in its crop depends on the hand action and not on the
+forearm.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ SPLITS = {
     'xview_train': {'camera': ['2', '3']},
     'xview_test': {'camera': ['1']},
 }
-#: Metres of sensor noise; a Kinect's hand tips and thumbs jump about, the trunk does not.
+#: Metres of sensor noise; a Kinect's hand tips and thumbs are noisy, the trunk is not.
 BODY_NOISE = {
     'wrist': 0.012,
     'hand': 0.02,
@@ -66,7 +68,7 @@ BODY_NOISE = {
 BODY_NOISE_ELSEWHERE = 0.006
 HAND_NOISE = (0.008, 0.008, 0.016)  # fractions of the crop
 
-# One random stream each, so that nothing of one can show in another.
+# Separate random streams, so that none depends on another.
 _TIMING, _BODY, _HAND, _BODY_SENSOR, _HAND_SENSOR, _SUBJECT, _PARTNER, _LOOKS = range(8)
 
 
@@ -74,7 +76,7 @@ class SyntheticSample:
     """Generator of the clips; the same arguments give the same clips.
 
     Args:
-        seed (int): Of everything random.
+        seed (int): Seed of all random numbers.
         clips_per_class (int): Default 32.
         classes (Sequence[str | Gesture]): Gestures or their names. Default: all.
     """
@@ -103,12 +105,12 @@ class SyntheticSample:
                 yield self.clip(label, repeat)
 
     def clip(self, label: int, repeat: int) -> Clip:
-        """One performance of one class, seen by one camera."""
+        """One performance of one class, filmed by one camera."""
         number = label * self.clips_per_class + repeat
         subject, camera, envelope, view = self._setting(number, repeat)
         gesture, frames = self.gestures[label], len(envelope)
         body = self.make_bodies(gesture.arm, number, subject, envelope)
-        # The store's order: who moves most comes first.
+        # The order of the store: the person who moves most comes first.
         order = np.argsort(-body.var(axis=1).sum(axis=(1, 2)), kind='stable')
         body = to_camera(body, view, *CAMERAS[camera][1:])
         body, pixel, body_score = self._sense_bodies(body, number)
@@ -138,7 +140,7 @@ class SyntheticSample:
         return f'synthetic{label * self.clips_per_class + repeat:05d}.mp4'
 
     def scene(self, label: int, repeat: int) -> Scene:
-        """The same performance for the eye: where everything truly is, and what is held."""
+        """The same performance for rendering: true positions and the held object."""
         number = label * self.clips_per_class + repeat
         subject, camera, envelope, view = self._setting(number, repeat)
         gesture = self.gestures[label]
@@ -153,8 +155,8 @@ class SyntheticSample:
 
     def _setting(self, number: int, repeat: int) -> tuple[str, str, np.ndarray, float]:
         """Subject, camera, action envelope (T,) and degrees around the person."""
-        # Subjects and cameras go round, so that every class has the same pairs of them.
-        # Few clips a class still show people of both sides of the split.
+        # Subjects and cameras alternate, so that every class has the same pairs of them. Even few
+        # clips for each class have people of both sides of the split.
         few = self.clips_per_class < NUM_SUBJECTS
         person = (repeat + 1) * NUM_SUBJECTS // self.clips_per_class - 1 if few else repeat
         subject = str(person % NUM_SUBJECTS + 1)
@@ -165,7 +167,7 @@ class SyntheticSample:
         return subject, camera, envelope, CAMERAS[camera][0] + timing.normal(0, 3)
 
     def make_bodies(self, arm: str, number: int, subject: str, envelope: np.ndarray) -> np.ndarray:
-        """Bodies on the spot, before any sensor; told the arm motion, never the hand action.
+        """True bodies without noise. They depend on the arm motion and not on the hand action.
 
         Returns:
             np.ndarray: (M, T, 25, 3) metres, floor at y = 0.
@@ -203,9 +205,8 @@ class SyntheticSample:
         envelope: np.ndarray,
         view: float,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Hands as an estimator gives them.
-
-        Told the hand action and the number of persons, never the arm motion.
+        """Hands as in the output of an estimator. They depend on the hand action and the number of
+        persons, not on the arm motion.
 
         Returns:
             tuple[np.ndarray, np.ndarray]: hand (M, 2, T, 21, 3) crop fractions, missing ones 0,
@@ -231,7 +232,7 @@ class SyntheticSample:
         envelope: np.ndarray,
         view: float,
     ) -> np.ndarray:
-        """Hands before any sensor: metres from the wrist, camera axes, (M, 2, T, 21, 3)."""
+        """True hands without noise: metres from the wrist, camera axes, (M, 2, T, 21, 3)."""
         hands = np.zeros((persons, 2, len(envelope), 21, 3))
         rng = self._stream(number, _HAND)
         for person in range(persons):
@@ -279,7 +280,7 @@ class SyntheticSample:
         return *_person(rng), str(index + 1) in LEFT_HANDED
 
     def _partner(self, number: int) -> tuple[BodySize, float, bool]:
-        """Somebody who is nobody's subject, so that splits by subject stay clean."""
+        """A second person who is no subject, so that splits by subject are valid."""
         rng = self._stream(number, _PARTNER)
         return *_person(rng), bool(rng.random() < 0.2)
 
@@ -304,7 +305,7 @@ def write_sample(path: str | Path, seed: int = 0, clips_per_class: int = 32) -> 
 
 
 def action_envelope(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """How far into the gesture the person is, (T,) in [0, 1]: minimum-jerk rise, hold, fall."""
+    """Progress of the gesture, (T,) in [0, 1]: minimum-jerk rise, hold, fall."""
     start, end = rng.uniform(0.02, 0.12), rng.uniform(0.86, 0.98)
     rise, fall = rng.uniform(0.14, 0.24, 2)
     time = (np.arange(frames) + 0.5) / frames
@@ -340,7 +341,7 @@ def _sense_hand(
         tuple[np.ndarray, np.ndarray]: (T, 21, 3) fractions, missing ones 0, and score (T,).
     """
     count = len(pose)
-    jump = 1 + 2 * (rng.random((count, 1, 1)) < 0.04)  # now and then a whole frame is poor
+    jump = 1 + 2 * (rng.random((count, 1, 1)) < 0.04)  # some frames are noisier
     noise = _smooth(rng.normal(size=pose.shape), axis=0) * HAND_NOISE * jump
     fractions = pose / CROP * (1, -1, 1) + noise
     fractions -= fractions[:, :1] * (0, 0, 1)

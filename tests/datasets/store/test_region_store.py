@@ -68,7 +68,7 @@ def test_damage_is_found(tmp_path):
     (tmp_path / 's/grids.bin').write_bytes(data)
     assert RegionStore(tmp_path / 's').verify() == ['class/clip1']
     (tmp_path / 's/grids.bin').write_bytes(bytes(len(data)))
-    with pytest.raises(StoreError, match='clip1.*damaged picture'):
+    with pytest.raises(StoreError, match='clip1.*damaged grid'):
         RegionStore(tmp_path / 's').read('class/clip1', 0)
     (tmp_path / 's/grids.bin').write_bytes(data[:-1])
     with pytest.raises(StoreError, match='cut off'):
