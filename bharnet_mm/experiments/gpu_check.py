@@ -153,6 +153,7 @@ def to_markdown(results: dict[str, dict]) -> str:
             cells = [_cell(results[case].get('rows', {}).get(name, {})) for case in cases]
             lines.append(f'| {name} | {" | ".join(cells)} |')
         lines.append('')
+    lines += ['## Goals', '', *_goals(results), '']
     for section, title in (
         ('parity', 'Parity with the CPU in float32: relative difference'),
         ('graphs', 'Training with the optimizer, CUDA graphs on and off'),
@@ -172,6 +173,35 @@ def to_markdown(results: dict[str, dict]) -> str:
     missing = [f'- {name}: not run' for name in SECTIONS if name not in results]
     lines += ['## What failed or is missing', '', *(failed + partly + missing or ['Nothing.']), '']
     return '\n'.join(lines)
+
+
+def _goals(results: dict) -> list[str]:
+    """What was measured beside what was wanted (batches of 64, 64 frames, real mix, bf16)."""
+    rows = results.get('train_real_bf16', {}).get('rows', {})
+    steps = results.get('graphs', {}).get('results', {})
+    clips = results.get('latency', {}).get('results', {})
+    inferred = results.get('infer_real_bf16', {}).get('rows', {})
+    peer = rows.get('STGCN++ unified', {}).get('clips_per_s')
+    lines = []
+    wanted = (('P', 3000), ('M', 1800), ('E', 1800), ('light', 5000))
+    for short, goal in wanted:
+        name = 'BHaRNet light' if short == 'light' else f'BHaRNet-{short}'
+        graphed = steps.get(f'{name}, graph', {})
+        for how, row in (('eager', rows.get(name, {})), ('CUDA graph', graphed)):
+            if 'clips_per_s' in row:
+                times = f', {row["clips_per_s"] / peer:.1f} times STGCN++ unified' if peer else ''
+                lines.append(
+                    f'- {short} trains, {how}: {row["clips_per_s"]:.0f} clips/s of {goal}{times}'
+                )
+    if 'clips_per_s' in inferred.get('BHaRNet-P', {}):
+        lines.append(f'- P infers: {inferred["BHaRNet-P"]["clips_per_s"]:.0f} clips/s of 12000')
+    for name, goal in (('BHaRNet-P', 5), ('BHaRNet light', 4)):
+        for key, row in clips.items():
+            if key.startswith(f'{name}, bf16') and 'ms' in row:
+                lines.append(
+                    f'- one clip, {key}: {row["ms"]:.1f} ms of {goal}, p99 {row["p99_ms"]:.1f}'
+                )
+    return lines or ['Nothing was measured.']
 
 
 def _cell(row: dict) -> str:

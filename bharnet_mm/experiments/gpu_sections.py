@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..engine.cuda_graphs import GraphedForward, GraphedStep
 from ..models import use_plain_form
+from ..models.compiled import compile_blocks
 from .contenders import contenders, make_batch, to_device
 
 #: In the table, as on 2026-11-26; the most important ones first.
@@ -164,28 +165,42 @@ def timed(function: Callable[[], object], calls: int, device: str) -> list[float
 
 def parity(sizes: Sizes) -> dict:
     """Loss, gradient and probabilities on the device against float32 on the CPU, relative."""
-    results, failed = {}, 0
+    results: dict = {}
     for name in sizes.chosen(VARIANTS):
         model, kind = build(name, 'cpu')
         batch = make_batch(kind, min(4, sizes.batch), 'real', sizes.frames)
         expected = _outcome(model, batch, 'fp32', 'cpu')
+
+        def compare(dtype: str, name=name, batch=batch, expected=expected) -> dict:
+            other, _ = build(name, sizes.device)
+            given = to_device(batch, sizes.device)
+            return _difference(_outcome(other, given, dtype, sizes.device), expected)
+
         for dtype in ('fp32', 'bf16'):
-            key = f'{name}, {dtype}'
-            try:
-                other, _ = build(name, sizes.device)
-                found = _outcome(other, to_device(batch, sizes.device), dtype, sizes.device)
-                results[key] = _difference(found, expected)
-            except Exception as error:
-                if is_device_error(error):
-                    raise
-                failed += 1
-                results[key] = dict(error=f'{type(error).__name__}: {error}'[:300])
-    return dict(results=results, failed=failed)
+            attempt(results, f'{name}, {dtype}', partial(compare, dtype))
+    return counted(results)
 
 
 def is_device_error(error: BaseException) -> bool:
     """Whether the device cannot be used by this process any more."""
-    return 'CUDA error' in str(error) or type(error).__name__ == 'AcceleratorError'
+    text = str(error)
+    by_triton = 'Triton Error [CUDA]' in text and 'invalid argument' not in text
+    return by_triton or 'CUDA error' in text or type(error).__name__ == 'AcceleratorError'
+
+
+def attempt(results: dict, key: str, measure: Callable[[], dict]) -> None:
+    """Puts what ``measure`` gives, or its error, in the results; raises an error of the device."""
+    try:
+        results[key] = measure()
+    except Exception as error:
+        if is_device_error(error):
+            raise
+        results[key] = dict(error=f'{type(error).__name__}: {error}'[:300])
+
+
+def counted(results: dict) -> dict:
+    """A section's results and how many of them failed."""
+    return dict(results=results, failed=sum('error' in result for result in results.values()))
 
 
 def _outcome(model: nn.Module, batch, dtype: str, device: str) -> dict:
@@ -270,110 +285,115 @@ def _memory_of(step: Callable[[], None], device: str) -> float | None:
 
 
 def graphs(sizes: Sizes) -> dict:
-    """Training steps with the optimizer, replayed as a CUDA graph and not: speed, memory and
-    losses.
-    """
+    """Training steps with the optimizer, as a CUDA graph and not: speed, memory and losses."""
+    results: dict = {}
+    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
+        for how in ('eager', 'graph'):
+            attempt(results, f'{name}, {how}', partial(_whole_step, name, how == 'graph', sizes))
+    return counted(results)
+
+
+def _whole_step(name: str, graphed: bool, sizes: Sizes) -> dict:
     from mmengine.optim import build_optim_wrapper
 
     from ..engine import BFloat16OptimWrapper
 
-    results = {}
-    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
-        config, kind = contenders()[name]
-        inputs, samples = make_batch(kind, sizes.batch, 'real', sizes.frames)
-        data = dict(inputs={k: list(v) for k, v in inputs.items()}, data_samples=samples)
-        for graphed in (False, True):
-            model, _ = build(name, sizes.device)
-            model.train()
-            model.data_preprocessor.bucket_steps = 8
-            wrapper = build_optim_wrapper(
-                model,
-                dict(type=BFloat16OptimWrapper, optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
-            )
-            wrapper.initialize_count_status(model, 0, 10**6)
-            step = GraphedStep(model) if graphed else model.train_step
-            start = time.perf_counter()
-            losses = [float(step(data, wrapper)['loss'])]
-            first = time.perf_counter() - start
-            losses += [float(step(data, wrapper)['loss']) for _ in range(4)]
-            call = partial(step, data, wrapper)
-            seconds = timed(call, sizes.rounds, sizes.device)
-            results[f'{name}, {"graph" if graphed else "eager"}'] = dict(
-                first_step_s=first,
-                losses=losses,
-                memory_gb=_memory_of(call, sizes.device),
-                **spread(seconds, sizes.batch),
-            )
-    return results
+    model, kind = build(name, sizes.device)
+    inputs, samples = make_batch(kind, sizes.batch, 'real', sizes.frames)
+    data = dict(inputs={k: list(v) for k, v in inputs.items()}, data_samples=samples)
+    model.train()
+    model.data_preprocessor.bucket_steps = 8
+    wrapper = build_optim_wrapper(
+        model,
+        dict(type=BFloat16OptimWrapper, optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+    )
+    wrapper.initialize_count_status(model, 0, 10**6)
+    step = GraphedStep(model) if graphed else model.train_step
+    start = time.perf_counter()
+    losses = [float(step(data, wrapper)['loss'])]
+    first = time.perf_counter() - start
+    losses += [float(step(data, wrapper)['loss']) for _ in range(4)]
+    call = partial(step, data, wrapper)
+    seconds = timed(call, sizes.rounds, sizes.device)
+    memory = _memory_of(call, sizes.device)
+    times = spread(seconds, sizes.batch)
+    return dict(first_step_s=first, losses=losses, memory_gb=memory, **times)
 
 
 def latency(sizes: Sizes) -> dict:
     """Milliseconds of one clip (one person, two hands), with and without a graph."""
-    results = {}
+    results: dict = {}
     for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
         for dtype in ('fp32', 'bf16'):
-            model, kind = build(name, sizes.device)
-            batch = to_device(make_batch(kind, 1, 'single', sizes.frames), sizes.device)
-            model.eval()
-            step = stepper(model, batch, 'inference', dtype, sizes.device)
-            results[f'{name}, {dtype}'] = spread(timed(step, sizes.calls, sizes.device), 1)
-            if kind != 'both':
-                continue
-            forward = GraphedForward(model, dtype=torch.bfloat16 if dtype == 'bf16' else None)
-            inputs = batch[0] | dict(body_rows=1, hand_rows=2)
-            seconds = timed(partial(forward, inputs), sizes.calls, sizes.device)
-            results[f'{name}, {dtype}, graph'] = spread(seconds, 1)
-    return results
+            key = f'{name}, {dtype}'
+            attempt(results, key, partial(_one_clip, name, dtype, False, sizes))
+            if contenders()[name][1] == 'both':
+                attempt(results, f'{key}, graph', partial(_one_clip, name, dtype, True, sizes))
+    return counted(results)
+
+
+def _one_clip(name: str, dtype: str, graphed: bool, sizes: Sizes) -> dict:
+    model, kind = build(name, sizes.device)
+    batch = to_device(make_batch(kind, 1, 'single', sizes.frames), sizes.device)
+    model.eval()
+    step = stepper(model, batch, 'inference', dtype, sizes.device)
+    if graphed:
+        forward = GraphedForward(model, dtype=torch.bfloat16 if dtype == 'bf16' else None)
+        step = partial(forward, batch[0] | dict(body_rows=1, hand_rows=2))
+    return spread(timed(step, sizes.calls, sizes.device), 1)
 
 
 def profile(sizes: Sizes) -> dict:
-    """Kernels that a training step launches in bf16, the GPU's share of the time, and the most
-    expensive kernels.
-    """
+    """Kernels that a training step launches in bf16, and the GPU's share of the time."""
+    results: dict = {}
+    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
+        attempt(results, name, partial(_profiled, name, sizes))
+    return counted(results)
+
+
+def _profiled(name: str, sizes: Sizes) -> dict:
     from torch.autograd import DeviceType
 
-    results = {}
     activities = [torch.profiler.ProfilerActivity.CPU]
     if sizes.device == 'cuda':
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
-        model, kind = build(name, sizes.device)
-        batch = to_device(make_batch(kind, sizes.batch, 'real', sizes.frames), sizes.device)
-        step = stepper(model, batch, 'train', 'bf16', sizes.device)
-        seconds = timed(step, 3, sizes.device)
-        with torch.profiler.profile(activities=activities) as profiler:
-            step()
-            synchronize(sizes.device)
-        kernels = [e for e in profiler.events() if e.device_type == DeviceType.CUDA]
-        times: Counter = Counter()
-        for kernel in kernels:
-            times[kernel.name[:80]] += kernel.time_range.elapsed_us()
-        busy = sum(times.values()) / 1e6
-        results[name] = dict(
-            launches=len(kernels),
-            busy_ms=busy * 1e3,
-            step_ms=min(seconds) * 1e3,
-            busy_share=busy / min(seconds),
-            top_ms={kernel: us / 1e3 for kernel, us in times.most_common(20)},
-        )
-    return results
+    model, kind = build(name, sizes.device)
+    batch = to_device(make_batch(kind, sizes.batch, 'real', sizes.frames), sizes.device)
+    step = stepper(model, batch, 'train', 'bf16', sizes.device)
+    seconds = timed(step, 3, sizes.device)
+    with torch.profiler.profile(activities=activities) as profiler:
+        step()
+        synchronize(sizes.device)
+    kernels = [e for e in profiler.events() if e.device_type == DeviceType.CUDA]
+    times: Counter = Counter()
+    for kernel in kernels:
+        times[kernel.name[:80]] += kernel.time_range.elapsed_us()
+    busy = sum(times.values()) / 1e6
+    return dict(
+        launches=len(kernels),
+        busy_ms=busy * 1e3,
+        step_ms=min(seconds) * 1e3,
+        busy_share=busy / min(seconds),
+        top_ms={kernel: us / 1e3 for kernel, us in times.most_common(20)},
+    )
 
 
 def compiled(sizes: Sizes) -> dict:
     """``torch.compile`` of P's blocks one by one: seconds of compiling, and clips per second."""
-    results = {}
+    results: dict = {}
     for name in sizes.chosen(('BHaRNet light', 'BHaRNet-P')):
-        model, kind = build(name, sizes.device)
-        batch = to_device(make_batch(kind, sizes.batch, 'real', sizes.frames), sizes.device)
-        for expert in model.backbone.experts.values():
-            for stream in [expert.stem, *expert.streams]:
-                for block in stream:
-                    block.compile(dynamic=True)
-        step = stepper(model, batch, 'train', 'bf16', sizes.device)
-        start = time.perf_counter()
-        step()
-        synchronize(sizes.device)
-        results[name] = dict(compile_s=time.perf_counter() - start)
-        seconds = timed(step, sizes.rounds, sizes.device)
-        results[name] |= spread(seconds, sizes.batch)
-    return results
+        attempt(results, name, partial(_compiled, name, sizes))
+    return counted(results)
+
+
+def _compiled(name: str, sizes: Sizes) -> dict:
+    model, kind = build(name, sizes.device)
+    batch = to_device(make_batch(kind, sizes.batch, 'real', sizes.frames), sizes.device)
+    compile_blocks(model)
+    step = stepper(model, batch, 'train', 'bf16', sizes.device)
+    start = time.perf_counter()
+    step()
+    synchronize(sizes.device)
+    first = time.perf_counter() - start
+    times = spread(timed(step, sizes.rounds, sizes.device), sizes.batch)
+    return dict(compile_s=first, **times)

@@ -42,16 +42,27 @@ class Launches(TorchDispatchMode):
         return op(*args, **(kwargs or {}))
 
 
-def count(name: str, found: Counter, mode: str = 'train') -> None:
-    """Counts one step of a contender, in bf16 and the real mix, in ``found``.
+def count(
+    name: str,
+    found: Counter,
+    mode: str = 'train',
+    dtype: torch.dtype | None = torch.bfloat16,
+    on_launch: Callable | None = None,
+) -> None:
+    """Counts one step of a contender, in the real mix, in ``found``.
 
-    ``mode``: ``'train'`` (forward and backward pass) or ``'inference'``.
+    Args:
+        name: Of the contender.
+        found: Gets the numbers.
+        mode: ``'train'`` (forward and backward pass) or ``'inference'``.
+        dtype: Of autocast; None for float32.
+        on_launch: Called with each Triton kernel, its arguments and its keyword arguments.
     """
     config, kind = contenders()[name]
     inputs, samples = make_batch(kind, 2, 'real', 64)
     model = MODELS.build(config).train(mode == 'train')
-    _register(found)
-    with torch.autocast('cpu', torch.bfloat16):
+    _register(found, on_launch)
+    with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
         if mode == 'inference':
             with torch.no_grad():
                 model(inputs, samples, mode='tensor')  # folds the parameters
@@ -66,11 +77,13 @@ def count(name: str, found: Counter, mode: str = 'train') -> None:
         total.backward()
 
 
-def _register(found: Counter) -> None:
+def _register(found: Counter, on_launch: Callable | None = None) -> None:
     """Makes every operator count the launches of its CUDA kernel; results are the CPU's."""
     from triton.runtime.jit import JITFunction
 
     def launch(self, *args, **kwargs):
+        if on_launch is not None:
+            on_launch(self, args, kwargs)
         found[f'triton: {self.__module__.split(".")[-1]}.{self.__name__}'] += 1
 
     JITFunction.run = launch

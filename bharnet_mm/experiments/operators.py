@@ -112,9 +112,15 @@ def measure(name: str, dtype: str = 'bf16', batch: int = 2, mix: str = 'real') -
     return dict(train=train, inference=inference)
 
 
-def to_markdown(ledger: Ledger, batch: int) -> str:
-    """Operators of ours and the sum of the others: calls, MB per clip, least and moved."""
+def to_markdown(ledger: Ledger, batch: int, bandwidth: float | None = None) -> str:
+    """Operators of ours and the sum of the others: calls, MB per clip, least and moved.
+
+    With the ``bandwidth`` of a memory in TB/s also the time that the moved bytes of 64 clips take
+    there, in ms: no kernel can be faster.
+    """
     lines = ['| operator | calls | least, MB a clip | moved | times |', '|---|---|---|---|---|']
+    if bandwidth:
+        lines = [lines[0] + f' ms of 64 clips at {bandwidth:g} TB/s |', lines[1] + '---|']
     own = [name for name in ledger.moved if '::' not in name]
     others = [name for name in ledger.moved if '::' in name]
     rows = [(name, [name]) for name in sorted(own, key=lambda name: -ledger.moved[name])]
@@ -126,7 +132,8 @@ def to_markdown(ledger: Ledger, batch: int) -> str:
         )
         least, moved = least / batch / 1e6, moved / batch / 1e6
         times = f'{moved / least:.2f}' if least else ''
-        lines.append(f'| {title} | {calls} | {least:.1f} | {moved:.1f} | {times} |')
+        time = f' {64 * moved / bandwidth / 1e3:.2f} |' if bandwidth else ''
+        lines.append(f'| {title} | {calls} | {least:.1f} | {moved:.1f} | {times} |{time}')
     return '\n'.join(lines) + '\n'
 
 
@@ -138,13 +145,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('contenders', nargs='*', default=['BHaRNet-P'], help='default: BHaRNet-P')
     parser.add_argument('--dtypes', nargs='+', default=['bf16'], choices=['fp32', 'bf16'])
     parser.add_argument('--batch', type=int, default=2)
+    parser.add_argument(
+        '--bandwidth', type=float, help='of a memory in TB/s (an H100: 3.0): adds a column of times'
+    )
     args = parser.parse_args(argv)
     for name in args.contenders:
         for dtype in args.dtypes:
             ledgers = measure(name, dtype, args.batch)
             train, inference = (sum(ledgers[k].count.values()) for k in ('train', 'inference'))
             print(f'\n{name}, {dtype}: training step {train} operators, inference {inference}\n')
-            print(to_markdown(ledgers['train'], args.batch))
+            print(to_markdown(ledgers['train'], args.batch, args.bandwidth))
 
 
 if __name__ == '__main__':

@@ -63,12 +63,40 @@ def register() -> None:
         operator.register_kernel('cuda')(_kernel(default, module, function))
 
 
+#: Kernels that Triton could not compile, as ``(module, function)``.
+_failed: set[tuple[str, str]] = set()
+
+
 def _kernel(default, module: str, function: str):
     def kernel(*args):
-        kernels = _module(module) if enabled() else None
+        kernels = _module(module) if enabled() and (module, function) not in _failed else None
         if kernels is None:
             return default(*args)
-        with torch.cuda.device(args[0].device):  # Triton launches on the current device
-            return getattr(kernels, function)(*args)
+        try:
+            with torch.cuda.device(args[0].device):  # Triton launches on the current device
+                return getattr(kernels, function)(*args)
+        except Exception as error:
+            if not _is_of_the_compiler(error):
+                raise
+            _failed.add((module, function))
+            warnings.warn(
+                f'The Triton kernel {module}.{function} does not compile here, so torch computes '
+                f'it, several times slower ({type(error).__name__}: {str(error)[:300]}). '
+                'Fix: report it, with the output of tools/analysis/compile_kernels.py',
+                stacklevel=2,
+            )
+            return default(*args)
 
     return kernel
+
+
+def _is_of_the_compiler(error: BaseException) -> bool:
+    """Whether Triton raised it before anything ran: while it compiled, or as a program needs more
+    registers or shared memory than the card has.
+    """
+    from triton import compiler, runtime
+
+    # A failing pass raises a plain RuntimeError; the assembler's error has moved between versions.
+    words = ('PassManager::run failed', 'ptxas', 'PTXAS')
+    kinds = compiler.CompilationError, runtime.OutOfResources
+    return isinstance(error, kinds) or any(w in f'{type(error).__name__} {error}' for w in words)

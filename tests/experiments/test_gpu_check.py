@@ -6,7 +6,7 @@ import pytest
 from command import run_tool
 
 from bharnet_mm.experiments import gpu_check
-from bharnet_mm.experiments.gpu_sections import Sizes, spread
+from bharnet_mm.experiments.gpu_sections import Sizes, attempt, counted, spread
 
 
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch):
@@ -34,6 +34,36 @@ def test_the_report_says_what_failed_and_what_is_missing():
         assert line in text
 
 
+def test_the_report_sets_the_goals_beside_what_was_measured():
+    rows = {'BHaRNet-P': dict(clips_per_s=2000.0), 'STGCN++ unified': dict(clips_per_s=400.0)}
+    steps = {'BHaRNet-P, graph': dict(clips_per_s=3100.0), 'BHaRNet-P, eager': dict(error='none')}
+    clips = {'BHaRNet-P, bf16, graph': dict(ms=2.5, p99_ms=3.0)}
+    text = gpu_check.to_markdown(
+        dict(
+            train_real_bf16=dict(ok=True, rows=rows),
+            graphs=dict(ok=True, results=steps),
+            latency=dict(ok=True, results=clips),
+        )
+    )
+    assert 'P trains, eager: 2000 clips/s of 3000, 5.0 times STGCN++ unified' in text
+    assert 'P trains, CUDA graph: 3100 clips/s of 3000, 7.8 times' in text
+    assert 'one clip, BHaRNet-P, bf16, graph: 2.5 ms of 5, p99 3.0' in text
+
+
+def test_a_contender_that_fails_leaves_the_others():
+    results: dict = {}
+
+    def fails(text):
+        raise RuntimeError(text)
+
+    attempt(results, 'first', lambda: fails('no kernel'))
+    attempt(results, 'second', lambda: dict(ms=1.0))
+    assert counted(results)['failed'] == 1 and results['second']['ms'] == 1.0
+    for text in ('CUDA error: device-side assert', 'Triton Error [CUDA]: an illegal memory access'):
+        with pytest.raises(RuntimeError):
+            attempt(results, 'third', lambda text=text: fails(text))
+
+
 def test_spread_is_the_median():
     values = spread([0.1, 0.2, 0.4], 8)
     assert values['clips_per_s'] == 40 and values['ms'] == 200
@@ -50,6 +80,6 @@ def test_runs_in_small_without_a_gpu(tmp_path):
     assert all(result['ok'] and not result.get('failed') for result in results.values()), results
     same = results['parity']['results']['BHaRNet light, fp32']
     assert same['loss'] < 1e-6 and same['gradient'] < 1e-5
-    losses = [r['losses'] for r in results['graphs'].values() if isinstance(r, dict)]
+    losses = [r['losses'] for r in results['graphs']['results'].values()]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert results['epoch']['steps'] == 3

@@ -30,8 +30,10 @@ def test_bytes_of_one_operator():
 
 
 def test_command(capsys):
-    main(['DeGCN body', '--dtypes', 'fp32'])
+    main(['DeGCN body', '--dtypes', 'fp32', '--bandwidth', '3'])
     text = capsys.readouterr().out
     assert (
         'DeGCN body, fp32: training step' in text and '| temporal_branches_backward | 10 |' in text
     )
+    cells = next(line for line in text.splitlines() if '**all**' in line).split('|')
+    assert float(cells[6]) == pytest.approx(64 * float(cells[4]) / 3e3, abs=0.01)  # MB at TB/s

@@ -36,13 +36,18 @@ def power(number: int, least: int = 16, most: int | None = None) -> int:
 
 def precision(x: Tensor) -> str:
     """How float32 products are computed: exactly unless torch itself may use TF32."""
-    tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    # Not `allow_tf32`, which raises an error once the setting of this name was used.
+    tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == 'tf32'
     return 'tf32' if tf32 else 'ieee'
 
 
-def supported(*tensors: Tensor | None) -> bool:
-    """Whether all are of types that the kernels take."""
-    return all(t is None or t.dtype in TYPES for t in tensors)
+#: Most programs along the second and third axis of a grid, which CUDA bounds.
+MOST_PROGRAMS = 65535
+
+
+def supported(*tensors: Tensor | None, programs: int = 1) -> bool:
+    """Whether all are of types that the kernels take, and ``programs`` fit on an axis."""
+    return programs <= MOST_PROGRAMS and all(t is None or t.dtype in TYPES for t in tensors)
 
 
 @triton.jit

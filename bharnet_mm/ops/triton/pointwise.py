@@ -141,7 +141,7 @@ def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, int, int]:
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """See :func:`.ops.pointwise.pointwise`."""
-    if not supported(x, weight, bias) or not x.numel():
+    if not supported(x, weight, bias, programs=x.size(0) * len(weight)) or not x.numel():
         return default._pointwise(x, weight, bias, stride)
     x, weight = x.contiguous(), weight.contiguous()
     groups, out, depth = weight.shape
@@ -160,7 +160,7 @@ def backward(
     grad: Tensor, x: Tensor, weight: Tensor, has_bias: bool, stride: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to x, weight and bias (empty without one)."""
-    if not supported(grad, x, weight) or not x.numel():
+    if not supported(grad, x, weight, programs=x.size(0) * len(weight)) or not x.numel():
         return default._pointwise_backward(grad, x, weight, has_bias, stride)
     grad, x, weight = grad.contiguous(), x.contiguous(), weight.contiguous()
     groups, out, depth = weight.shape

@@ -52,7 +52,8 @@ class _Sizes:
 
 def _takes(x: Tensor, value_weight: Tensor, refine_weight: Tensor) -> bool:
     fits = value_weight.size(2) <= MOST_CHANNELS and refine_weight.size(3) <= MOST_RELATIONS
-    return fits and supported(x, value_weight) and x.numel() > 0
+    programs = x.size(0) * len(value_weight)
+    return fits and supported(x, value_weight, programs=programs) and x.numel() > 0
 
 
 def _relations(x: Tensor, mean: Tensor, sizes: _Sizes, parameters, known: bool) -> Tensor:
@@ -101,8 +102,9 @@ def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tupl
     sizes = _Sizes(x, value_weight, refine_weight)
     relations = _relations(x, mean, sizes, parameters, known=True)
 
-    # Sums over instances; each program computes a part of them.
-    blocks, tiles = sizes.groups * sizes.blocks_o, sizes.blocks_u * sizes.blocks_v
+    # Sums over instances; each program computes a part of them. Its tile has as many receivers as
+    # senders: with more, more registers are spilled to memory.
+    blocks, tiles = sizes.groups * sizes.blocks_o, sizes.blocks_v**2
     jobs = blocks * sizes.subsets
     splits = max(1, min(528 // (jobs * tiles), sizes.size))
     # Value, refinement, adjacency, query and key, each with its slots.
@@ -116,7 +118,7 @@ def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tupl
     grad_relations = relations.new_empty(sizes.blocks_o * sizes.blocks_v, *relations.shape)
     parameters_kernel[(jobs, tiles, splits)](
         grad, x, mean, relations, *parameters[4:], part, grad_relations, sizes.size, *sizes.numbers,
-        width, **sizes.tiles,
+        width, BLOCK_D=power(sizes.depth, least=1), **sizes.tiles | dict(BLOCK_U=BLOCK_V),
     )  # fmt: skip
     grad_alpha = sum_parts(part, outputs, slots, (alpha, refine_weight, refine_bias))
 

@@ -249,6 +249,7 @@ def parameters_kernel(
     BLOCK_V: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    BLOCK_D: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Sums over a part of the instances, of 16 outputs, one subset and one tile of the graph:
@@ -269,17 +270,22 @@ def parameters_kernel(
     place = (group * out + row) * S + subset
     scale = tl.load(alpha).to(tl.float32)
     depth: tl.constexpr = S * R
-    r_place = tl.arange(0, 32)
+    r_place = tl.arange(0, BLOCK_D)
 
-    sum_weight = tl.zeros((BLOCK_O, BLOCK_C), tl.float32)
+    # Of few channels a sum for each sender takes fewer registers than one over senders and frames.
+    EACH: tl.constexpr = BLOCK_C <= 16
+    if EACH:
+        sum_weight = tl.zeros((BLOCK_V, BLOCK_O, BLOCK_C), tl.float32)
+    else:
+        sum_weight = tl.zeros((BLOCK_O, BLOCK_C), tl.float32)
     sum_bias = tl.zeros((BLOCK_O,), tl.float32)
-    sum_refine = tl.zeros((BLOCK_O, 32), tl.float32)
+    sum_refine = tl.zeros((BLOCK_O, BLOCK_D), tl.float32)
     sum_refine_bias = tl.zeros((BLOCK_O,), tl.float32)
     sum_adjacency = tl.zeros((BLOCK_U, BLOCK_V), tl.float32)
-    sum_query = tl.zeros((32, BLOCK_C), tl.float32)
-    sum_key = tl.zeros((32, BLOCK_C), tl.float32)
-    sum_query_bias = tl.zeros((32,), tl.float32)
-    sum_key_bias = tl.zeros((32,), tl.float32)
+    sum_query = tl.zeros((BLOCK_D, BLOCK_C), tl.float32)
+    sum_key = tl.zeros((BLOCK_D, BLOCK_C), tl.float32)
+    sum_query_bias = tl.zeros((BLOCK_D,), tl.float32)
+    sum_key_bias = tl.zeros((BLOCK_D,), tl.float32)
     for instance in range(tl.program_id(2), size, tl.num_programs(2)):
         block = instance * groups + group
         graph = topology(
@@ -313,10 +319,15 @@ def parameters_kernel(
             )  # fmt: skip
             g_graph = multiply_add(g, tl.permute(projected, (0, 2, 1)), g_graph, PRECISION)
             g_values = multiply(graph, g, PRECISION)
-            g_values = tl.reshape(g_values, (BLOCK_O, BLOCK_V * BLOCK_T))
-            sum_bias += tl.sum(g_values, 1)
-            g_values = narrow(g_values, values.dtype)
-            sum_weight = multiply_add(g_values, tl.trans(values), sum_weight, PRECISION)
+            sum_bias += tl.sum(tl.sum(g_values, 2), 1)
+            g_values = narrow(g_values, x.dtype.element_ty)
+            if EACH:
+                by_sender = tl.permute(tl.reshape(values, (BLOCK_C, BLOCK_V, BLOCK_T)), (1, 2, 0))
+                g_values = tl.permute(g_values, (1, 0, 2))
+                sum_weight = multiply_add(g_values, by_sender, sum_weight, PRECISION)
+            else:
+                flat = tl.reshape(g_values, (BLOCK_O, BLOCK_V * BLOCK_T))
+                sum_weight = multiply_add(flat, tl.trans(values), sum_weight, PRECISION)
         g_graph = tl.where(inside[None, :, :], g_graph, 0.0)
         sum_refine_bias += tl.sum(tl.sum(g_graph, 2), 1)
         sum_adjacency += tl.sum(g_graph, 0)
@@ -356,6 +367,8 @@ def parameters_kernel(
     outputs = groups * out * S
     some = (row < out)[:, None]
     mask = some & (channel < channels)[None, :]
+    if EACH:
+        sum_weight = tl.sum(sum_weight, 0)
     tl.store(to + place[:, None] * channels + channel[None, :], sum_weight, mask)
     to += outputs * channels
     tl.store(to + place, sum_bias, row < out)

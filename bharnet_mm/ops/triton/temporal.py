@@ -24,7 +24,7 @@ MOST_CHANNELS = 128
 
 def _takes(u: Tensor, near_weight: Tensor, far_weight: Tensor, *others: Tensor) -> bool:
     fits = near_weight.shape == far_weight.shape and len(near_weight) <= MOST_CHANNELS
-    return fits and supported(u, near_weight, *others) and u.numel() > 0
+    return fits and supported(u, near_weight, *others, programs=u.size(0)) and u.numel() > 0
 
 
 def _tiles(u: Tensor, near_weight: Tensor) -> dict:

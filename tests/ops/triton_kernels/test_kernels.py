@@ -262,9 +262,28 @@ def test_others_are_left_to_torch():
     args = x, None, weight, bias, None, None, None, 1e-5, 0.1
     assert torch.equal(triton_norm.forward(*args)[0], norm_act._norm_act(*args)[0])
     assert not common.supported(x) and common.supported(x.float())
+    assert not common.supported(x.float(), programs=2**16)  # more than CUDA's grid has room for
     parameters = relations(1, 4, 1, 80, 3)
     x = random(1, 80, 3, 2)
     assert torch.equal(
         triton_graph.forward(x, *parameters)[0],
         refined_graph._refined_graph_conv(x, *parameters)[0],
     )
+
+
+def test_the_precision_of_products_follows_either_setting_of_torch():
+    x, matmul = torch.zeros(1), torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        for value, expected in (('tf32', 'tf32'), ('ieee', 'ieee')):
+            matmul.fp32_precision = value
+            assert common.precision(x) == expected
+            assert common.precision(x.bfloat16()) == 'ieee'
+    finally:
+        matmul.fp32_precision = before
+    allowed = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision('high')
+        assert common.precision(x) == 'tf32'
+    finally:
+        torch.set_float32_matmul_precision(allowed)

@@ -1,0 +1,186 @@
+"""Compiles the Triton kernels of a training step and of inference for a GPU, without one.
+
+python tools/analysis/compile_kernels.py BHaRNet-P
+
+For every kernel and every set of sizes that the networks launch it with: registers of a thread,
+bytes of spilled registers, of stack and of shared memory, as Triton and its assembler report them.
+It says nothing of speed. Works with the Triton that is installed; compiled kernels stay in Triton's
+cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..io.atomic import write_text
+
+KINDS = {
+    torch.float32: 'fp32',
+    torch.bfloat16: 'bf16',
+    torch.float16: 'fp16',
+    torch.int64: 'i64',
+}
+DTYPES = {'bf16': torch.bfloat16, 'fp32': None}
+#: Bytes of shared memory that a program may have, by compute capability.
+SHARED = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+
+
+class Found:
+    """Kernels with the arguments by which Triton would compile them, each once."""
+
+    def __init__(self) -> None:
+        self.launches: dict[tuple, tuple] = {}
+        self.uses: Counter = Counter()
+
+    def add(self, kernel, args: tuple, options: dict) -> None:
+        """Notes a launch ``kernel[grid](*args, **options)``."""
+        values = dict(zip([p.name for p in kernel.params], args, strict=False)) | options
+        signature, constants, attributes = {}, {}, {}
+        for i, p in enumerate(kernel.params):
+            value = values[p.name]
+            if p.is_constexpr:
+                kind, constants[(i,)] = 'constexpr', value
+            elif isinstance(value, Tensor):
+                kind, attributes[(i,)] = '*' + KINDS[value.dtype], [['tt.divisibility', 16]]
+            elif isinstance(value, float):
+                kind = 'fp32'
+            elif value == 1 and not p.do_not_specialize:
+                kind, constants[(i,)] = 'constexpr', 1
+            else:
+                kind = 'i32'
+                if value % 16 == 0 and not p.do_not_specialize:
+                    attributes[(i,)] = [['tt.divisibility', 16]]
+            signature[p.name] = kind
+        warps = options.get('num_warps', 4)
+        key = (kernel.__module__, kernel.__name__, str((signature, constants, attributes, warps)))
+        self.launches.setdefault(key, (kernel, signature, constants, attributes, warps))
+        self.uses[key] += 1
+
+
+def collect(names: Sequence[str], dtypes: Sequence[str]) -> Found:
+    """The kernels of a training step and of inference of some contenders."""
+    from .launches import count
+
+    found = Found()
+    for name in names:
+        for mode in ('train', 'inference'):
+            for dtype in dtypes:
+                count(name, Counter(), mode, DTYPES[dtype], lambda *args: found.add(*args))
+    return found
+
+
+def compile_one(launch: tuple, capability: int) -> dict:
+    """Compiles a kernel; what it takes of a processor."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    kernel, signature, constants, attributes, warps = launch
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    target = GPUTarget('cuda', capability, 32)
+    compiled = triton.compile(source, target=target, options=dict(num_warps=warps))
+    features = sorted({k[1:] for k in signature.values() if k in ('*fp32', '*bf16', '*fp16')})
+    shown = {kernel.params[i].name: v for (i,), v in constants.items()}
+    return dict(
+        kernel=f'{kernel.__module__.split(".")[-1]}.{kernel.__name__}',
+        types='+'.join(features),
+        constants=shown,
+        warps=warps,
+        shared=compiled.metadata.shared,
+        **assembled(compiled.asm['ptx'], capability),
+    )
+
+
+def assembled(ptx: str, capability: int) -> dict:
+    """Registers, spilled bytes and stack by the assembler that comes with Triton."""
+    import triton
+
+    tools = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin'
+    name = 'ptxas-blackwell' if capability >= 100 else 'ptxas'
+    architecture = re.search(r'\.target (\w+)', ptx)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'kernel.ptx'
+        path.write_text(ptx)
+        command = [str(tools / name), '-v', f'--gpu-name={architecture}', str(path)]
+        command += ['-o', str(path.with_suffix('.cubin'))]
+        report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    pattern = r'(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes'
+    stack, stores, loads = map(int, re.search(pattern, report).groups())
+    registers = int(re.search(r'Used (\d+) registers', report)[1])
+    return dict(registers=registers, spilled=stores + loads, stack=stack)
+
+
+def to_markdown(rows: list[dict], capability: int) -> str:
+    """One line a kernel and type of features: the range over all its sizes."""
+    lines = [
+        '| kernel | types | variants | registers | spilled, bytes | stack, bytes | shared, KB |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row['kernel'], row['types']), []).append(row)
+    for (kernel, types), group in sorted(groups.items()):
+        failed = [row for row in group if 'error' in row]
+        good = [row for row in group if 'error' not in row]
+        cells = [_range([row[key] for row in good]) for key in ('registers', 'spilled', 'stack')]
+        cells.append(_range([round(row['shared'] / 1024) for row in good]))
+        number = f'{len(group)}' + (f', {len(failed)} FAILED' if failed else '')
+        lines.append(f'| {kernel} | {types} | {number} | {" | ".join(cells)} |')
+    limit = SHARED.get(capability)
+    large = [r['kernel'] for r in rows if limit and r.get('shared', 0) > limit]
+    lines += ['', f'More shared memory than a program may have: {", ".join(large) or "none"}.']
+    return '\n'.join(lines) + '\n'
+
+
+def _range(values: list[int]) -> str:
+    if not values:
+        return ''
+    return f'{min(values)}' if min(values) == max(values) else f'{min(values)} to {max(values)}'
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('contenders', nargs='*', default=['BHaRNet-P'])
+    parser.add_argument('--dtypes', nargs='+', default=['bf16'], choices=list(DTYPES))
+    parser.add_argument('--capability', type=int, default=90, help='90: H100, 80: A100')
+    parser.add_argument('--kernels', help='only those whose name contains this')
+    parser.add_argument('--out', type=Path, help='writes all variants as JSON')
+    args = parser.parse_args(argv)
+    os.environ['BHARNET_NATIVE'] = '0'
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmaction')
+    found = collect(args.contenders, args.dtypes)
+    rows = []
+    for key, launch in found.launches.items():
+        if args.kernels and args.kernels not in f'{key[0]}.{key[1]}':
+            continue
+        try:
+            rows.append(compile_one(launch, args.capability) | dict(launches=found.uses[key]))
+        except Exception as error:  # another kernel may still compile
+            text = f'{type(error).__name__}: {error}'[:500]
+            name = f'{key[0].split(".")[-1]}.{key[1]}'
+            types = sorted({k[1:] for k in launch[1].values() if k.startswith(('*f', '*b'))})
+            rows.append(dict(kernel=name, types='+'.join(types), error=text))
+            print(name, text, flush=True)
+    print(to_markdown(rows, args.capability))
+    if args.out:
+        write_text(args.out, json.dumps(rows, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,51 @@
+"""A kernel that does not compile is left to torch; errors of the device are not hidden."""
+
+import types
+
+import pytest
+import torch
+
+pytest.importorskip('triton')
+
+from triton.runtime.errors import OutOfResources  # noqa: E402
+
+from bharnet_mm.ops import cuda  # noqa: E402
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """A kernel whose Triton form raises what is put in ``errors``; by torch it gives 1."""
+    errors, calls = [], []
+
+    def by_triton(x):
+        calls.append('triton')
+        raise errors[0]
+
+    monkeypatch.setattr(cuda, '_module', lambda name: types.SimpleNamespace(run=by_triton))
+    monkeypatch.setattr(cuda, '_failed', set())
+    monkeypatch.setattr(torch.cuda, 'device', lambda device: torch.no_grad())
+    return cuda._kernel(lambda x: 1, 'module', 'run'), errors, calls
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        OutOfResources(300000, 232448, 'shared memory'),
+        RuntimeError('PassManager::run failed'),
+        RuntimeError('`ptxas` failed with error code 255'),
+    ],
+)
+def test_a_kernel_that_does_not_compile_is_left_to_torch(kernel, error):
+    function, errors, calls = kernel
+    errors.append(error)
+    with pytest.warns(UserWarning, match='module.run does not compile here'):
+        assert function(torch.zeros(1)) == 1
+    assert function(torch.zeros(1)) == 1  # without another try
+    assert calls == ['triton']
+
+
+def test_an_error_of_the_device_is_raised(kernel):
+    function, errors, _ = kernel
+    errors.append(RuntimeError('Triton Error [CUDA]: an illegal memory access was encountered'))
+    with pytest.raises(RuntimeError, match='illegal memory access'):
+        function(torch.zeros(1))
