@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,41 +126,30 @@ class Book:
         write_text(self.folder / 'reliability.md', '\n'.join(page))
 
 
-def slices(book: Book, args: argparse.Namespace) -> Any:
-    """What is still to be done: (part, name, what does a slice of it, note)."""
-    chosen = lambda name: not args.names or name in args.names  # noqa: E731
-    for name in filter(chosen, kill.SUBJECTS):
-        wanted, row = kill.share(name, args.kills), book.row('kill', name)
-        size = max(1, KILLS // 4) if name in kill.SLOW else KILLS
-        while 'kill' in args.only and not row.get('failures'):
-            done = row.get('kills', 0)
-            if done >= wanted:
-                break
-            number = min(size, wanted - done)
-            yield (
-                'kill',
-                name,
-                lambda name=name, number=number, done=done: kill.kill(name, number, 1, done),
-                f'kill.kill({name!r}, {number}, 1, {done})',
-            )
-    for name, reader in fuzz.readers().items():
-        if not chosen(name):
-            continue
-        row = book.row('fuzz', name)
-        while 'fuzz' in args.only and not row.get('failures'):
-            done = row.get('cases', 0)
-            wanted = args.cases
-            if done >= wanted:
-                break
-            number = min(CASES if not reader.forked else CASES // 4, wanted - done)
-            yield (
-                'fuzz',
-                name,
-                lambda name=name, reader=reader, number=number, done=done: fuzz.fuzz(
-                    name, reader, number, done
-                ),
-                f'fuzz.fuzz({name!r}, reader, {number}, {done})',
-            )
+def slices(book: Book, args: argparse.Namespace) -> Iterator[tuple[str, str, Callable, str]]:
+    """What is still to be done, in turn: (part, name, what does a slice of it, note)."""
+    readers = fuzz.readers()
+    parts = {
+        'kill': {name: kill.share(name, args.kills) for name in kill.SUBJECTS},
+        'fuzz': dict.fromkeys(readers, args.cases),
+    }
+    for part, wanted in parts.items():
+        names = [name for name in wanted if not args.names or name in args.names]
+        while part in args.only and names:
+            for name in list(names):
+                row = book.row(part, name)
+                done = row.get('kills' if part == 'kill' else 'cases', 0)
+                left = wanted[name] - done
+                if left <= 0 or row.get('failures'):
+                    names.remove(name)
+                elif part == 'kill':
+                    number = min(left, KILLS // 4 if name in kill.SLOW else KILLS)
+                    work = partial(kill.kill, name, number, 1, done)
+                    yield part, name, work, f'kill.kill({name!r}, {number}, 1, {done})'
+                else:
+                    number = min(left, CASES // 4 if readers[name].forked else CASES)
+                    work = partial(fuzz.fuzz, name, readers[name], number, done)
+                    yield part, name, work, f'fuzz.fuzz({name!r}, reader, {number}, {done})'
 
 
 def main() -> None:
