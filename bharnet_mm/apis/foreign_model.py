@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,7 +26,12 @@ _SAFE = tuple(
 ) + ('mmengine.model.', 'mmcv.cnn.', 'mmaction.datasets.transforms.formatting.')
 #: Arguments that name other files or addresses. They are not needed, since the weights are in the
 #: file.
-_SOURCES = ('pretrained', 'init_cfg', 'experts', 'load_from', 'checkpoint', 'store', 'data_root')
+_SOURCES = frozenset(
+    'init_cfg experts_checkpoint load_from checkpoint checkpoint_path pretrained_cfg '
+    'pretrained_cfg_overlay cache_dir store data_root'.split()
+)
+#: A network of timm by its name; `hf-hub:...` would be an address.
+_TIMM = re.compile(r'timm\.[A-Za-z0-9_.]+')
 _LARGEST = 1e5  # a count of frames, channels or joints; more could only take memory or time
 _EXPECTED = 'a model of bharnet_mm or MMAction2, and the weights of that model'
 _FIX = 'take the file from somebody you trust, or publish the model again'
@@ -99,8 +105,15 @@ def build_steps(card: ModelCard, trusted: bool = False) -> Any:
 
 def without_sources(config: Any) -> Any:
     """A copy of a config without the arguments that name files or addresses."""
+    from ..models.image_network import PACKAGES
+
     if isinstance(config, Mapping):
-        return {k: without_sources(v) for k, v in config.items() if k not in _SOURCES}
+        return {
+            key: without_sources(value)
+            for key, value in config.items()
+            # The name of shipped weights also says how their images are normalised.
+            if key not in _SOURCES and (key != 'pretrained' or value in PACKAGES)
+        }
     if isinstance(config, (list, tuple)):
         return [without_sources(item) for item in config]
     return config
@@ -128,6 +141,8 @@ def check_types(config: Any, where: str, registry: Any = None) -> None:
     registry = MODELS if registry is None else registry
     registry.import_from_location()
     for kind in _types(config):
+        if isinstance(kind, str) and _TIMM.fullmatch(kind):
+            continue
         found, place = None, registry
         name = kind.removeprefix('mmaction.') if isinstance(kind, str) else ''
         while found is None and place is not None:
@@ -146,6 +161,8 @@ def _types(config: Any) -> Iterator[Any]:
     if isinstance(config, Mapping):
         if 'type' in config:
             yield config['type']
+            if config['type'] == 'TimmBackbone':
+                yield f'timm.{config.get("model")}'
         for value in config.values():
             yield from _types(value)
     elif isinstance(config, (list, tuple)):

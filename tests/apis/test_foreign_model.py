@@ -8,6 +8,7 @@ import pytest
 from mmaction.registry import MODELS
 from safetensors.torch import load_file, save_file
 
+from bharnet_mm.apis.foreign_model import check_types, without_sources
 from bharnet_mm.apis.model_card import CARD_KEY, ModelCard, read_card
 from bharnet_mm.apis.model_zoo import trained_folder
 from bharnet_mm.apis.recognizer import load_recognizer
@@ -89,6 +90,30 @@ def test_a_model_that_loads_and_cannot_run(publish, shipped):
     clip = Clip('a', 0, body, seen[0], hand + body[:, None, :, :21], seen[1], np.arange(9))
     with pytest.raises(ConfigError, match='bharnet_light_asl10.*found'):
         recognizer.predict([clip])
+
+
+@pytest.mark.parametrize(
+    'backbone, fine',
+    [
+        (dict(type='timm.tf_efficientnet_lite0', pretrained='efficientnet_lite0'), True),
+        (dict(type='TimmBackbone', model='tf_efficientnet_lite0'), True),
+        (dict(type='TimmBackbone', model='hf-hub:somebody/something'), False),
+        (dict(type='timm.hf_hub:somebody/something'), False),
+        (dict(type='torchvision.resnet18'), False),
+    ],
+)
+def test_networks_of_timm_by_name_only(backbone, fine):
+    where = 'model'
+    if fine:
+        check_types(backbone, where)
+    else:
+        with pytest.raises(ConfigError, match='the type'):
+            check_types(backbone, where)
+    address = dict(pretrained='https://x/y.pth', checkpoint_path='/x', experts_checkpoint='/y')
+    assert without_sources(backbone | address) == {
+        key: value for key, value in backbone.items() if key != 'pretrained'
+    }
+    assert without_sources(backbone) == backbone  # the name of shipped weights stays
 
 
 def test_other_files_are_not_opened(publish, shipped):
