@@ -111,7 +111,7 @@ def assembled(ptx: str, capability: int) -> dict:
     architecture = re.search(r'\.target (\w+)', ptx)[1]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'kernel.ptx'
-        path.write_text(ptx)
+        write_text(path, ptx)
         command = [str(tools / name), '-v', f'--gpu-name={architecture}', str(path)]
         command += ['-o', str(path.with_suffix('.cubin'))]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
