@@ -164,6 +164,7 @@ class _Replayed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, anchor: Tensor, loss: Tensor, give: Callable[[Tensor], None]) -> Tensor:
+        """``loss ()`` → ``()``; the backward pass calls ``give`` with the gradient to the loss."""
         ctx.give = give
         return loss.clone()
 
