@@ -77,7 +77,7 @@ def assign_hands(hands: Sequence[HandPose], arms: Sequence[Arm]) -> list[HandPos
     of all persons at once, so that as many arms as possible have a hand and the sum of costs is
     smallest (Hungarian algorithm). The cost is the distance from the hand's wrist to the body's in
     forearm lengths, plus ``WRONG_SIDE_COST`` times the probability that the hand is of the other
-    side: This decides between wrists that touch, but does not move a hand to another arm. Hands
+    side. This decides between wrists that touch, but does not move a hand to another arm. Hands
     further than ``MAX_DISTANCE`` are not assigned. An unreliable wrist is replaced by the place of
     its last hand.
     """
