@@ -10,12 +10,8 @@ model = dict(
     type='BHaRNetM',
     backbone=dict(visibility=_base_.visibility, body=dict(layout='coco', **small), hand=small),
     rgb=dict(_base_.bharnet_m.rgb, parts=parts, motion=motion, backbone='store:region_backbone'),
-    cls_head=dict(
-        _base_.bharnet_b.cls_head,
-        num_classes=21,
-        # Chosen on held-out training clips (docs/results.md); the body is the best expert here.
-        fusion_weights=dict(body=0.6, hand=0.2, rgb=0.2),
-    ),
+    # The weights of the fusion come from tools/train.py --fit-fusion.
+    cls_head=dict(_base_.bharnet_b.cls_head, num_classes=21),
 )
 
 regions = dict(_base_.regions, parts=parts, max_persons=1, motion=motion, jitter=0.1)

@@ -24,7 +24,7 @@ from ..io.atomic import write_json
 from ..io.lock import FolderLock
 from .cross_validation import Entry, run_config
 
-_STAGES = dict(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))
+_STAGES = dict(num_stages=3, out_indices=(2,), strides=(2, 2, 2), dilations=(1, 1, 1))
 SCRATCH = dict(type='ResNet', depth=18, **_STAGES)
 IMAGENET = dict(type='timm.tf_efficientnet_lite0', pretrained='efficientnet_lite0')
 FROZEN = IMAGENET | dict(frozen_stages=99)

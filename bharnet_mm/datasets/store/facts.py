@@ -116,7 +116,7 @@ class StoreFacts:
         from random weights.
         """
         if not all(importlib.util.find_spec(name) for name in _RGB):
-            stages = dict(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))
+            stages = dict(num_stages=3, out_indices=(2,), strides=(2, 2, 2), dilations=(1, 1, 1))
             return dict(type='ResNet', depth=18, **stages)
         return dict(
             type='timm.tf_efficientnet_lite0',
