@@ -277,7 +277,7 @@ def survive_broken_torchvision() -> None:
 
 
 def define_missing_vision_operators() -> None:
-    """Let torchvision, hence timm, be imported beside a torch without CUDA.
+    """Let torchvision, and with it timm, be imported with a torch without CUDA.
 
     PyPI's torchvision is built for CUDA. Beside a CPU build of torch its library cannot be loaded,
     and it then describes two operators that were never defined. They are defined here without

@@ -212,8 +212,8 @@ def convert(
 
     Args:
         items (Iterable): Items to read, e.g. paths. Picklable.
-        read (Callable): Item to :class:`Converted`; picklable (it runs in worker processes). An
-            error of ours that it raises refuses the item.
+        read (Callable): Item to :class:`Converted`; picklable (it runs in worker processes). If it
+            raises an error of this package, the item is refused.
         writer (StoreWriter): An open store. Clips are committed at the end and at intervals before.
         report (Report): Counts everything.
         workers (int): Processes that read. 1 reads in this process. Defaults to 1.

@@ -60,7 +60,7 @@ def read_scores(
     split: str | None = None,
     classes: Sequence[str] | None = None,
 ) -> Scores:
-    """Reads a score file of ours (``.npz``), MMAction2's or pyskl's (``.pkl``).
+    """Reads a score file of this package (``.npz``), MMAction2 or pyskl (``.pkl``).
 
     - MMAction2: ``--dump`` of its ``tools/test.py``, a list of data samples. They contain clip ids
       only if ``PackActionInputs`` has ``meta_keys=('frame_dir',)`` or similar.

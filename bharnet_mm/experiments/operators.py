@@ -113,7 +113,7 @@ def measure(name: str, dtype: str = 'bf16', batch: int = 2, mix: str = 'real') -
 
 
 def to_markdown(ledger: Ledger, batch: int, bandwidth: float | None = None) -> str:
-    """Operators of ours and the sum of the others: calls, MB per clip, least and moved.
+    """A table of our operators and the sum of the others: calls, MB per clip, least and moved.
 
     With the ``bandwidth`` of a memory in TB/s also the time that the moved bytes of 64 clips take
     there, in ms: no kernel can be faster.

@@ -20,7 +20,7 @@ ENCODER = 'RegionEncoder'
 
 @pytest.fixture(autouse=True, params=['RegionEncoder', 'BodyGuidedRGB'])
 def encoder(request, monkeypatch):
-    """Everything holds for both forms of the picture stream."""
+    """Everything holds for both forms of the rgb expert."""
     monkeypatch.setitem(globals(), 'ENCODER', request.param)
 
 
