@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bharnet_mm.io.atomic import write_json
+from bharnet_mm.layouts import REGION_PARTS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/bharnet_m_sample.py'
@@ -103,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print('BHaRNet-M on a synthetic sample, in four steps, in a few minutes.')
     console.print(f'All output of the commands is kept in {OUTPUT}.')
     sample = ('tools/data/sample.py', STORE, '--videos', VIDEOS)
-    regions = ('tools/data/extract_regions.py', VIDEOS, STORE, REGIONS, '--cell', '24')
+    # Only what the config reads: five parts in small cells, without motion.
+    grid = ('--cell', '24', '--no-motion', '--parts', *REGION_PARTS)
+    regions = ('tools/data/extract_regions.py', VIDEOS, STORE, REGIONS, *grid)
     train = ('tools/train.py', CONFIG, '--work-dir', WORK_DIR, *options)
     seconds = {
         'sample_and_videos': run(console, 1, 'Makes clips and renders their videos', *sample),
