@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, SourceError
-from ..io.arrays import load_npz
+from ..io.arrays import load_npz, write_npz
 from ..io.atomic import atomic_write
 from ..io.guard import reading
 
@@ -122,13 +122,15 @@ def save_scores(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, 'wb') as stream:
-        np.savez_compressed(
+        write_npz(
             stream,
-            clip_id=scores.clip_id,
-            label=scores.label,
-            classes=np.array(scores.classes, dtype=np.str_),
-            facts=np.array(json.dumps(scores.facts)),
-            **{name + _SUFFIX: value for name, value in scores.logits.items()},
+            dict(
+                clip_id=scores.clip_id,
+                label=scores.label,
+                classes=np.array(scores.classes, dtype=np.str_),
+                facts=np.array(json.dumps(scores.facts)),
+                **{name + _SUFFIX: value for name, value in scores.logits.items()},
+            ),
         )
     return scores
 

@@ -82,3 +82,14 @@ def test_wrong_files(tmp_path):
     for name in ('text.npz', 'array.npy', 'objects.npz', 'less.npz'):
         with pytest.raises(SourceError, match=name):
             load_scores(tmp_path / name)
+
+
+def test_equal_scores_are_equal_bytes(tmp_path, monkeypatch):
+    """An archive holds the time of its making, unless it is told another."""
+    save_scores(tmp_path / 'a.npz', **example())
+    monkeypatch.setattr('time.time', lambda: 2e9)
+    monkeypatch.setattr('time.localtime', lambda *now: (2030, 1, 1, 0, 0, 0, 0, 0, 0))
+    save_scores(tmp_path / 'b.npz', **example())
+    assert (tmp_path / 'a.npz').read_bytes() == (tmp_path / 'b.npz').read_bytes()
+    with np.load(tmp_path / 'a.npz') as plain:  # NumPy's own format
+        assert plain['label'].tolist() == [0, 1, 1]
