@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 import json
 import os
@@ -88,7 +89,8 @@ def _other_json(draw: Callable, content: Any) -> Any:
             return content
         at, key = draw(st.sampled_from(places[:2000]))
         if draw(st.booleans()):
-            at[key] = draw(st.sampled_from(VALUES))
+            # A copy, which later changes leave alone and which cannot come to hold itself.
+            at[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
         elif isinstance(at, dict) and draw(st.booleans()):
             at[draw(st.sampled_from(['type', '', 'x', 'name']))] = at.pop(key)
         else:
