@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .. import fusion as rules
 from ..errors import ConfigError
 from .instances import Instances
-from .losses import expert_loss, noisy_or_loss
+from .losses import expert_loss, leave_out, noisy_or_loss
 from .rgb import RegionFeatures
 
 Features = dict[str, list[Instances | RegionFeatures]]
@@ -65,6 +65,9 @@ class BHaRNetHead(BaseModule):
             ones (1 for those not named) stay as they are. By default they are those of the
             checkpoint that is loaded: 1 each, or what ``tools/train.py --fit-fusion`` found on
             training clips that the experts had not seen.
+        drop_expert (float): In training, the share of clips in which the fused losses leave out one
+            expert, drawn evenly (as ModDrop, Neverova et al., 2016). The expertized branches, which
+            have no other loss, so learn to do without the other expert. Defaults to 0.
 
     Raises:
         ConfigError: For branches, fusions or labels that do not fit.
@@ -85,10 +88,14 @@ class BHaRNetHead(BaseModule):
         classifier: dict | None = None,
         fusion: str = 'sum',
         fusion_weights: dict | None = None,
+        drop_expert: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         coupled = modalities if coupled is None else coupled
+        if not 0 <= drop_expert < 1:
+            raise ConfigError('BHaRNetHead', f'{drop_expert=}', 'a share in [0, 1)', 'correct it')
+        self.drop_expert = drop_expert
         self._given_weights = bool(fusion_weights)
         fusion_weights = dict(fusion_weights or {})
         self.loss_weights = dict(loss_weights or {})
@@ -99,8 +106,8 @@ class BHaRNetHead(BaseModule):
         self.coupled = tuple(name for name in modalities if name in coupled)
         self.loss_cpl, self.loss_nor, self.label_smoothing = loss_cpl, loss_nor, label_smoothing
         self.fusion = fusion
-        weights = [float(fusion_weights.get(name, 1)) for name in modalities]
-        self.register_buffer('fusion_weight', torch.tensor(weights))
+        weights = torch.tensor([float(fusion_weights.get(name, 1)) for name in modalities])
+        self.register_buffer('fusion_weight', weights)
         widths = self._widths(in_channels, modalities)
         classifier = dict(classifier or dict(type='ExpertBranch'))
         self.classifiers = nn.ModuleDict(
@@ -197,9 +204,10 @@ class BHaRNetHead(BaseModule):
         self.fusion_weight.copy_(torch.tensor([float(weights[name]) for name in self.modalities]))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        # Given weights stay, and checkpoints of earlier versions have none.
+        # Given weights stay; earlier versions have none, and those of other experts do not fit.
         key = f'{prefix}fusion_weight'
-        if self._given_weights or key not in state_dict:
+        fits = key in state_dict and state_dict[key].shape == self.fusion_weight.shape
+        if self._given_weights or not fits:
             state_dict[key] = self.fusion_weight.clone()
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -256,10 +264,14 @@ class BHaRNetHead(BaseModule):
                 terms.append((f'loss_{name}', z, present[name]))
         losses: dict[str, Tensor] = {}
         if len(self.coupled) > 1 or 'expertized' in self.branches:
-            some = torch.stack([present[name] for name in self.coupled]).any(0)
-            terms.append(('loss_cpl', sum(experts[name] for name in self.coupled), some))
+            masks = torch.stack([present[name] for name in self.coupled])
+            if self.training and self.drop_expert:
+                masks = leave_out(masks, self.drop_expert)
+            kept = dict(zip(self.coupled, masks, strict=True))
+            fused = sum(experts[name] * kept[name][:, None] for name in self.coupled)
+            terms.append(('loss_cpl', fused, masks.any(0)))
             if self.loss_nor:
-                members, masks = self._members(logits, present, self.coupled)
+                members, masks = self._members(logits, kept, self.coupled)
                 losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, masks, target)
         # All cross entropies are computed at once.
         values = expert_loss(

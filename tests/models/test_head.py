@@ -6,6 +6,7 @@ from mmaction.structures import ActionDataSample
 import bharnet_mm  # noqa: F401
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.models import BHaRNetHead, pack
+from bharnet_mm.models.losses import leave_out
 
 ATTENTION = dict(body_joints=25, num_frames=4, embed_dims=8, num_heads=2)
 VARIANTS = {
@@ -198,3 +199,31 @@ def test_wrong_labels_and_streams_are_named():
         head().loss(features(1), samples((0, 6, 1, 2)))
     with pytest.raises(ConfigError, match='num_stream'):
         head()(features(2))
+
+
+def test_fused_loss_leaves_out_one_expert_of_some_clips():
+    f, target = features(2, clips=4), torch.tensor([0, 1, 2, 3])
+    module = head('E', drop_expert=0.5)
+    logits = module.eval()(f)
+    body, hand = (sum(logits[n]) for n in ('body', 'hand'))
+    whole = module.loss(f, samples())['loss_cpl']
+    torch.testing.assert_close(whole, smoothed(body + hand, target).mean().float())
+    module.train()
+    masks = torch.stack([f[name][0].present() for name in ('body', 'hand')])
+    torch.manual_seed(0)
+    kept = [leave_out(masks, 0.5) for _ in range(4000)]
+    share = torch.stack(kept).float().mean(0)
+    # the last clip has no hand, so its body always stays
+    expected = torch.tensor([[0.75, 0.75, 0.75, 1], [0.75, 0.75, 0.75, 0]])
+    torch.testing.assert_close(share, expected, atol=0.03, rtol=0)
+    assert all(mask.any(0).all() for mask in kept)
+    torch.manual_seed(1)
+    k = dict(zip(('body', 'hand'), leave_out(masks, 0.5)[..., None], strict=True))
+    torch.manual_seed(1)
+    expected = smoothed(body * k['body'] + hand * k['hand'], target).mean().float()
+    torch.testing.assert_close(module.loss(f, samples())['loss_cpl'], expected)
+
+
+def test_drop_expert_is_a_share():
+    with pytest.raises(ConfigError, match='drop_expert'):
+        head('B', drop_expert=1)

@@ -37,11 +37,13 @@ model = dict(
 bharnet_b = dict(cls_head=dict(branches=('vanilla',), attention=None))
 
 # E: each expert forks into an interactive branch (pooling attention, own loss) and an expertized
-# one (average pooling, learns from the fused loss only).
+# one (average pooling, learns from the fused loss only). In half of the clips the fused loss leaves
+# out one expert (our choice), so that the expertized branches learn to do without the other.
 split_at = 3  # blocks before the fork, our choice (3..10); 10 shares all and forks the heads only
 fork = dict(num_stream=2, split_at=split_at)
 bharnet_e = dict(
-    backbone=dict(body=fork, hand=fork), cls_head=dict(branches=('interactive', 'expertized'))
+    backbone=dict(body=fork, hand=fork),
+    cls_head=dict(branches=('interactive', 'expertized'), drop_expert=0.5),
 )
 
 # Light: half the width (our reading of the authors' "lightweight configurations").
