@@ -161,10 +161,7 @@ class BHaRNetHead(BaseModule):
             )
         if not modalities or set(modalities) - set(MODALITIES):
             raise ConfigError(
-                where,
-                f'modalities={tuple(modalities)}',
-                f'some of {MODALITIES}',
-                'correct modalities',
+                where, f'modalities={tuple(modalities)}', f'some of {MODALITIES}', 'correct it'
             )
         if set(coupled) - set(modalities):
             raise ConfigError(
@@ -172,10 +169,7 @@ class BHaRNetHead(BaseModule):
             )
         if fusion not in FUSIONS or (fusion in MODALITIES and fusion not in modalities):
             raise ConfigError(
-                where,
-                f'fusion={fusion!r}',
-                f'one of {FUSIONS} that is in modalities',
-                'correct fusion',
+                where, f'{fusion=}', f'one of {FUSIONS} that is in modalities', 'correct fusion'
             )
         if any(set(given) - set(MODALITIES) for given in weights):
             raise ConfigError(
@@ -184,9 +178,8 @@ class BHaRNetHead(BaseModule):
                 f'of fusion and losses of some of {MODALITIES}',
                 'correct the names',
             )
-        if 'interactive' in branches and (
-            attention is None or not {'body', 'hand'} <= set(modalities)
-        ):
+        both = {'body', 'hand'} <= set(modalities)
+        if 'interactive' in branches and (attention is None or not both):
             raise ConfigError(
                 where,
                 f'an interactive branch with {attention=} and modalities={tuple(modalities)}',
@@ -265,8 +258,7 @@ class BHaRNetHead(BaseModule):
         losses: dict[str, Tensor] = {}
         if len(self.coupled) > 1 or 'expertized' in self.branches:
             masks = torch.stack([present[name] for name in self.coupled])
-            if self.training and self.drop_expert:
-                masks = leave_out(masks, self.drop_expert)
+            masks = leave_out(masks, self.drop_expert if self.training else 0)
             kept = dict(zip(self.coupled, masks, strict=True))
             fused = sum(experts[name] * kept[name][:, None] for name in self.coupled)
             terms.append(('loss_cpl', fused, masks.any(0)))

@@ -49,6 +49,8 @@ def leave_out(present: Tensor, share: float) -> Tensor:
     Shapes:
         present ``(M, N)`` bool, for ``M`` experts → ``(M, N)`` bool.
     """
+    if not share:
+        return present
     experts, clips = present.shape
     lost = torch.randint(experts, (clips,), device=present.device)
     lost = torch.arange(experts, device=present.device)[:, None] == lost
