@@ -23,7 +23,7 @@ model = dict(
             embed_dims=64,  # our choice
             num_heads=4,  # our choice
             dropout=0.0,  # on the attention weights
-            drop_path=0.5,  # our choice, on training people of asl10 (docs/results/experts_asl10.md)
+            drop_path=0.5,  # our choice among training people (docs/results/experts_asl10.md)
         ),
         classifier=dict(type='ExpertBranch', dropout=0.0),
         loss_cpl=1.0,  # our choice; 0.5 in a third party's reading
