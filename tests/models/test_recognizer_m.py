@@ -240,6 +240,7 @@ def test_without_pictures_it_is_the_skeleton_model():
     model = build('P')
     plain = build('P', type='BHaRNet')
     state = {k: v for k, v in model.state_dict().items() if 'rgb' not in k}
+    state.pop('cls_head.fusion_weight')  # one for each modality, and they are equal here
     plain.load_state_dict(state)
     model.eval(), plain.eval()
     inputs, samples = batch()
