@@ -38,7 +38,9 @@ def card_of_config(cfg: Any, checkpoint: Mapping[str, Any], name: str | None = N
     """
     dataset = cfg.test_dataloader.dataset
     meta = dict(checkpoint.get('meta') or {}).get('dataset_meta') or {}
-    said = _facts_of_store(dataset.get('store')) or dict(meta)
+    said = _facts_of_store(dataset.get('store')) or {}
+    if meta.get('classes') and list(said.get('classes') or ()) != list(meta['classes']):
+        said = dict(meta)  # the store that lies there now is not that of the training
     if not said.get('classes'):
         raise ConfigError(
             f'{cfg.filename}',

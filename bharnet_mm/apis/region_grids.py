@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,19 @@ class GridCutter:
             clip: With ``body_pixel``, as an estimator found it.
             layout, channels: Of the clip.
             images: Number of a frame, as in the clip's ``frame_index``, to its image, RGB
-                ``(H, W, 3)`` uint8.
+                ``(H, W, 3)`` uint8; at least one. A camera drops frames: the nearest image takes
+                the place of one that is not there.
         """
         clip = fit_clip(clip, layout, channels, self.card)
         results = pipeline_input(
             clip.with_nonfinite_masked()[0], self.card.layout, get_layout('hand')
         )
-        return self.transform.cut(results, lambda wanted: ((n, images[n]) for n in wanted))
+
+        def read(wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+            for n in wanted:
+                yield n, images[min(images, key=lambda m: abs(m - n))]
+
+        return self.transform.cut(results, read)
 
 
 def cutter_of(card: ModelCard) -> GridCutter | None:

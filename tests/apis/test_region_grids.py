@@ -7,6 +7,7 @@ from recognizers import CARD, FakeRecognizer, SquareEstimator, frame
 
 from bharnet_mm import BodyHandInferencer
 from bharnet_mm.apis.recognizer import NO_GRID
+from bharnet_mm.apis.region_grids import GridCutter
 from bharnet_mm.datasets import ClipStore, StoreWriter
 from bharnet_mm.datasets.clip import pipeline_input
 from bharnet_mm.datasets.extraction.regions import extract_regions
@@ -132,3 +133,16 @@ def test_a_grid_of_another_size_is_refused():
     rgb, mask = RegionGrid(**GRID | dict(cell=24)).empty()
     with pytest.raises(Exception, match='a grid'):
         step(dict(clip_id='c', rgb=rgb, rgb_mask=mask))
+
+
+def test_the_nearest_image_takes_the_place_of_a_dropped_frame(looking, video):
+    list(looking(video))
+    clip = looking.recognizer.clips[0]
+    step = M_CARD.pipeline[0] | dict(motion=True)
+    cutter = GridCutter(replace(M_CARD, pipeline=[step, *CARD.pipeline]))
+    facts = (get_layout('coco'), {'body': ('x', 'y'), 'hand': ('x', 'y')})
+    images = {int(n): frame(20 * n) for n in clip.frame_index}
+    kept = {n: image for n, image in images.items() if n % 2 == 0}
+    filled = {n: kept[min(kept, key=lambda m: abs(m - n))] for n in images}
+    for a, b in zip(cutter.cut(clip, *facts, kept), cutter.cut(clip, *facts, filled), strict=True):
+        np.testing.assert_array_equal(a, b)
