@@ -99,9 +99,10 @@ def set_feature(cfg: Config, feature: str) -> None:
 
 
 def folds_of(entry: Entry) -> list[str]:
-    """The values of the field in the store, in order."""
+    """The values of the field in the store, in order, without those of excluded clips only."""
     store = ClipStore(entry.read().train_dataloader.dataset.store)
-    return sorted({value.decode() for value in store.column(entry.field)})
+    kept = store.select({'exclude': list(entry.exclude)} if entry.exclude else None)
+    return sorted({value.decode() for value in store.column(entry.field)[kept]})
 
 
 def fold_config(entry: Entry, value: str, seed: int = 0) -> Config:

@@ -52,6 +52,25 @@ def test_a_fold_trains_on_all_others(tmp_path):
     compile(cfg.pretty_text, 'config', 'exec')  # what MMEngine dumps has to be Python
 
 
+def test_excluded_values_are_no_folds(tmp_path, monkeypatch):
+    """A fold without test clips would fail after it had been trained."""
+
+    class Store:
+        def select(self, rule):
+            assert rule == {'exclude': [{'subject': ['S1']}]}
+            return np.array([1, 2])
+
+        def column(self, field):
+            return np.array([b'S1', b'S3', b'S2'])
+
+    monkeypatch.setattr(tool, 'ClipStore', lambda path: Store())
+    config = str(ROOT / 'configs/bharnet_p_asl10.py')
+    assert tool.folds_of(tool.Entry(config, tmp_path, exclude=({'subject': ['S1']},))) == [
+        'S2',
+        'S3',
+    ]
+
+
 def test_feature_of_a_stock_model_is_made_in_all_its_pipelines(tmp_path):
     entry = tool.Entry(str(ROOT / 'configs/unified_aagcn_asl10.py'), tmp_path, feature='bone')
     cfg = tool.fold_config(entry, 'S1')
