@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+from collections.abc import Iterator
 
 from .lazy import after_import
 
@@ -28,6 +30,23 @@ def register() -> None:
     once.
     """
     after_import('mmaction.registry', _add_locations)
+
+
+@contextlib.contextmanager
+def mmaction_scope() -> Iterator[None]:
+    """In it, names are looked up in MMAction2's registries, as in its runners.
+
+    A runner of MMEngine without a default scope leaves the scope ``mmengine``, in which no name of
+    MMAction2 is found, for the rest of the process. The scope of a project of the user stays.
+    """
+    from mmengine.registry import DefaultScope
+
+    scope = DefaultScope.get_current_instance()
+    if scope is not None and scope.scope_name not in ('mmengine', 'mmaction'):
+        yield
+        return
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        yield
 
 
 def _add_locations() -> None:

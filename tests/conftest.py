@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 
 # Before numpy and torch start their threads: on a busy machine these cost far more than they give.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -15,6 +16,14 @@ from bharnet_mm.layouts import get_layout  # noqa: E402
 from bharnet_mm.ops import native  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_scope_is_left():
+    """A runner sets MMEngine's default scope for the whole process, hence for the next tests."""
+    yield
+    if 'mmengine.registry' in sys.modules:
+        sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
 
 
 def _skeleton(layout, steps, rng):

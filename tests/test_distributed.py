@@ -25,7 +25,9 @@ def free_port() -> int:
 
 
 def make_model():
-    """A small BHaRNet-E with pictures in which every path is in use, batch norms frozen."""
+    """A small BHaRNet-E with rgb in which every path is in use: batch norms are frozen and nothing
+    is dropped at random, which processes would do differently.
+    """
     init_default_scope('mmaction')
     cfg = Config.fromfile(ROOT / 'configs/bharnet_e_sample.py').model
     for part in ('body', 'hand'):
@@ -37,7 +39,9 @@ def make_model():
         in_channels=dict(body=32, hand=32, rgb=64),
         modalities=('body', 'hand', 'rgb'),
         loss_nor=0.1,
+        drop_expert=0.0,
     )
+    cfg.cls_head.attention.drop_path = 0.0
     torch.manual_seed(3)
     model = MODELS.build(cfg).double().train()
     for module in model.modules():

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..io.guard import reading
+from ..registration import mmaction_scope
 from .model_card import ModelCard
 from .model_zoo import build_model
 from .region_grids import given
@@ -96,9 +97,13 @@ def build_steps(card: ModelCard, trusted: bool = False) -> Any:
         for step in card.pipeline
     ]
     if trusted:
-        return Compose([TRANSFORMS.build(dict(step)) for step in steps])
+        with mmaction_scope():
+            return Compose([TRANSFORMS.build(dict(step)) for step in steps])
     steps = without_sources(steps)
-    with reading(where, 'transforms of bharnet_mm or MMAction2', _FIX, ConfigError):
+    with (
+        mmaction_scope(),
+        reading(where, 'transforms of bharnet_mm or MMAction2', _FIX, ConfigError),
+    ):
         check_types(steps, where, TRANSFORMS)
         return Compose([TRANSFORMS.build(step) for step in steps])
 

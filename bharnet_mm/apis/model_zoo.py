@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..layouts import SkeletonLayout, get_layout
+from ..registration import mmaction_scope
 from .model_card import describe_layout, read_card
 
 if TYPE_CHECKING:
@@ -240,9 +241,8 @@ def _without_open_facts(cfg: Any, name: str, store: str | os.PathLike | None) ->
 def build_model(cfg: Any) -> nn.Module:
     """A model of its config, by the names of MMAction2's registry."""
     from mmaction.registry import MODELS
-    from mmengine.registry import DefaultScope
 
-    with DefaultScope.overwrite_default_scope('mmaction'):
+    with mmaction_scope():
         return MODELS.build(cfg)
 
 

@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError, StoreError
+from ..registration import mmaction_scope
 from . import registration  # noqa: F401  the names that a pipeline uses
 from .clip import pipeline_input
 from .store import ClipStore
@@ -104,14 +105,15 @@ class BodyHandDataset(Dataset):
                 f'({lacking}): a part of the data set'
             )
         self._check_labels()
-        # MMAction2's registry builds them, so that no default scope has to be set.
         if regions is not None:
             # The first step: regions are cut where the joints are in the video.
             source = {} if regions.get('data_root') else dict(store=f'{self.store.path}_regions')
             step = dict(type='CutRegions', random=not test_mode) | source | dict(regions)
             pipeline = [step, *pipeline]
-        steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
-        self.pipeline = Compose(steps)
+        with mmaction_scope():
+            self.pipeline = Compose(
+                [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+            )
         self.input_channels = self._input_channels()
 
     @staticmethod

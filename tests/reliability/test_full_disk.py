@@ -21,10 +21,10 @@ def test_regions(small_disk):
     grid = RegionGrid(('head', 'left_wrist'), num_frames=3, cell=16, num_offsets=3)
     masks = np.ones((3, 2, 3), bool)
     with pytest.raises(StoreError, match='No space left'), RegionWriter(small_disk, grid) as writer:
-        writer.add('first', [b'x' * 1000] * 3, masks)
+        writer.add('first', [(b'x' * 1000, b'')] * 3, masks)
         writer.commit()
         for i in range(999):
-            writer.add(f'clip{i}', [b'x' * 9000] * 3, masks)
+            writer.add(f'clip{i}', [(b'x' * 9000, b'')] * 3, masks)
     assert RegionStore(small_disk).clip_ids == ['first']
 
 

@@ -1,4 +1,0 @@
-_base_ = 'bharnet_p_sample.py'
-
-half = dict(base_channels=8)
-model = dict(backbone=dict(body=half, hand=half))
