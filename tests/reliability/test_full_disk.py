@@ -9,12 +9,19 @@ from bharnet_mm.datasets.ingest import Report
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.sources.annotation_export import export_annotations
 from bharnet_mm.datasets.store.regions import RegionStore, RegionWriter
+from bharnet_mm.datasets.synthetic.gestures import GESTURES
+from bharnet_mm.datasets.synthetic.sample import SyntheticSample
+from bharnet_mm.datasets.synthetic.videos import write_videos
 from bharnet_mm.errors import StoreError, WriteError
 from bharnet_mm.evaluation.scores import load_scores, save_scores
 
 
 def fill(disk, left=20 << 10):
     (disk / 'filler').write_bytes(bytes((1 << 20) - left))
+
+
+def used(disk):
+    return sum(path.stat().st_blocks * 512 for path in disk.iterdir())
 
 
 def test_regions(small_disk):
@@ -47,3 +54,14 @@ def test_scores_reports_and_exports(small_disk, tmp_path):
             write()
     assert len(load_scores(small_disk / 'a.npz')) == 2
     assert sorted(path.name for path in small_disk.iterdir()) == ['a.npz', 'filler']
+
+
+def test_videos_of_the_sample(small_disk):
+    one = SyntheticSample(classes=GESTURES[:1], clips_per_class=1)
+    write_videos(small_disk, one, workers=0)
+    whole = {path.name: path.read_bytes() for path in small_disk.iterdir()}
+    (small_disk / 'filler').write_bytes(bytes((1 << 20) - used(small_disk) - (1 << 13)))
+    with pytest.raises(WriteError, match='frames on the disk'):
+        write_videos(small_disk, one, workers=0)
+    (small_disk / 'filler').unlink()
+    assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == whole

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from ...errors import SourceError
+from ...errors import SourceError, WriteError
 from .rendering import VIDEO_SIZE, draw_scene
 from .sample import FPS, SyntheticSample
 
@@ -30,6 +30,7 @@ def write_videos(
 
     Raises:
         SourceError: OpenCV cannot write such a video here.
+        WriteError: The disk is full.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,15 +48,29 @@ def write_videos(
 
 def _write_video(folder: Path, sample: SyntheticSample, clip: Sequence[int]) -> None:
     cv2.setNumThreads(1)
-    path = folder / sample.video(*clip)
+    target = folder / sample.video(*clip)
+    # OpenCV neither replaces a file as a whole nor says that the disk is full.
+    path = target.with_name(f'.{target.stem}.partial{target.suffix}')
     video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), FPS, VIDEO_SIZE)
     if not video.isOpened():
         raise SourceError(
-            str(path),
+            str(target),
             'an OpenCV that cannot write MPEG-4 there',
             'a writable folder and an OpenCV with FFmpeg',
             'pip install opencv-python',
         )
+    frames = 0
     for image in draw_scene(sample.scene(*clip)):
         video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        frames += 1
     video.release()
+    written = int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
+    if written != frames:
+        path.unlink(missing_ok=True)
+        raise WriteError(
+            str(target),
+            f'{written} of {frames} frames on the disk',
+            'all of them',
+            'free some space',
+        )
+    os.replace(path, target)
