@@ -45,7 +45,7 @@ $(CORE): setup.py $(wildcard requirements/*.txt)
 
 $(STAMP): setup.py $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install -q -c requirements/constraints.txt -e '.[tests,extract,export,docs]'
+	$(RUN) -m pip install -q -c requirements/constraints.txt -e '.[tests,extract,export,docs,pose,rgb]'
 	touch $@
 
 clean:

@@ -2,4 +2,5 @@
 # the body's logits depend on the hands through the attention.
 _base_ = 'bharnet_p_sample.py'
 
-model = _base_.bharnet_b
+half = dict(base_channels=16)  # which is enough, and twice as fast
+model = dict(_base_.bharnet_b, backbone=dict(body=half, hand=half))

@@ -248,16 +248,20 @@ def build_model(cfg: Any) -> nn.Module:
 
 @contextlib.contextmanager
 def _quiet_init() -> Iterator[None]:
-    """Hides MMEngine's two lines about the initialisation of each parameter."""
+    """Hides MMEngine's two lines about the initialisation of each parameter, which would also go
+    into the log file of an earlier runner of the process.
+    """
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()
-    level = logger.level
+    level, handlers = logger.level, logger.handlers
     logger.setLevel('WARNING')
+    logger.handlers = []
     try:
         yield
     finally:
         logger.setLevel(level)
+        logger.handlers = handlers
 
 
 def _override(

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from bharnet_mm import create_model, list_models
 from bharnet_mm.apis.model_zoo import config_path, find_config
@@ -76,3 +77,10 @@ def test_models_for_own_data_say_what_they_lack():
     assert all(z.shape == (2, 3) for logits in out.values() for z in logits)
     with pytest.raises(ConfigError, match='rgb__parts'):
         create_model('bharnet_m_own', num_classes=3, layout='coco', channels=2, num_frames=16)
+
+
+def test_the_log_of_an_earlier_runner_is_left_alone(tmp_path):
+    MMLogger.get_instance('earlier', logger_name='earlier', log_file=str(tmp_path / 'log'))
+    create_model('bharnet_light_asl10')
+    assert MMLogger.get_current_instance().handlers
+    assert 'Initialization' not in (tmp_path / 'log').read_text()

@@ -1,0 +1,4 @@
+_base_ = 'bharnet_p_sample.py'
+
+half = dict(base_channels=16)
+model = dict(backbone=dict(body=half, hand=half))
