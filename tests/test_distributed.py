@@ -31,7 +31,8 @@ def make_model():
     init_default_scope('mmaction')
     cfg = Config.fromfile(ROOT / 'configs/bharnet_e_sample.py').model
     for part in ('body', 'hand'):
-        cfg.backbone[part].update(num_blocks=3, widen_at=(2,), stride_at=(3,), split_at=1)
+        small = dict(base_channels=16, num_blocks=3, widen_at=(2,), stride_at=(3,), split_at=1)
+        cfg.backbone[part].update(small)
     cfg.backbone.hand.in_channels = 3
     cfg.update(type='BHaRNetM', rgb=Config.fromfile(ROOT / 'configs/bharnet_m_sample.py').model.rgb)
     cfg.rgb.detach = False
