@@ -15,6 +15,7 @@ import io
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import sys
@@ -36,6 +37,7 @@ from bharnet_mm.errors import BHaRNetError  # noqa: E402
 
 SECONDS = 10
 MEGABYTES = 1024
+CASES_APART = 250  # of one process
 BARE = 300  # of them has a process that has imported torch; the rest is for reading
 EXTREMES = [0, 1, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1]
 WORDS = [b'nan', b'-1', b'1e308', b'99999999999999999999', b'""', b'[', b'{', b'null', b'\xff\xfe']
@@ -191,6 +193,8 @@ def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, fl
             if path.is_file() and path.name != 'writer.lock'
         }
 
+        apart = _Apart(reader.read, made, folder)
+
         @seed(number)
         @settings(
             max_examples=cases,
@@ -209,7 +213,7 @@ def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, fl
             counts['cases'] += 1
             try:
                 if reader.forked:
-                    memory.append(_in_fork(reader.read, made, folder))
+                    memory.append(apart())
                 else:
                     with _limits(folder):
                         reader.read(made)
@@ -218,7 +222,10 @@ def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, fl
                 counts['refused'] += 1
             counts['slowest'] = max(counts['slowest'], round(time.monotonic() - start, 3))
 
-        run()
+        try:
+            run()
+        finally:
+            apart.end()
     memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     counts['peak_mb'] = max(memory) // 1024
     added = counts['peak_mb'] - held // 1024
@@ -227,46 +234,84 @@ def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, fl
     return counts
 
 
-def _in_fork(read: Callable[[Path], object], made: Path, folder: Path) -> int:
-    """Reads in a process of its own; returns the peak of its memory in KB.
+class _Apart:
+    """Reads cases in a forked process, which a crash or a hang ends, and which is then replaced.
 
-    Raises:
-        BHaRNetError: The reader refused the file.
-        Forbidden: Anything else: a crash, no end, another exception.
+    It is replaced after ``CASES_APART`` cases too, so that what a library keeps of each does not
+    count as the memory of one.
     """
-    answer, said = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 0
-        try:
+
+    def __init__(self, read: Callable[[Path], object], made: Path, folder: Path) -> None:
+        self.read, self.made, self.folder = read, made, folder
+        self.child, self.done = 0, 0
+
+    def __call__(self) -> int:
+        """Reads what lies in the folder; returns the peak of the process's memory in KB.
+
+        Raises:
+            BHaRNetError: The reader refused the file.
+            Forbidden: Anything else: a crash, no end, another exception.
+        """
+        if self.child and self.done % CASES_APART == 0:
+            self.end()
+        if not self.child:
+            self._start()
+        self.done += 1
+        os.write(self.ask, b'?')
+        # Twice the time, as a signal is only heard between two steps of Python.
+        if not select.select([self.answers], [], [], 2 * SECONDS)[0]:
+            os.kill(self.child, signal.SIGKILL)
+        line = self.answers.readline()
+        if not line:
+            status = self.end()
+            if os.WIFSIGNALED(status):
+                raise Forbidden(f'the process died by {signal.Signals(os.WTERMSIG(status)).name}')
+            raise Forbidden(f'the process ended with {os.WEXITSTATUS(status)}')
+        answer = json.loads(line)
+        if answer['refused']:
+            raise BHaRNetError('refused')
+        if answer['foreign']:
+            raise Forbidden(answer['foreign'])
+        return answer['memory']
+
+    def _start(self) -> None:
+        question, self.ask = os.pipe()
+        answers, tell = os.pipe()
+        self.child = os.fork()
+        if self.child == 0:
+            os.close(self.ask)
+            os.close(answers)
             sink = os.open(os.devnull, os.O_WRONLY)
             os.dup2(sink, 1)
             os.dup2(sink, 2)
-            with _limits(folder):
-                read(made)
+            while os.read(question, 1):
+                os.write(tell, self._case())
+            os._exit(0)
+        os.close(question)
+        os.close(tell)
+        self.answers = os.fdopen(answers)
+
+    def _case(self) -> bytes:
+        answer = {'refused': False, 'foreign': ''}
+        try:
+            with _limits(self.folder):
+                self.read(self.made)
         except BHaRNetError:
-            code = 3
+            answer['refused'] = True
         except BaseException as error:
-            code = 4
-            os.write(said, f'{type(error).__name__}: {error}'.encode()[:2000])
-        finally:
-            os._exit(code)
-    os.close(said)
-    # Twice the time, as a signal is only heard between two steps of Python.
-    deadline = time.monotonic() + 2 * SECONDS
-    while (done := os.wait4(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.001)
-    with os.fdopen(answer) as stream:
-        text = stream.read()
-    if os.WIFSIGNALED(done[1]):
-        raise Forbidden(f'the process died by {signal.Signals(os.WTERMSIG(done[1])).name}')
-    if os.WEXITSTATUS(done[1]) == 3:
-        raise BHaRNetError('refused')
-    if os.WEXITSTATUS(done[1]):
-        raise Forbidden(text)
-    return done[2].ru_maxrss
+            answer['foreign'] = f'{type(error).__name__}: {error}'[:500]
+        answer['memory'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return json.dumps(answer).encode() + b'\n'
+
+    def end(self) -> int:
+        """Ends the process; returns its status."""
+        if not self.child:
+            return 0
+        os.close(self.ask)
+        self.answers.close()
+        status = os.waitpid(self.child, 0)[1]
+        self.child = 0
+        return status
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from bharnet_mm.apis.training_curve import read_training_curve  # noqa: E402
 from bharnet_mm.datasets import Clip, ClipStore  # noqa: E402
 from bharnet_mm.datasets.sources.jhmdb import read_splits  # noqa: E402
 from bharnet_mm.datasets.store.regions import RegionStore  # noqa: E402
+from bharnet_mm.datasets.video import available_readers, open_video  # noqa: E402
 from bharnet_mm.errors import BHaRNetError  # noqa: E402
 from bharnet_mm.evaluation.foreign_scores import read_scores  # noqa: E402
 from bharnet_mm.evaluation.scores import save_scores  # noqa: E402
@@ -44,7 +45,7 @@ class Reader(NamedTuple):
     """What is fuzzed: how its files are made, and how a folder with them is read.
 
     ``forked`` readers hand the file to a library in C, which may crash or hang where no signal is
-    heard: each case has a process of its own.
+    heard: their cases are read in another process.
     """
 
     make: Callable[[Path], Path]
@@ -294,6 +295,8 @@ def _make_video(path: Path) -> Path:
 
     with ProcessPoolExecutor(1) as pool:
         pool.submit(_encode, path).result()
+    for name in available_readers():  # imported once, not in each process
+        importlib.import_module({'pyav': 'av'}.get(name, name))
     return path
 
 
@@ -308,8 +311,6 @@ def _encode(path: Path) -> None:
 
 def _read_video(path: Path) -> None:
     """All frames by each reader alone, then the way the extraction reads; as a gradio upload is."""
-    from bharnet_mm.datasets.video import available_readers, open_video
-
     ways: Sequence = [*([name] for name in available_readers()), None]
     for readers in ways:
         with contextlib.suppress(BHaRNetError):
