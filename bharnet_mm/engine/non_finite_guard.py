@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from mmaction.registry import HOOKS
+from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -27,8 +28,9 @@ class NonFiniteGuardHook(Hook):
     Without it such a value would enter the weights and the batch norms' statistics, and all later
     results would be NaN, also on clean data. In each iteration it checks the losses, and after the
     update the weights and statistics. A gradient that is not finite makes the weights not finite on
-    all processes, unless a gradient scaler skips it. The hook runs before the checkpoint hook, so
-    the files on disk remain valid.
+    all processes, unless a gradient scaler skips it; the process whose loss was not finite says so,
+    with its rank and its clips. The hook runs before the checkpoint hook, so the files on disk
+    remain valid.
 
     Raises:
         BHaRNetError: At the first iteration with such a value.
@@ -61,6 +63,8 @@ class NonFiniteGuardHook(Hook):
             found = f'updated weights or statistics that are not finite ({names})'
             norm = (outputs or {}).get('grad_norm')
             found += '' if norm is None else f', gradient norm {float(norm):g}'
+            if get_world_size() > 1:
+                found += '; the losses of this process are finite, see what the others say'
             self._stop(where, data_batch, found)
 
     def after_val_iter(
@@ -91,6 +95,8 @@ class NonFiniteGuardHook(Hook):
             self._stop(where, {'data_samples': bad}, 'predictions that are not finite')
 
     def _stop(self, where: str, data_batch: Any, found: str) -> None:
+        if get_world_size() > 1:
+            where = f'process {get_rank()} of {get_world_size()} (counted from 0), {where}'
         raise BHaRNetError(
             f'{where}, clips {self._clips(data_batch)}', found, 'finite values', _FIX
         )

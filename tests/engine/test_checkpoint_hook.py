@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -166,12 +167,19 @@ def test_a_full_disk_keeps_the_last_checkpoint(small_disk, straight):
 
 @pytest.mark.long
 def test_nan_on_one_rank_of_two(tmp_path):
-    """Gradients are shared, so both processes stop in that iteration, and nothing bad is saved."""
+    """Gradients are shared, so both processes stop in that iteration, and nothing bad is saved. The
+    message names the process whose loss it was, and its clips.
+    """
     script = Path(__file__).with_name('nan_on_one_rank.py')
     launch = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--nproc_per_node=2']
     places = os.pathsep.join(map(str, (script.parent, script.parents[1])))
     free = f'--master_port={29600 + os.getpid() % 300}'
     printed = run(*launch, free, script, tmp_path, status=1, PYTHONPATH=places)
-    assert 'a loss that is not finite' in printed
-    assert 'updated weights or statistics that are not finite' in printed
+    clips = re.search('POISONED (.+)', printed)[1].replace(' ', ', ')
+    first, second = (f'process {rank} of 2 (counted from 0), epoch' for rank in (0, 1))
+    [line] = set(re.findall(f'{re.escape(second)}.*', printed))
+    assert f'clips {clips}: found a loss that is not finite' in line
+    [line] = set(re.findall(f'{re.escape(first)}.*', printed))
+    assert 'updated weights or statistics that are not finite' in line
+    assert 'the losses of this process are finite' in line
     assert newest_checkpoint(tmp_path).name == 'iter_5.pth'
