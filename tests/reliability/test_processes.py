@@ -63,13 +63,13 @@ def test_scores_of_one_and_of_several_processes(untrained, tmp_path):
 
 @pytest.mark.long
 def test_a_killed_comparison_leaves_no_process_and_goes_on(tmp_path):
-    config = write_tiny_sample(tmp_path, epochs=3)
+    config = write_tiny_sample(tmp_path, epochs=2)
     more = ['--field', 'camera', '--folds', '1', '2', '--jobs', '2']
     whole = ['analysis/compare.py', config, '--out', tmp_path / 'whole', *more]
     run_tool(*whole)
     command = [sys.executable, '-W', 'ignore', 'tools/analysis/compare.py', config]
     command += ['--out', tmp_path / 'out', *more]
-    for _ in range(3):
+    for _ in range(2):
         started = subprocess.Popen(
             [str(word) for word in command],
             cwd=ROOT,
@@ -92,7 +92,7 @@ def test_a_killed_comparison_leaves_no_process_and_goes_on(tmp_path):
         unbroken = load_scores(tmp_path / 'whole' / file.relative_to(tmp_path / 'out'))
         for name, logits in load_scores(file).logits.items():
             np.testing.assert_array_equal(logits, unbroken.logits[name])
-        assert len(list(file.parent.glob('epoch_3.pth'))) == 1
+        assert len(list(file.parent.glob('epoch_2.pth'))) == 1
         assert not list(file.parent.glob('.*.partial'))
 
 
