@@ -40,9 +40,7 @@ def make_model():
         in_channels=dict(body=32, hand=32, rgb=64),
         modalities=('body', 'hand', 'rgb'),
         loss_nor=0.1,
-        drop_expert=0.0,
     )
-    cfg.cls_head.attention.drop_path = 0.0
     torch.manual_seed(3)
     model = MODELS.build(cfg).double().train()
     for module in model.modules():

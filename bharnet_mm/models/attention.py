@@ -149,16 +149,12 @@ class PoolingAttention(BaseModule):
         num_heads (int): Defaults to 4.
         axes (Sequence[str]): Defaults to all of ``('frame', 'joint', 'instance')``.
         dropout (float): On the attention weights. Defaults to 0.
-        drop_path (float): In training, the share of clips in which a stream does not attend to the
-            other and is only averaged, drawn for each direction by itself (stochastic depth, Huang
-            et al., ECCV 2016, here without rescaling). So an expert learns to work without the
-            other one, which may be missing. Defaults to 0.
 
     Shapes:
         Two :class:`Instances` → ``(N, C_body)``, ``(N, C_hand)``.
 
     Raises:
-        ConfigError: For unknown axes, and a share outside of [0, 1).
+        ConfigError: For unknown axes.
     """
 
     def __init__(
@@ -172,15 +168,9 @@ class PoolingAttention(BaseModule):
         num_heads: int = 4,
         axes: tuple[str, ...] = AXES,
         dropout: float = 0.0,
-        drop_path: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not 0 <= drop_path < 1:
-            raise ConfigError(
-                'PoolingAttention', f'{drop_path=}', 'a share in [0, 1)', 'correct drop_path'
-            )
-        self.drop_path = drop_path
         if not axes or set(axes) - set(AXES):
             raise ConfigError(
                 'PoolingAttention', f'axes={tuple(axes)}', f'some of {AXES}', 'correct axes'
@@ -200,8 +190,14 @@ class PoolingAttention(BaseModule):
                 hand_channels, body_channels, embed_dims, num_heads, *lengths[::-1], dropout=dropout
             )
 
-    def forward(self, body: Instances, hand: Instances) -> tuple[Tensor, Tensor]:
-        """Features of the bodies and hands of ``N`` clips → ``(N, C_body)``, ``(N, C_hand)``."""
+    def forward(
+        self, body: Instances, hand: Instances, alone: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Features of the bodies and hands of ``N`` clips → ``(N, C_body)``, ``(N, C_hand)``.
+
+        With ``alone`` the results are ``(2, N, C_body)`` and ``(2, N, C_hand)``: after the attended
+        features those that the clip has if the other stream is missing, which are averages.
+        """
         lengths = [(s.x.size(3), s.x.size(2), s.num_slots) for s in (body, hand)]
         longest = functools.reduce(torch.sym_max, lengths[0] + lengths[1])
         streams = []
@@ -212,14 +208,14 @@ class PoolingAttention(BaseModule):
             streams.append(tokens)
         lengths = [[own[AXES.index(axis)] for axis in self.axes] for own in lengths]
         layers = [[own[axis] for axis in self.axes] for own in (self.body, self.hand)]
-        others = [self._some_dropped(*stream) for stream in streams]  # as what is attended to
         if is_plain() or streams[0][0].size(-1) != streams[1][0].size(-1):
             function = _by_layer if is_plain() else _together
             arguments = [(layers[i], len(self.axes), lengths[i], lengths[1 - i]) for i in (0, 1)]
-            both = [function(*arguments[i], streams[i], others[1 - i])[0] for i in (0, 1)]
+            both = [function(*arguments[i], streams[i], streams[1 - i]) for i in (0, 1)]
+            both = [pooled[:, 0] for pooled in both]
         else:  # both directions at once
             own = [torch.cat(pair) for pair in zip(*streams, strict=True)]
-            other = [torch.cat(pair) for pair in zip(*others[::-1], strict=True)]
+            other = [torch.cat(pair) for pair in zip(*streams[::-1], strict=True)]
             both = _together(
                 layers[0] + layers[1],
                 len(self.axes),
@@ -227,17 +223,9 @@ class PoolingAttention(BaseModule):
                 lengths[1] + lengths[0],
                 own,
                 other,
-            )
+            ).unbind(1)
+        both = both if alone else [pooled[0] for pooled in both]
         return both[0].to(body.x.dtype), both[1].to(hand.x.dtype)
-
-    def _some_dropped(self, tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens ``(A, N, L, C)``, and their weights ``(A, N, L)`` with 0 in the clips in which, in
-        training, nothing attends to them.
-        """
-        if not (self.training and self.drop_path):
-            return tokens, weight
-        kept = torch.rand(weight.size(1), device=weight.device) >= self.drop_path
-        return tokens, weight * kept[None, :, None]
 
 
 def _by_layer(
@@ -248,16 +236,16 @@ def _by_layer(
     own: tuple[Tensor, Tensor],
     other: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """The equation, axis by axis, for one direction: ``(1, N, C)``. It is the reference of
-    :func:`_together`.
+    """The equation, axis by axis, for one direction: ``(2, 1, N, C)``, with and without the other
+    stream. It is the reference of :func:`_together`.
     """
     pooled = 0.0
     for i, layer in enumerate(layers):
         x, weight = (t[i, :, : lengths[i]] for t in own)
         y = layer(x, *(t[i, :, : other_lengths[i]] for t in other))
         share = weight / weight.sum(1, keepdim=True).clamp(min=1)
-        pooled = pooled + torch.einsum('nlc,nl->nc', y, share)
-    return pooled[None] / axes
+        pooled = pooled + torch.einsum('snlc,nl->snc', torch.stack([y, x]), share)
+    return pooled[:, None] / axes
 
 
 def _together(
@@ -269,8 +257,8 @@ def _together(
     other: tuple[Tensor, Tensor],
 ) -> Tensor:
     """Computes all layers of equal widths in few products: tokens ``(D, N, L, C)`` and weights
-    ``(D, N, L)``, padded to one length → the mean over the axes of each direction, ``(D / axes, N,
-    C)``.
+    ``(D, N, L)``, padded to one length → the mean over the axes of each direction, with and without
+    the other stream, ``(2, D / axes, N, C)``.
 
     Padding has weight 0, so it is not attended to and not averaged. Averaging is linear and
     therefore done before the output projection.
@@ -304,8 +292,9 @@ def _together(
     share = (weight / weight.sum(-1, keepdim=True).clamp(min=1))[..., None]
     out = torch.stack([layer.out.weight for layer in layers])
     change = torch.bmm((share * y).sum(2).to(out.dtype), out.transpose(1, 2))
-    pooled = torch.addcmul((share * x).sum(2), change, other_present.amax(-1, keepdim=True))
-    return pooled.view(-1, axes, size, channels).mean(1)
+    mean = (share * x).sum(2)
+    pooled = torch.addcmul(mean, change, other_present.amax(-1, keepdim=True))
+    return torch.stack([pooled, mean]).view(2, -1, axes, size, channels).mean(2)
 
 
 def _projected(

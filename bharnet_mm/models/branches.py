@@ -17,8 +17,8 @@ class ExpertBranch(BaseModule):
         dropout (float): Defaults to 0.
 
     Shapes:
-        ``(N, C)``, present ``(N,)`` bool → ``(N, K)``; zero if the clip has no instance of the
-        modality.
+        ``(*, N, C)``, present ``(N,)`` bool → ``(*, N, K)``; zero if the clip has no instance of
+        the modality.
     """
 
     def __init__(
@@ -32,5 +32,5 @@ class ExpertBranch(BaseModule):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """``(N, C)`` and present ``(N,)`` → logits ``(N, K)``, zero for absent clips."""
+        """``(*, N, C)``, present ``(N,)`` → logits ``(*, N, K)``, zero for absent clips."""
         return self.fc(self.dropout(x)) * present[:, None]

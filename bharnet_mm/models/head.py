@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from .. import fusion as rules
 from ..errors import ConfigError
 from .instances import Instances
-from .losses import expert_loss, leave_out, noisy_or_loss
+from .losses import expert_loss, noisy_or_loss
 from .rgb import RegionFeatures
 
 Features = dict[str, list[Instances | RegionFeatures]]
 
-#: Kinds of branches. `vanilla` and `interactive` have their modality's own loss; `expertized`
-# learns from the fused losses only.
+#: Kinds of branches. `vanilla` and `interactive` have their modality's own loss; `expertized` only
+# takes part in losses of several branches.
 BRANCHES = ('vanilla', 'interactive', 'expertized')
 MODALITIES = ('body', 'hand', 'rgb')
 FUSIONS = (*rules.METHODS, *MODALITIES)
@@ -36,8 +36,8 @@ class BHaRNetHead(BaseModule):
     ``('interactive', 'expertized')`` on a two-stream backbone. The rgb modality of M always has one
     vanilla branch. The logits of a modality are the sum over its branches. ``L_i`` are cross
     entropies of the vanilla or interactive branches (of each stream if there are two, as in DeGCN).
-    The expertized branches are trained by the fused losses only. ``L_nor`` is
-    :func:`noisy_or_loss`.
+    The expertized branches have no loss of their own; they learn from the fused losses and from
+    ``loss_alone``. ``L_nor`` is :func:`noisy_or_loss`.
 
     Args:
         num_classes (int): Classes.
@@ -65,9 +65,10 @@ class BHaRNetHead(BaseModule):
             ones (1 for those not named) stay as they are. By default they are those of the
             checkpoint that is loaded: 1 each, or what ``tools/train.py --fit-fusion`` found on
             training clips that the experts had not seen.
-        drop_expert (float): In training, the share of clips in which the fused losses leave out one
-            expert, drawn evenly (as ModDrop, Neverova et al., 2016). The expertized branches, which
-            have no other loss, so learn to do without the other expert. Defaults to 0.
+        loss_alone (float): Weight of a second cross entropy in ``L_i`` if branches are interactive:
+            of what the expert predicts if the other one is missing. Interactive branches then
+            classify the plain average of their features; expertized ones are added as always.
+            Defaults to 0.
 
     Raises:
         ConfigError: For branches, fusions or labels that do not fit.
@@ -88,14 +89,11 @@ class BHaRNetHead(BaseModule):
         classifier: dict | None = None,
         fusion: str = 'sum',
         fusion_weights: dict | None = None,
-        drop_expert: float = 0.0,
+        loss_alone: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         coupled = modalities if coupled is None else coupled
-        if not 0 <= drop_expert < 1:
-            raise ConfigError('BHaRNetHead', f'{drop_expert=}', 'a share in [0, 1)', 'correct it')
-        self.drop_expert = drop_expert
         self._given_weights = bool(fusion_weights)
         fusion_weights = dict(fusion_weights or {})
         self.loss_weights = dict(loss_weights or {})
@@ -105,6 +103,7 @@ class BHaRNetHead(BaseModule):
         self.num_classes, self.modalities, self.branches = num_classes, modalities, tuple(branches)
         self.coupled = tuple(name for name in modalities if name in coupled)
         self.loss_cpl, self.loss_nor, self.label_smoothing = loss_cpl, loss_nor, label_smoothing
+        self.loss_alone = loss_alone
         self.fusion = fusion
         weights = torch.tensor([float(fusion_weights.get(name, 1)) for name in modalities])
         self.register_buffer('fusion_weight', weights)
@@ -212,6 +211,12 @@ class BHaRNetHead(BaseModule):
         """Logits of every branch: dict of modality → list of ``(N, K)``, zero for a clip without an
         instance of the modality.
         """
+        return self._logits(features)
+
+    def _logits(self, features: Features, alone: bool = False) -> dict[str, list[Tensor]]:
+        """The logits of :meth:`forward`. With ``alone`` those of interactive branches are ``(2, N,
+        K)``: in the clip, and if the other stream were missing.
+        """
         for name in self.modalities:
             if len(features[name]) != len(self._of(name)):
                 raise ConfigError(
@@ -221,16 +226,10 @@ class BHaRNetHead(BaseModule):
                     "set the backbone's num_stream to the number of branches",
                 )
         interactive = [i for i, branch in enumerate(self.branches) if branch == 'interactive']
-        attended = {
-            i: dict(
-                zip(
-                    ('body', 'hand'),
-                    attention(features['body'][i], features['hand'][i]),
-                    strict=True,
-                )
-            )
-            for i, attention in zip(interactive, self.attentions, strict=True)
-        }
+        attended = {}
+        for i, attention in zip(interactive, self.attentions, strict=True):
+            pair = attention(features['body'][i], features['hand'][i], alone)
+            attended[i] = dict(zip(('body', 'hand'), pair, strict=True))
         logits = {}
         for name in self.modalities:
             present = features[name][0].present()
@@ -247,37 +246,38 @@ class BHaRNetHead(BaseModule):
         optimised, logged).
         """
         target = self._targets(data_samples, features)
-        logits = self.forward(features)
+        branches = self._logits(features, alone=self.loss_alone > 0)
+        logits = {name: [z[0] if z.dim() > 2 else z for z in branches[name]] for name in branches}
         present = {name: features[name][0].present() for name in self.modalities}
         experts = {name: sum(logits[name]) for name in self.modalities}
-        terms: list[tuple[str, Tensor, Tensor]] = []  # name of the loss, logits, present clips
+        # Each term: name and weight of the loss, logits, and the clips in which they are present.
+        terms: list[tuple[str, float, Tensor, Tensor]] = []
         for name in self.modalities:
+            weight, mask = self.loss_weights.get(name, 1), present[name]
             own, _ = self._by_kind(name, logits[name])
             for z in [sum(own)] + (own if len(own) > 1 else []):
-                terms.append((f'loss_{name}', z, present[name]))
+                terms.append((f'loss_{name}', weight, z, mask))
+            if any(z.dim() > 2 for z in branches[name]):
+                alone = sum(z[1] if z.dim() > 2 else z for z in branches[name])
+                terms.append((f'loss_{name}', weight * self.loss_alone, alone, mask))
         losses: dict[str, Tensor] = {}
         if len(self.coupled) > 1 or 'expertized' in self.branches:
-            masks = torch.stack([present[name] for name in self.coupled])
-            masks = leave_out(masks, self.drop_expert if self.training else 0)
-            kept = dict(zip(self.coupled, masks, strict=True))
-            fused = sum(experts[name] * kept[name][:, None] for name in self.coupled)
-            terms.append(('loss_cpl', fused, masks.any(0)))
+            some = torch.stack([present[name] for name in self.coupled]).any(0)
+            fused = sum(experts[name] for name in self.coupled)
+            terms.append(('loss_cpl', self.loss_cpl, fused, some))
             if self.loss_nor:
-                members, masks = self._members(logits, kept, self.coupled)
+                members, masks = self._members(logits, present, self.coupled)
                 losses['loss_nor'] = self.loss_nor * noisy_or_loss(members, masks, target)
         # All cross entropies are computed at once.
         values = expert_loss(
-            torch.stack([z for _, z, _ in terms]),
-            torch.stack([mask for _, _, mask in terms]),
+            torch.stack([z for _, _, z, _ in terms]),
+            torch.stack([mask for _, _, _, mask in terms]),
             target,
             self.label_smoothing,
         )
-        for (name, _, _), value in zip(terms, values, strict=True):
+        for (name, weight, _, _), value in zip(terms, values, strict=True):
+            value = value if weight == 1 else weight * value
             losses[name] = losses[name] + value if name in losses else value
-        if 'loss_cpl' in losses:
-            losses['loss_cpl'] = self.loss_cpl * losses['loss_cpl']
-        for name in set(self.loss_weights) & set(self.modalities):
-            losses[f'loss_{name}'] = self.loss_weights[name] * losses[f'loss_{name}']
         with torch.no_grad():
             z = torch.stack([*experts.values(), sum(experts.values())])
             right = (z.argmax(-1) == target).float().mean(-1)

@@ -1,6 +1,5 @@
 """Losses on the experts' logits."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -39,20 +38,3 @@ def expert_loss(
         label_smoothing=label_smoothing,
     )
     return (loss.view(present.shape) * present).sum(-1) / max(len(target), 1)
-
-
-def leave_out(present: Tensor, share: float) -> Tensor:
-    """Which experts enter the fused losses of a clip where some are left out at random.
-
-    Of a share of the clips one expert is left out, drawn evenly; the only expert of a clip stays.
-
-    Shapes:
-        present ``(M, N)`` bool, for ``M`` experts → ``(M, N)`` bool.
-    """
-    if not share:
-        return present
-    experts, clips = present.shape
-    lost = torch.randint(experts, (clips,), device=present.device)
-    lost = torch.arange(experts, device=present.device)[:, None] == lost
-    kept = present & ~(lost & (torch.rand(clips, device=present.device) < share))
-    return torch.where(kept.any(0), kept, present)

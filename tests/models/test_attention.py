@@ -174,32 +174,24 @@ def test_bad_axes():
         attention(axes=('time',))
 
 
-def test_dropped_paths_leave_the_plain_average_and_only_in_training():
+@pytest.mark.parametrize('axes', [AXES, ('frame',), ('joint', 'instance')])
+@pytest.mark.parametrize('form', [contextlib.nullcontext, plain_form])
+def test_alone_is_what_a_stream_gives_without_the_other(axes, form):
+    """The second result is the plain average, and what the module gives if the other stream has no
+    instance.
+    """
     body, hand = features()
-    module = trained(attention(drop_path=0.5))
-    whole = module.eval()(body, hand)
-    plain = body.pool(), hand.pool()
-    assert not torch.allclose(whole[0][0], plain[0][0])
-    module.train()
-    torch.manual_seed(0)
-    seen = {(i, n): set() for i in (0, 1) for n in range(3)}
-    for _ in range(20):
-        out = module(body, hand)
-        for i, n in seen:
-            kept = torch.allclose(out[i][n], whole[i][n], atol=1e-5)
-            assert kept or torch.allclose(out[i][n], plain[i][n], atol=1e-5)
-            seen[i, n].add(kept)
-    # each clip and direction is drawn by itself; the last clip has no hands to attend to
-    assert all(seen[i, n] == {True, False} for i in (0, 1) for n in (0, 1))
-    assert not torch.allclose(whole[1][2], plain[1][2]) or not hand.present()[2]
-    torch.manual_seed(1)
-    fast = module(body, hand)
-    torch.manual_seed(1)
-    with plain_form():
-        slow = module(body, hand)
-    torch.testing.assert_close(fast, slow)
-
-
-def test_drop_path_is_a_share():
-    with pytest.raises(ConfigError, match='drop_path'):
-        attention(drop_path=1.0)
+    module = trained(attention(axes=axes))
+    with form():
+        attended = module(body, hand)
+        both = module(body, hand, alone=True)
+        without_hand = module(body, pack(torch.zeros(3, 4, 8, 21, 32), torch.zeros(3, 4, 8) > 0))
+        without_body = module(pack(torch.zeros(3, 2, 8, 25, 16), torch.zeros(3, 2, 8) > 0), hand)
+    lost = without_hand[0], without_body[1]
+    for got, with_other, own, without in zip(both, attended, (body, hand), lost, strict=True):
+        torch.testing.assert_close(got[0], with_other)
+        torch.testing.assert_close(got[1], own.pool())
+        torch.testing.assert_close(got[1], without)
+        assert not torch.allclose(got[0][0], got[1][0], atol=1e-2)
+    # the last clip has no hands, so its body is alone already
+    torch.testing.assert_close(both[0][0][2], both[0][1][2])

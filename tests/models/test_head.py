@@ -6,7 +6,6 @@ from mmaction.structures import ActionDataSample
 import bharnet_mm  # noqa: F401
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.models import BHaRNetHead, pack
-from bharnet_mm.models.losses import leave_out
 
 ATTENTION = dict(body_joints=25, num_frames=4, embed_dims=8, num_heads=2)
 VARIANTS = {
@@ -201,29 +200,75 @@ def test_wrong_labels_and_streams_are_named():
         head()(features(2))
 
 
-def test_fused_loss_leaves_out_one_expert_of_some_clips():
-    f, target = features(2, clips=4), torch.tensor([0, 1, 2, 3])
-    module = head('E', drop_expert=0.5)
-    logits = module.eval()(f)
-    body, hand = (sum(logits[n]) for n in ('body', 'hand'))
-    whole = module.loss(f, samples())['loss_cpl']
-    torch.testing.assert_close(whole, smoothed(body + hand, target).mean().float())
-    module.train()
-    masks = torch.stack([f[name][0].present() for name in ('body', 'hand')])
-    torch.manual_seed(0)
-    kept = [leave_out(masks, 0.5) for _ in range(4000)]
-    share = torch.stack(kept).float().mean(0)
-    # the last clip has no hand, so its body always stays
-    expected = torch.tensor([[0.75, 0.75, 0.75, 1], [0.75, 0.75, 0.75, 0]])
-    torch.testing.assert_close(share, expected, atol=0.03, rtol=0)
-    assert all(mask.any(0).all() for mask in kept)
-    torch.manual_seed(1)
-    k = dict(zip(('body', 'hand'), leave_out(masks, 0.5)[..., None], strict=True))
-    torch.manual_seed(1)
-    expected = smoothed(body * k['body'] + hand * k['hand'], target).mean().float()
-    torch.testing.assert_close(module.loss(f, samples())['loss_cpl'], expected)
+def without(f, lost):
+    """The same features, in clips where all instances of a modality are missing."""
+    empty = [
+        pack(torch.zeros(4, 2, 4, stream.x.size(2), 16), torch.zeros(4, 2, 4) > 0)
+        for stream in f[lost]
+    ]
+    return f | {lost: empty}
 
 
-def test_drop_expert_is_a_share():
-    with pytest.raises(ConfigError, match='drop_expert'):
-        head('B', drop_expert=1)
+@pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.parametrize('fusion', ['sum', 'mean_prob', 'noisy_or'])
+def test_an_expert_without_instances_has_no_vote(variant, fusion):
+    f = features(len(VARIANTS[variant]['branches']))
+    module = learned(head(variant, fusion=fusion, fusion_weights=dict(body=0.1, hand=3.0))).eval()
+    answers = module.answers(without(f, 'hand'))
+    assert not answers['hand_logits'].any()
+    body = answers['body_logits']
+    if fusion == 'sum':
+        torch.testing.assert_close(answers['pred_score'], (0.1 * body).softmax(-1))
+    elif fusion == 'mean_prob':
+        torch.testing.assert_close(answers['pred_score'], body.softmax(-1))
+    elif variant != 'E':
+        torch.testing.assert_close(answers['pred_score'].argmax(-1), body.argmax(-1))
+    # nothing of the hand's weights is left in the prediction
+    for p in [*module.classifiers['hand'].parameters(), *module.attentions.parameters()]:
+        p.data.mul_(3)
+    torch.testing.assert_close(module.answers(without(f, 'hand')), answers)
+
+
+def learned(module):
+    """With an attention that changes the features."""
+    g = torch.Generator().manual_seed(3)
+    for name, p in module.attentions.named_parameters():
+        if name.endswith('out.weight'):
+            p.data = torch.randn(p.shape, generator=g)
+    return module
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_loss_of_an_expert_alone(variant):
+    """Its value is that of the prediction for the same clips without the other modality."""
+    f, target = features(len(VARIANTS[variant]['branches'])), torch.arange(4)
+    module = learned(head(variant, loss_weights=dict(hand=0.5)))
+    before = module.loss(f, samples())
+    module.loss_alone = 2.0
+    after = module.loss(f, samples())
+    assert set(after) == set(before)
+    torch.testing.assert_close(after['loss_cpl'], before['loss_cpl'])
+    present = {'body': torch.ones(4), 'hand': torch.tensor([1.0, 1, 1, 0])}
+    for name, lost, weight in (('body', 'hand', 1.0), ('hand', 'body', 0.5)):
+        alone = sum(module(without(f, lost))[name])
+        expected = 2 * weight * (smoothed(alone, target) * present[name]).mean()
+        if variant.startswith('B'):  # its own loss says the same
+            expected = torch.zeros_like(expected)
+        difference = (after[f'loss_{name}'] - before[f'loss_{name}']).double()
+        torch.testing.assert_close(difference, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('variant', ['P', 'E'])
+def test_the_loss_alone_trains_an_expert_by_itself(variant):
+    """It reaches all features of the expert, and nothing of the other or of the attention."""
+    streams = len(VARIANTS[variant]['branches'])
+    grads = {}
+    for weight in (0.0, 1.0):
+        f = features(streams)
+        module = learned(head(variant, loss_alone=weight))
+        inputs = [s.x for name in ('body', 'hand') for s in f[name]]
+        inputs += list(module.attentions.parameters())
+        got = torch.autograd.grad(module.loss(f, samples())['loss_body'], inputs, allow_unused=True)
+        grads[weight] = [torch.zeros(()) if g is None else g for g in got]
+    changed = [not torch.allclose(a, b) for a, b in zip(grads[0.0], grads[1.0], strict=True)]
+    assert all(changed[:streams]) and not any(changed[streams:])
