@@ -104,15 +104,14 @@ def compile_one(launch: tuple, capability: int) -> dict:
 
 def assembled(ptx: str, capability: int) -> dict:
     """Registers, spilled bytes and stack by the assembler that comes with Triton."""
-    import triton
+    from triton.backends.nvidia.compiler import get_ptxas
 
-    tools = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin'
-    name = 'ptxas-blackwell' if capability >= 100 else 'ptxas'
+    tool = get_ptxas(capability).path  # which of its two assemblers it uses depends on its version
     architecture = re.search(r'\.target (\w+)', ptx)[1]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'kernel.ptx'
         write_text(path, ptx)
-        command = [str(tools / name), '-v', f'--gpu-name={architecture}', str(path)]
+        command = [str(tool), '-v', f'--gpu-name={architecture}', str(path)]
         command += ['-o', str(path.with_suffix('.cubin'))]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     pattern = r'(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes'

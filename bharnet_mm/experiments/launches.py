@@ -20,6 +20,7 @@ from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..ops import cuda
+from ..ops.operator import register_kernel
 from .contenders import contenders, make_batch
 
 FREE = (
@@ -88,7 +89,7 @@ def _register(found: Counter, on_launch: Callable | None = None) -> None:
 
     JITFunction.run = launch
     for operator, default, module, function in cuda.KERNELS:
-        operator.register_kernel('cpu')(_counting(default, module, function, found))
+        register_kernel(operator, 'cpu', _counting(default, module, function, found))
 
 
 def _counting(default: Callable, module: str, function: str, found: Counter) -> Callable:

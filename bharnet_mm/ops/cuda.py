@@ -9,8 +9,10 @@ from importlib import import_module
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from . import inference_block, norm_act, pointwise, refined_graph, temporal
+from .operator import register_kernel
 
 #: Operator, its kernel by torch's operators, and module and function of its Triton kernel.
 KERNELS = (
@@ -60,25 +62,28 @@ def _warn() -> None:
 def register() -> None:
     """Gives every operator its kernel for CUDA."""
     for operator, default, module, function in KERNELS:
-        operator.register_kernel('cuda')(_kernel(default, module, function))
-
-
-#: Kernels that Triton could not compile, as ``(module, function)``.
-_failed: set[tuple[str, str]] = set()
+        register_kernel(operator, 'cuda', _kernel(default, module, function))
 
 
 def _kernel(default, module: str, function: str):
+    run = None  # set by the first call, which imports Triton
+
     def kernel(*args):
-        kernels = _module(module) if enabled() and (module, function) not in _failed else None
-        if kernels is None:
+        nonlocal run
+        if run is None:
+            kernels = _module(module) if enabled() else None
+            run = default if kernels is None else getattr(kernels, function)
+        if run is default:
             return default(*args)
         try:
+            if is_current(args[0]):
+                return run(*args)
             with torch.cuda.device(args[0].device):  # Triton launches on the current device
-                return getattr(kernels, function)(*args)
+                return run(*args)
         except Exception as error:
             if not _is_of_the_compiler(error):
                 raise
-            _failed.add((module, function))
+            run = default
             warnings.warn(
                 f'The Triton kernel {module}.{function} does not compile here, so torch computes '
                 f'it, several times slower ({type(error).__name__}: {str(error)[:300]}). '
@@ -88,6 +93,12 @@ def _kernel(default, module: str, function: str):
             return default(*args)
 
     return kernel
+
+
+def is_current(x: Tensor) -> bool:
+    """Whether a tensor is on the current GPU, or on no GPU."""
+    index = x.get_device()  # below 0 on a CPU
+    return index < 0 or index == torch.cuda.current_device()
 
 
 def _is_of_the_compiler(error: BaseException) -> bool:

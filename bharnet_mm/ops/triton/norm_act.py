@@ -21,6 +21,7 @@ from .common import (
     store_moments,
     supported,
     tile,
+    values_of,
 )
 
 
@@ -206,7 +207,7 @@ def forward(
     if not supported(x, residual, weight, bias) or not x.numel():
         return default._norm_act(x, residual, weight, bias, mean, variance, rows, eps, slope)
     x, residual = (t if t is None else t.contiguous() for t in (x, residual))
-    size, channels, length = x.size(0), x.size(1), x[0, 0].numel()
+    size, channels, length = x.size(0), x.size(1), values_of(x)
     y, shape, part = torch.empty_like(x), tile(length), x
     by_batch = mean is None and stats is None
     if by_batch:
@@ -250,7 +251,7 @@ def backward(
 
 def sums(grad, x, y, stats, rows, slope) -> Tensor:
     """Parts ``(2, splits, C)`` of the sums that the gradient needs."""
-    size, channels, length = x.size(0), x.size(1), x[0, 0].numel()
+    size, channels, length = x.size(0), x.size(1), values_of(x)
     shape = tile(length)
     splits = splits_of(size, channels, shape['BLOCK_P'])
     part = x.new_empty(2, splits, channels, dtype=torch.float32)
@@ -267,7 +268,7 @@ def apply(
     """Writes the gradients of the features, of as many channels as ``part`` has; returns those of
     weight and bias.
     """
-    channels, size, length = part.size(2), x.size(0), x[0, 0].numel()
+    channels, size, length = part.size(2), x.size(0), values_of(x)
     shape = tile(length)
     grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)
     grid = channels, splits_of(size, channels, shape['BLOCK_P'])

@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .. import pointwise as default
-from .common import multiply_add, narrow, power, precision, supported
+from .common import ceil_div, multiply_add, narrow, power, precision, supported, values_of
 
 
 @triton.jit
@@ -134,8 +134,8 @@ def _weight_kernel(
 
 def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, int, int]:
     """Values of a channel in and out, and frames in and out."""
-    inner, frames = x[0, 0].numel(), x.size(-1)
-    short = triton.cdiv(frames, stride)
+    inner, frames = values_of(x), x.size(-1)
+    short = ceil_div(frames, stride)
     return inner, inner // frames * short, frames, short
 
 
@@ -148,7 +148,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tens
     inner, places, _, short = _sizes(x, weight, stride)
     y = x.new_empty(x.size(0), groups * out, *x.shape[2:-1], short)
     blocks = dict(BLOCK_O=power(out, most=64), BLOCK_C=power(depth, most=32), BLOCK_N=128)
-    grid = triton.cdiv(places, 128), triton.cdiv(out, blocks['BLOCK_O']), x.size(0) * groups
+    grid = ceil_div(places, 128), ceil_div(out, blocks['BLOCK_O']), x.size(0) * groups
     _product_kernel[grid](
         x, weight, x if bias is None else bias, y, groups, out, depth, inner, short, places, stride,
         depth, 1, HAS_BIAS=bias is not None, SPREAD=False, PRECISION=precision(x), **blocks,
@@ -167,13 +167,13 @@ def backward(
     inner, places, frames, short = _sizes(x, weight, stride)
     grad_x = torch.empty_like(x)
     blocks = dict(BLOCK_O=power(depth, most=64), BLOCK_C=power(out, most=32), BLOCK_N=128)
-    grid = triton.cdiv(inner, 128), triton.cdiv(depth, blocks['BLOCK_O']), x.size(0) * groups
+    grid = ceil_div(inner, 128), ceil_div(depth, blocks['BLOCK_O']), x.size(0) * groups
     _product_kernel[grid](
         grad, weight, grad, grad_x, groups, depth, out, places, frames, inner, stride, 1, depth,
         HAS_BIAS=False, SPREAD=True, PRECISION=precision(x), **blocks,
     )  # fmt: skip
     blocks = dict(BLOCK_O=power(out, most=64), BLOCK_C=power(depth, most=64), BLOCK_N=64)
-    jobs = groups * triton.cdiv(out, blocks['BLOCK_O']) * triton.cdiv(depth, blocks['BLOCK_C'])
+    jobs = groups * ceil_div(out, blocks['BLOCK_O']) * ceil_div(depth, blocks['BLOCK_C'])
     splits = max(1, min(264 // jobs, x.size(0)))
     sums = groups * out * (depth + has_bias)
     part = x.new_empty(splits, sums, dtype=torch.float32)

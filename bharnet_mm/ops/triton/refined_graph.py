@@ -9,11 +9,10 @@ gradient to the features. Both compute topology and values again.
 from __future__ import annotations
 
 import torch
-import triton
 from torch import Tensor
 
 from .. import refined_graph as default
-from .common import power, precision, supported
+from .common import ceil_div, power, precision, supported
 from .refined_graph_kernels import (
     features_kernel,
     forward_kernel,
@@ -44,10 +43,10 @@ class _Sizes:
             S=self.subsets, R=self.depth, BLOCK_O=BLOCK_O, BLOCK_U=block_u, BLOCK_V=BLOCK_V,
             BLOCK_T=BLOCK_T, BLOCK_C=power(self.channels), PRECISION=precision(x), num_warps=8,
         )  # fmt: skip
-        self.blocks_o = triton.cdiv(self.out, BLOCK_O)
-        self.blocks_u = triton.cdiv(self.joints, block_u)
-        self.blocks_v = triton.cdiv(self.joints, BLOCK_V)
-        self.blocks_t = triton.cdiv(self.frames, BLOCK_T)
+        self.blocks_o = ceil_div(self.out, BLOCK_O)
+        self.blocks_u = ceil_div(self.joints, block_u)
+        self.blocks_v = ceil_div(self.joints, BLOCK_V)
+        self.blocks_t = ceil_div(self.frames, BLOCK_T)
 
 
 def _takes(x: Tensor, value_weight: Tensor, refine_weight: Tensor) -> bool:

@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .common import ceil_div
+
 #: Largest number of gradients in the parts.
 MOST = 9
 
@@ -89,7 +91,7 @@ def sum_parts(
     missing = MOST - len(outputs)
     padded = outputs + outputs[:1] * missing
     lengths = [out.numel() for out in outputs] + [0] * missing
-    blocks = triton.cdiv(max(lengths), 128)
+    blocks = ceil_div(max(lengths), 128)
     dots = part.new_empty(2 * blocks if scale else 1)
     weights = scale or (part, part, part)
     _sum_kernel[(blocks, len(outputs))](

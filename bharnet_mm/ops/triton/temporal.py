@@ -8,13 +8,12 @@ shape depends on the learned offsets.
 from __future__ import annotations
 
 import torch
-import triton
 from torch import Tensor
 
 from .. import temporal as default
 from ..norm_act import given_statistics
 from . import norm_act
-from .common import SPLITS, moments, power, precision, supported
+from .common import SPLITS, ceil_div, moments, power, precision, supported
 from .sums import sum_parts
 from .temporal_kernels import features_kernel, forward_kernel, parameters_kernel
 
@@ -59,7 +58,7 @@ def forward(
         )
     u, weights = u.contiguous(), [w.contiguous() for w in weights]
     size, _, joints, frames = u.shape
-    quarter, short = len(near_weight), triton.cdiv(frames, stride)
+    quarter, short = len(near_weight), ceil_div(frames, stride)
     z, part = u.new_empty(*u.shape[:3], short), u
     by_batch = mean is None and stats is None
     if by_batch:
@@ -68,7 +67,7 @@ def forward(
     elif stats is None:
         stats = given_statistics(mean, variance, eps)
     tiles = _tiles(u, near_weight)
-    grid = triton.cdiv(joints * short, tiles['BLOCK_N']), size, 3
+    grid = ceil_div(joints * short, tiles['BLOCK_N']), size, 3
     forward_kernel[grid](
         u, weight, bias, *weights, part, stats, u if rows is None else rows, z, size, quarter,
         joints, frames, short, stride, part.size(1), eps, slope, BY_BATCH=by_batch,
@@ -108,13 +107,13 @@ def backward(
     options = dict(HAS_ROWS=rows is not None, **_tiles(u, near_weight))
     operands = grad, u, stats, weight, bias, *weights, some
 
-    tiles = triton.cdiv(joints * frames, options['BLOCK_N'])
+    tiles = ceil_div(joints * frames, options['BLOCK_N'])
     splits = min(4 * SPLITS, size * tiles)
     grad_u, sums = torch.empty_like(u), u.new_empty(2, splits, 3 * quarter, dtype=torch.float32)
     features_kernel[(4, splits)](*operands, grad_u, sums, *sizes, **options)
 
     length = 2 * quarter * quarter * eta + 2 * eta
-    splits = min(SPLITS, size * triton.cdiv(joints * short, options['BLOCK_N']))
+    splits = min(SPLITS, size * ceil_div(joints * short, options['BLOCK_N']))
     part = u.new_empty(splits, length, dtype=torch.float32)
     parameters_kernel[(2 * eta, splits)](*operands, part, *sizes, length, **options)
 

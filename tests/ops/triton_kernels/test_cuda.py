@@ -22,7 +22,6 @@ def kernel(monkeypatch):
         raise errors[0]
 
     monkeypatch.setattr(cuda, '_module', lambda name: types.SimpleNamespace(run=by_triton))
-    monkeypatch.setattr(cuda, '_failed', set())
     monkeypatch.setattr(torch.cuda, 'device', lambda device: torch.no_grad())
     return cuda._kernel(lambda x: 1, 'module', 'run'), errors, calls
 
