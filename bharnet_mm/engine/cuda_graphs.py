@@ -11,6 +11,8 @@ shapes, copies and order, so everything but the recording can be tested there.
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -86,19 +88,25 @@ def shape_key(inputs: dict[str, Tensor | int]) -> tuple:
 
 
 class _Recordings:
-    """Recordings by shape, at most ``most`` of them."""
+    """Recordings by shape, at most ``most`` of them, each made when its shape has come ``after``
+    times before.
+    """
 
-    def __init__(self, most: int) -> None:
-        self.most, self.by_key = most, {}
+    def __init__(self, most: int, after: int = 0) -> None:
+        self.most, self.after, self.by_key = most, after, {}
+        self.seen: Counter = Counter()
         self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
 
     def get(
         self, inputs: dict[str, Tensor | int], function: Callable, buffers: list[Tensor] = ()
     ) -> Recording | None:
-        """The recording for these shapes, which is made if needed; None if there are too many."""
+        """The recording for these shapes, which is made if needed; None if there are too many, or
+        the shapes have not come often enough.
+        """
         key = shape_key(inputs)
         if key not in self.by_key:
-            if len(self.by_key) >= self.most:
+            self.seen[key] += 1
+            if len(self.by_key) >= self.most or self.seen[key] <= self.after:
                 return None
             fixed = {name: value for name, value in inputs.items() if not isinstance(value, Tensor)}
             tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
@@ -117,6 +125,10 @@ class GraphedForward:
             nesting. By default the logits of every branch, ``model(inputs, None, mode='tensor')``.
         dtype (torch.dtype, optional): Type of autocast; by default none.
         max_graphs (int): More shapes than that run without a graph. Defaults to 32.
+        after (int): Calls with the same shapes that run without a graph before it is recorded,
+            which takes as long as some dozen calls. Defaults to 0.
+
+    If a recording fails, one warning says why, and the model runs without graphs from then on.
     """
 
     def __init__(
@@ -125,14 +137,16 @@ class GraphedForward:
         function: Callable | None = None,
         dtype: torch.dtype | None = None,
         max_graphs: int = 32,
+        after: int = 0,
     ) -> None:
-        self.model, self.dtype, self.max_graphs = model, dtype, max_graphs
+        self.model, self.dtype, self.max_graphs, self.after = model, dtype, max_graphs, after
+        self.failed = False
         self.function = function or (lambda model, inputs: model(inputs, None, mode='tensor'))
         self.tensors = [*model.parameters(), *model.buffers()]
         self._forget()
 
     def _forget(self) -> None:
-        self.recordings = _Recordings(self.max_graphs)
+        self.recordings = _Recordings(self.max_graphs, self.after)
         self.version = sum(t._version for t in self.tensors)
 
     def _run(self, inputs: dict[str, Tensor | int]) -> Any:
@@ -152,11 +166,23 @@ class GraphedForward:
         """
         if sum(t._version for t in self.tensors) != self.version:
             self._forget()  # folded weights are part of a recording
-        recording = self.recordings.get(inputs, self._run)
+        recording = None if self.failed else self._recording(inputs)
         if recording is None:
             return self._run(inputs)
         tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
         return pytree.tree_map(Tensor.clone, recording(tensors))
+
+    def _recording(self, inputs: dict[str, Tensor | int]) -> Recording | None:
+        try:
+            return self.recordings.get(inputs, self._run)
+        except RuntimeError as error:  # an error of the model itself comes again without a graph
+            self.failed = True
+            warnings.warn(
+                f'This model cannot be recorded as a CUDA graph ({str(error)[:300]}), so it runs '
+                'without, with more time on the host for each clip',
+                stacklevel=3,
+            )
+            return None
 
 
 class _Replayed(torch.autograd.Function):
@@ -216,14 +242,14 @@ class GraphedStep:
         self._check(labels, samples)
         given = inputs | dict(labels=labels.to(self.anchor.device, non_blocking=True))
 
-        def run(values: dict) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+        def run(values: dict) -> tuple[Tensor, Tensor, list[nn.Parameter], list[Tensor]]:
             return self._losses(values, optim_wrapper)
 
         recording = self.recordings.get(given, run, [*self.model.buffers()])
         tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
-        total, values, grads = run(given) if recording is None else recording(tensors)
+        total, values, *pairs = run(given) if recording is None else recording(tensors)
         share = optim_wrapper.should_sync() and self.wrapper is not self.model
-        loss = _Replayed.apply(self.anchor, total, lambda scale: self._give(grads, scale, share))
+        loss = _Replayed.apply(self.anchor, total, lambda scale: _give(*pairs, scale, share))
         self.norm = None
         if optim_wrapper.clip_grad_kwargs:
             optim_wrapper._clip_grad = lambda: self._clip(optim_wrapper)
@@ -242,7 +268,9 @@ class GraphedStep:
             self.norm = optim_wrapper.clip_func(given, **optim_wrapper.clip_grad_kwargs)
 
     def _losses(self, values: dict, optim_wrapper: OptimWrapper) -> tuple:
-        """The loss, one tensor with all logged values, and the gradients of the parameters."""
+        """The loss, one tensor with all logged values, the parameters that have a gradient, and
+        their gradients.
+        """
         from mmaction.structures import ActionDataSample
 
         labels = values['labels']
@@ -266,26 +294,28 @@ class GraphedStep:
         self.names = list(logged)
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         grads = torch.autograd.grad(total, parameters, allow_unused=True)
-        return total.detach(), torch.stack([v.detach().float() for v in logged.values()]), grads
-
-    def _give(self, grads: tuple[Tensor | None, ...], scale: Tensor, share: bool) -> None:
-        """Adds scaled gradients to the parameters', averaged over the processes."""
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
         pairs = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
-        scaled = torch._foreach_mul([g for _, g in pairs], scale)
-        old = [(p.grad, g) for (p, _), g in zip(pairs, scaled, strict=True) if p.grad is not None]
-        if old:
-            torch._foreach_add_(*map(list, zip(*old, strict=True)))
-        for (p, _), g in zip(pairs, scaled, strict=True):
-            p.grad = g if p.grad is None else p.grad
-        if share:
-            mean_over_processes([p.grad for p, _ in pairs])
+        logged = torch.stack([v.detach().float() for v in logged.values()])
+        return total.detach(), logged, *map(list, zip(*pairs, strict=True))
 
     def _check(self, labels: Tensor, samples: list) -> None:
         """Checks the labels on the host, so that the message can name the clip."""
         check = getattr(getattr(self.model, 'cls_head', None), 'check_labels', None)
         if check is not None:
             check(labels, samples)
+
+
+def _give(parameters: list[nn.Parameter], grads: list[Tensor], scale: Tensor, share: bool) -> None:
+    """Adds scaled gradients to the parameters', averaged over the processes."""
+    scaled = torch._foreach_mul(grads, scale)
+    old = [(p.grad, g) for p, g in zip(parameters, scaled, strict=True) if p.grad is not None]
+    if old:
+        torch._foreach_add_(*map(list, zip(*old, strict=True)))
+    for p, g in zip(parameters, scaled, strict=True):
+        if p.grad is None:
+            p.grad = g
+    if share:
+        mean_over_processes([p.grad for p in parameters])
 
 
 @torch.no_grad()

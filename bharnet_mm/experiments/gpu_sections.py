@@ -14,7 +14,6 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-from ..engine.cuda_graphs import GraphedForward, GraphedStep
 from ..models import use_plain_form
 from ..models.compiled import compile_blocks
 from .contenders import contenders, make_batch, to_device
@@ -252,7 +251,7 @@ def table(mode: str, mix: str, dtype: str) -> Callable[[Sizes], dict]:
                 synchronize(sizes.device)
                 rows[name] = dict(first_step_s=time.perf_counter() - start)
                 step()
-                rows[name]['memory_gb'] = _memory_of(step, sizes.device)
+                rows[name]['memory_gb'] = memory_of(step, sizes.device)
                 steps[name] = step
             except Exception as error:
                 if is_device_error(error):
@@ -273,7 +272,8 @@ def table(mode: str, mix: str, dtype: str) -> Callable[[Sizes], dict]:
     return section
 
 
-def _memory_of(step: Callable[[], None], device: str) -> float | None:
+def memory_of(step: Callable[[], None], device: str) -> float | None:
+    """GB that a step allocates at most beyond what is allocated before; None on a CPU."""
     if device != 'cuda':
         return None
     torch.cuda.synchronize()
@@ -282,65 +282,6 @@ def _memory_of(step: Callable[[], None], device: str) -> float | None:
     step()
     torch.cuda.synchronize()
     return (torch.cuda.max_memory_allocated() - before) / 1e9
-
-
-def graphs(sizes: Sizes) -> dict:
-    """Training steps with the optimizer, as a CUDA graph and not: speed, memory and losses."""
-    results: dict = {}
-    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
-        for how in ('eager', 'graph'):
-            attempt(results, f'{name}, {how}', partial(_whole_step, name, how == 'graph', sizes))
-    return counted(results)
-
-
-def _whole_step(name: str, graphed: bool, sizes: Sizes) -> dict:
-    from mmengine.optim import build_optim_wrapper
-
-    from ..engine import BFloat16OptimWrapper
-
-    model, kind = build(name, sizes.device)
-    inputs, samples = make_batch(kind, sizes.batch, 'real', sizes.frames)
-    data = dict(inputs={k: list(v) for k, v in inputs.items()}, data_samples=samples)
-    model.train()
-    model.data_preprocessor.bucket_steps = 8
-    wrapper = build_optim_wrapper(
-        model,
-        dict(type=BFloat16OptimWrapper, optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
-    )
-    wrapper.initialize_count_status(model, 0, 10**6)
-    step = GraphedStep(model) if graphed else model.train_step
-    start = time.perf_counter()
-    losses = [float(step(data, wrapper)['loss'])]
-    first = time.perf_counter() - start
-    losses += [float(step(data, wrapper)['loss']) for _ in range(4)]
-    call = partial(step, data, wrapper)
-    seconds = timed(call, sizes.rounds, sizes.device)
-    memory = _memory_of(call, sizes.device)
-    times = spread(seconds, sizes.batch)
-    return dict(first_step_s=first, losses=losses, memory_gb=memory, **times)
-
-
-def latency(sizes: Sizes) -> dict:
-    """Milliseconds of one clip (one person, two hands), with and without a graph."""
-    results: dict = {}
-    for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
-        for dtype in ('fp32', 'bf16'):
-            key = f'{name}, {dtype}'
-            attempt(results, key, partial(_one_clip, name, dtype, False, sizes))
-            if contenders()[name][1] == 'both':
-                attempt(results, f'{key}, graph', partial(_one_clip, name, dtype, True, sizes))
-    return counted(results)
-
-
-def _one_clip(name: str, dtype: str, graphed: bool, sizes: Sizes) -> dict:
-    model, kind = build(name, sizes.device)
-    batch = to_device(make_batch(kind, 1, 'single', sizes.frames), sizes.device)
-    model.eval()
-    step = stepper(model, batch, 'inference', dtype, sizes.device)
-    if graphed:
-        forward = GraphedForward(model, dtype=torch.bfloat16 if dtype == 'bf16' else None)
-        step = partial(forward, batch[0] | dict(body_rows=1, hand_rows=2))
-    return spread(timed(step, sizes.calls, sizes.device), 1)
 
 
 def profile(sizes: Sizes) -> dict:

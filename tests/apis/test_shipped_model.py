@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bharnet_mm import BodyHandInferencer, list_models
@@ -26,6 +27,20 @@ def test_card_and_weights(name):
     assert card.name == name and card.data and card.licence and card.protocol and card.limits
     assert 0 < card.unsure_below < 1 and card.temperature > 0
     assert load_recognizer(name, device='cpu').classes == card.classes
+
+
+def test_predicts_the_same_in_the_shapes_of_a_cuda_graph(tmp_path):
+    write_sample(tmp_path / 'sample', clips_per_class=1)
+    store = ClipStore(tmp_path / 'sample')
+    clips = [store[i] for i in range(2)]
+    model = load_recognizer('bharnet_m_sample', device='cpu')
+    expected = model.scores(clips[:1])
+    model.use_graphs()
+    for chosen in (clips[:1], clips[:1], clips[:1], clips, clips[:1]):
+        scores = model.scores(chosen)
+        assert len(scores['fused']) == len(chosen)
+        for name, value in expected.items():
+            np.testing.assert_allclose(scores[name][:1], value, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.long

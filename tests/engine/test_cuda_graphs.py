@@ -3,6 +3,7 @@ the device.
 """
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bharnet_mm  # noqa: F401
-from bharnet_mm.engine import BFloat16OptimWrapper
+from bharnet_mm.engine import BFloat16OptimWrapper, cuda_graphs
 from bharnet_mm.engine.cuda_graphs import GraphedForward, GraphedStep, mean_over_processes
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.experiments import contenders
@@ -210,6 +211,37 @@ def test_graphed_inference():
         next(model.parameters()).add_(1)
     forward(inputs)
     assert forward.recordings is not before  # folded weights are recorded anew
+
+
+def test_inference_is_recorded_when_its_shapes_come_again():
+    model = build().eval()
+    model.data_preprocessor.bucket_steps = 8
+    forward = GraphedForward(model, after=2)
+    inputs = model.data_preprocessor(data(number=1))['inputs']
+    recorded = [(forward(inputs), len(forward.recordings.by_key))[1] for _ in range(4)]
+    assert recorded == [0, 0, 1, 1]
+
+
+def test_a_model_that_cannot_be_recorded_runs_without(monkeypatch):
+    model = build().eval()
+    model.data_preprocessor.bucket_steps = 8
+
+    def fails(*args):
+        raise RuntimeError('operation not permitted when stream is capturing')
+
+    monkeypatch.setattr(cuda_graphs, 'Recording', fails)
+    forward = GraphedForward(model)
+    inputs = model.data_preprocessor(data(number=1))['inputs']
+    with torch.no_grad():
+        expected = model(inputs, None, mode='tensor')
+    with pytest.warns(UserWarning, match='cannot be recorded as a CUDA graph'):
+        first = forward(inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        second = forward(inputs)
+    for name, branches in expected.items():
+        for logits in (first, second):
+            assert torch.equal(logits[name][0], branches[0])
 
 
 def test_several_processes_average_after_the_replay(monkeypatch):

@@ -42,11 +42,15 @@ def test_the_report_sets_the_goals_beside_what_was_measured():
         dict(
             train_real_bf16=dict(ok=True, rows=rows),
             graphs=dict(ok=True, results=steps),
+            infer_graphs=dict(ok=True, results={'BHaRNet-P': dict(clips_per_s=12500.0)}),
+            epoch=dict(ok=True, end_to_end_clips_per_s=2600.0),
             latency=dict(ok=True, results=clips),
         )
     )
     assert 'P trains, eager: 2000 clips/s of 3000, 5.0 times STGCN++ unified' in text
     assert 'P trains, CUDA graph: 3100 clips/s of 3000, 7.8 times' in text
+    assert 'P infers, CUDA graph: 12500 clips/s of 12000' in text
+    assert 'P trains end to end, CUDA graph: 2600 clips/s of 2550' in text
     assert 'one clip, BHaRNet-P, bf16, graph: 2.5 ms of 5, p99 3.0' in text
 
 
