@@ -8,7 +8,8 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=4e-4)
+    # fused: all parameters in one pass
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=4e-4, fused=True)
 )
 warmup = min(5, max(max_epochs // 2, 1))
 cosine_end = max(round(0.65 * max_epochs), warmup + 1)
