@@ -118,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--calls', type=int, default=20)
     args = parser.parse_args(argv)
     os.environ['BHARNET_NATIVE'] = '0'
+    os.environ.pop('TRITON_INTERPRET', None)  # which would compute
     torch.set_num_threads(1)
     init_default_scope('mmaction')
     launch_nothing()
