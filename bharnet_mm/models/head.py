@@ -295,11 +295,9 @@ class BHaRNetHead(BaseModule):
         answers = self.answers(features)
         scores = answers.pop('pred_score')
         labels = scores.argmax(-1, keepdim=True)
-        # Rows of all samples at once: indexing takes as long for each row.
         rows = zip(data_samples, scores, labels, *answers.values(), strict=True)
         for sample, score, label, *logits in rows:
-            sample.set_pred_score(score)
-            sample.set_pred_label(label)
+            sample.set_pred_score(score).set_pred_label(label)
             for name, z in zip(answers, logits, strict=True):
                 sample.set_field(z, name)
         return data_samples
