@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,10 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ConfigError: A wrong argument, or a model that cannot be exported.
-        BHaRNetError: A file differs from the model by more than 1e-4; it is removed.
+        BHaRNetError: A file differs from the model by more than 1e-4; it is not written.
     """
-    from ..errors import BHaRNetError, ConfigError
+    from ..errors import ConfigError
+    from ..io.atomic import copy_whole
 
     for name in ('clips', 'threads'):
         if getattr(args, name) < 1:
@@ -62,24 +64,25 @@ def run(args: argparse.Namespace) -> None:
         fit_clip(clip, store.body_layout, store.channels, card)
         for clip in some_clips(store, split, args.clips)
     ]
-    export(model, card, clips[0], args.out)
-    for path in args.out:
-        exported = load_exported(path, threads=args.threads, **regions)
-        try:
+    with tempfile.TemporaryDirectory() as folder:
+        # A file that differs from the model must not take the place of an earlier one.
+        made = [Path(folder, str(i), Path(out).name) for i, out in enumerate(args.out)]
+        export(model, card, clips[0], made)
+        for file, path in zip(made, args.out, strict=True):
+            exported = load_exported(file, threads=args.threads, **regions)
+            exported.path = Path(path)  # for messages
             differences = check(model, exported, clips)
-        except BHaRNetError:
-            Path(path).unlink()
-            raise
-        worst = max(differences, key=differences.get)
-        print(
-            f'{path}: {Path(path).stat().st_size / 1e6:.1f} MB, at most {differences[worst]:.1e} '
-            f'from torch ({worst}; {TOLERANCE:g} allowed), {len(clips)} clips of {store.path.name} '
-            f'in {len(differences)} cases'
-        )
-        if Path(path).suffix == '.onnx':
-            p50, p99 = np.percentile(latency(exported, clips[0]), (50, 99))
-            threads = f'{args.threads} thread{"s" * (args.threads > 1)}'
-            print(f'onnxruntime, one clip, {threads}: p50 {p50:.2f} ms, p99 {p99:.2f} ms')
+            worst = max(differences, key=differences.get)
+            size = copy_whole(file, path)
+            print(
+                f'{path}: {size / 1e6:.1f} MB, at most {differences[worst]:.1e} from torch '
+                f'({worst}; {TOLERANCE:g} allowed), {len(clips)} clips of {store.path.name} '
+                f'in {len(differences)} cases'
+            )
+            if file.suffix == '.onnx':
+                p50, p99 = np.percentile(latency(exported, clips[0]), (50, 99))
+                threads = f'{args.threads} thread{"s" * (args.threads > 1)}'
+                print(f'onnxruntime, one clip, {threads}: p50 {p50:.2f} ms, p99 {p99:.2f} ms')
 
 
 def check_format(path: str | os.PathLike) -> str:

@@ -19,6 +19,7 @@ from torch.export import Dim, ExportedProgram
 from ..datasets.clip import Clip, pipeline_input
 from ..datasets.regions import RegionGrid
 from ..errors import ConfigError
+from ..io.atomic import atomic_write
 from ..layouts import get_layout
 from ..models import BHaRNet
 from ..models.instances import every_slot
@@ -177,7 +178,8 @@ def export_program(
 
 
 def write(program: ExportedProgram, path: str | os.PathLike, meta: Mapping[str, str]) -> None:
-    """Writes a program as ``.onnx``, by torch's current exporter, or as ``.pt2``.
+    """Writes a program as ``.onnx``, by torch's current exporter, or as ``.pt2``; the file appears
+    whole or not at all.
 
     Args:
         program: Result of :func:`export_program`.
@@ -190,7 +192,8 @@ def write(program: ExportedProgram, path: str | os.PathLike, meta: Mapping[str, 
     suffix = check_format(path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if suffix == '.pt2':
-        torch.export.save(program, os.fspath(path), extra_files=dict(meta))
+        with atomic_write(path, 'wb') as stream:
+            torch.export.save(program, stream, extra_files=dict(meta))
         return
     try:
         import onnx  # noqa: F401
@@ -206,7 +209,8 @@ def write(program: ExportedProgram, path: str | os.PathLike, meta: Mapping[str, 
     with _quiet():
         exported = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     exported.model.metadata_props.update(meta)
-    exported.save(os.fspath(path), external_data=False)
+    with atomic_write(path, 'wb') as stream:
+        stream.write(exported.model_proto.SerializeToString())
 
 
 def export(model: BHaRNet, card: ModelCard, clip: Clip, paths: Sequence[str | os.PathLike]) -> None:

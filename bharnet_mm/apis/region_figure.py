@@ -13,7 +13,7 @@ from ..datasets.regions import ClipRegions, RegionGrid
 from ..datasets.video import VideoFolder, read_frames
 from ..errors import ClipError, SourceError
 from ..layouts import SkeletonLayout
-from .visualizer import draw_skeleton, new_figure
+from .visualizer import draw_skeleton, new_figure, save_figure
 
 _COLORS = ('#ffd400', '#00a2ff', '#ff5a36', '#7ed0ff', '#ffa48f')
 
@@ -77,7 +77,7 @@ def save_regions(
         ax = figure.add_subplot(axes[0, column])
         _frame(ax, images[t], clip, t, layout, regions)
     _grid(figure.add_subplot(axes[1, :]), grid, rgb, mask)
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def _frame(ax, image: np.ndarray, clip: Clip, t: int, layout: SkeletonLayout, regions) -> None:

@@ -14,7 +14,7 @@ from ..datasets.synthetic.gestures import find_gestures
 from ..datasets.synthetic.sample import NAME
 from ..evaluation.scores import Scores
 from .training_curve import TrainingCurve
-from .visualizer import draw_clip, new_figure
+from .visualizer import draw_clip, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,7 +156,7 @@ def draw_report(
         clip = store[store.find(_example(scores))]
         title = f'{NAME}: "{store.classes[clip.label]}" ({clip.clip_id})'
         draw_clip(clip, store.body_layout, store.hand_layout, 8, title, figure=parts[1, 0])
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def _bars(ax: Axes, scores: Scores, shown: list[Group], alike: str) -> None:

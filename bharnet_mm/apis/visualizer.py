@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..datasets.clip import Clip
 from ..errors import ConfigError
+from ..io.atomic import atomic_write
 from ..layouts import SkeletonLayout, get_layout
 
 if TYPE_CHECKING:
@@ -158,7 +160,13 @@ def save_clip(
     path: str | Path, clip: Clip, body_layout: Layout, hand_layout: Layout | None = 'hand', **kwargs
 ) -> None:
     """Draws a clip to a PNG file, see `draw_clip`."""
-    draw_clip(clip, body_layout, hand_layout, **kwargs).savefig(path, dpi=110)
+    save_figure(draw_clip(clip, body_layout, hand_layout, **kwargs), path, dpi=110)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike, dpi: int) -> None:
+    """Writes a figure, in the format of the path's ending; it appears whole or not at all."""
+    with atomic_write(path, 'wb') as stream:
+        figure.savefig(stream, format=Path(path).suffix.lstrip('.') or 'png', dpi=dpi)
 
 
 def new_figure(width: float, height: float) -> Figure:

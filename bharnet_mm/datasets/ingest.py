@@ -277,7 +277,7 @@ def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Convert
             yield from read(chunk)
         return
     try:
-        with ProcessPoolExecutor(workers, initializer=die_with, initargs=(os.getpid(),)) as pool:
+        with ProcessPoolExecutor(workers, initializer=die_with) as pool:
             waiting: deque = deque()
             for chunk in chunks:
                 waiting.append(pool.submit(read, chunk))

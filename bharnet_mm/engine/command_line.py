@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from ..errors import ConfigError
 from ..io.lock import FolderLock
+from ..io.process import die_with
 from ..ops.native import cpu_flags
 from .arguments import parse_options
 from .config_file import load_config
@@ -32,6 +33,8 @@ def read_config(args: argparse.Namespace) -> Config:
     :func:`fill_from_store` for values that are read from the clip store.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        die_with(os.getppid())  # torchrun, which leaves its processes behind when it is killed
     cfg = fill_from_store(load_config(args.config, parse_options(args.cfg_options)))
     cfg.launcher = args.launcher
     if args.work_dir is not None:

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ..io.atomic import write_text
+from ..io.process import die_with
 from ..models import use_plain_form
 from ..models.compiled import compile_blocks
 from .contenders import FRAMES, contenders, make_batch, to_device
@@ -40,6 +41,7 @@ def memory_now() -> int:
 
 def work(connection, name: str, options: argparse.Namespace) -> None:
     """A contender's process: builds it, then runs one round for each message."""
+    die_with()
     import mmaction.models  # noqa: F401
     import torch
     from mmaction.registry import MODELS

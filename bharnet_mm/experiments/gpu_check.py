@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..io.atomic import atomic_write
+from ..io.process import die_with
 from ..io.text import read_json
 from . import gpu_epoch, gpu_graphs
 from . import gpu_sections as parts
@@ -49,6 +50,7 @@ QUICK = dict(batch=2, frames=8, rounds=1, calls=2, clips=6, names=('BHaRNet ligh
 
 def _work(names: list[str], sizes: Sizes, out: Path) -> None:
     """The process that measures; it ends after an error from which the device does not recover."""
+    die_with()
     import torch
     from mmengine.registry import init_default_scope
 

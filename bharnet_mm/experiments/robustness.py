@@ -74,7 +74,7 @@ def draw(results: dict, conditions: list[str], path: Path) -> None:
     """One panel for each condition, one line for each entry and fusion; the band is the range over
     the seeds.
     """
-    from ..apis.visualizer import new_figure
+    from ..apis.visualizer import new_figure, save_figure
 
     columns = min(4, len(conditions))
     rows = -(-len(conditions) // columns)
@@ -102,7 +102,7 @@ def draw(results: dict, conditions: list[str], path: Path) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='upper center', ncols=min(len(labels), 7), fontsize=9)
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / (3.4 * rows + 0.7)))
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

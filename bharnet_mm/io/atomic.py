@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 import uuid
@@ -86,6 +87,16 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Writes a JSON file, whole or not at all, making its folder if needed."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+
+
+def copy_whole(source: str | os.PathLike, path: str | os.PathLike) -> int:
+    """Copies a file, which appears whole or not at all, making its folder if needed; returns its
+    size in bytes.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(source, 'rb') as content, atomic_write(path, 'wb') as stream:
+        shutil.copyfileobj(content, stream, 1 << 20)
+        return content.tell()
 
 
 def _open_temporary(target: Path, mode: str, options: dict) -> tuple[Path, IO[Any]]:

@@ -57,7 +57,7 @@ def test_inferencer_takes_an_exported_file(exported):
     assert found == [r.label for r in BodyHandInferencer(torch_model(folder))(store[3])]
 
 
-def test_a_file_that_differs_is_refused_and_removed(exported, monkeypatch, tmp_path):
+def test_a_file_that_differs_is_refused_and_not_written(exported, monkeypatch, tmp_path):
     folder, _ = exported
     original, file = torch_model(folder), load_exported(folder / 'm.onnx')
     store, _, _ = data_for_check(str(folder / 'tiny.py'))
@@ -68,7 +68,8 @@ def test_a_file_that_differs_is_refused_and_removed(exported, monkeypatch, tmp_p
         check(original.model, file, clips)
 
     def copied(model, card, clip, paths):
-        paths[0] and (tmp_path / 'm.onnx').write_bytes((folder / 'm.onnx').read_bytes())
+        paths[0].parent.mkdir(parents=True)
+        paths[0].write_bytes((folder / 'm.onnx').read_bytes())
 
     def refused(*_):
         raise BHaRNetError('m.onnx', 'a difference', 'none')
@@ -79,6 +80,10 @@ def test_a_file_that_differs_is_refused_and_removed(exported, monkeypatch, tmp_p
     with pytest.raises(BHaRNetError, match='a difference'):
         run(arguments(*args))
     assert not (tmp_path / 'm.onnx').exists()
+    (tmp_path / 'm.onnx').write_text('an earlier one')
+    with pytest.raises(BHaRNetError, match='a difference'):
+        run(arguments(*args))
+    assert (tmp_path / 'm.onnx').read_text() == 'an earlier one'
 
 
 def test_the_check_tries_every_kind_of_absence(exported):

@@ -10,10 +10,12 @@ from command import environment
 
 from bharnet_mm.errors import ConfigError, StoreError
 from bharnet_mm.io.lock import FolderLock
+from bharnet_mm.io.process import die_with
 
 HOLD = """
 import sys, time
 from bharnet_mm.io.lock import FolderLock
+from bharnet_mm.io.process import die_with
 lock = FolderLock(sys.argv[1])
 print('held', flush=True)
 time.sleep(60)
@@ -56,6 +58,10 @@ def test_a_child_ends_with_its_parent():
     parent = subprocess.Popen(
         [sys.executable, '-c', PARENT], env=environment(), stdout=subprocess.PIPE
     )
+    expect_no_orphan(parent)
+
+
+def expect_no_orphan(parent):
     child = int(parent.stdout.readline())
     os.kill(child, 0)
     parent.kill()
@@ -70,6 +76,30 @@ def test_a_child_ends_with_its_parent():
         time.sleep(0.1)
     os.kill(child, signal.SIGKILL)
     pytest.fail('the child lives on')
+
+
+POOL = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from bharnet_mm.io.process import die_with
+if __name__ == '__main__':
+    with ProcessPoolExecutor(1, get_context(sys.argv[1]), initializer=die_with) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn', 'forkserver'])
+def test_a_pool_ends_with_its_parent(tmp_path, method):
+    (tmp_path / 'pool.py').write_text(POOL)
+    words = [sys.executable, tmp_path / 'pool.py', method]
+    expect_no_orphan(subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE))
+
+
+def test_only_a_child_of_multiprocessing_knows_its_parent():
+    with pytest.raises(ValueError, match='not started by multiprocessing'):
+        die_with()
 
 
 def test_multiprocessing_is_not_disturbed():

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ...datasets.clip import Clip
 from ...errors import BHaRNetError, SourceError
+from ...io.process import die_with
 from ..model_card import ModelCard
 from ..region_grids import Grid
 
@@ -147,6 +148,7 @@ class RecognitionProcess:
 
 def _work(connection: Connection, build: Callable[[], Recognizer]) -> None:
     """The other process: builds the model, then answers windows until the connection closes."""
+    die_with()
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # the camera's process needs the other cores
     try:
         recognizer = build()

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from ...errors import SourceError, WriteError
+from ...io.process import die_with
 from .rendering import VIDEO_SIZE, draw_scene
 from .sample import FPS, SyntheticSample
 
@@ -42,7 +43,8 @@ def write_videos(
         return
     # Processes are not forked, since libraries may have started threads.
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+    count = workers or os.cpu_count()
+    with ProcessPoolExecutor(count, mp_context=context, initializer=die_with) as pool:
         list(pool.map(write, clips, chunksize=8))
 
 
