@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from fractions import Fraction
@@ -53,17 +54,22 @@ class VideoWriter:
         self._av = av
 
     def __enter__(self) -> VideoWriter:
-        self._target = atomic_write(self.path, 'wb')
-        file = self._target.__enter__()
-        self._container = self._av.open(file, 'w', format=_FORMATS[self.path.suffix.lower()])
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(atomic_write(self.path, 'wb'))
+            kind = _FORMATS[self.path.suffix.lower()]
+            self._container = opened.enter_context(
+                contextlib.closing(self._av.open(file, 'w', format=kind))
+            )
+            self._opened = opened.pop_all()
         self._stream = None
         return self
 
-    def __exit__(self, *error: Any) -> bool | None:
-        if error[0] is None and self._stream is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
-        return self._target.__exit__(*error)
+    def __exit__(self, *error: Any) -> None:
+        with self._opened:  # closed even if the disk is full, and then not renamed
+            if error[0] is not None:
+                raise error[1]
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
 
     def write(self, image: np.ndarray) -> None:
         """Appends a frame (H, W, 3) uint8; an odd last row or column is cut off."""

@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 from ..datasets.clip import Clip, pipeline_input
 from ..datasets.regions import RegionGrid
 from ..errors import ConfigError
-from ..io.atomic import atomic_write
+from ..io.atomic import atomic_write, write_built
 from ..layouts import get_layout
 from ..models import BHaRNet
 from ..models.instances import every_slot
@@ -192,8 +193,7 @@ def write(program: ExportedProgram, path: str | os.PathLike, meta: Mapping[str, 
     suffix = check_format(path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if suffix == '.pt2':
-        with atomic_write(path, 'wb') as stream:
-            torch.export.save(program, stream, extra_files=dict(meta))
+        write_built(path, partial(torch.export.save, program, extra_files=dict(meta)))
         return
     try:
         import onnx  # noqa: F401

@@ -6,6 +6,7 @@ import copy
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..errors import ConfigError
 from ..evaluation.fusion import Fitted, concatenate, fit_weights, fuse, unsure_threshold
 from ..evaluation.measures import calibration_error
 from ..evaluation.scores import Scores, load_scores
-from ..io.atomic import atomic_write
+from ..io.atomic import write_built
 from ..io.weights import load_weights
 from .tool_process import run_tool
 from .trained_run import checkpoint_of
@@ -225,8 +226,7 @@ def store_in(checkpoint: Path, weights: Mapping[str, float], facts: Mapping[str,
     content = load_weights(checkpoint)
     content['state_dict'][WEIGHT] = torch.tensor(list(weights.values()))
     content.setdefault('meta', {})['held_out'] = dict(facts)
-    with atomic_write(checkpoint, 'wb') as stream:
-        torch.save(content, stream)
+    write_built(checkpoint, partial(torch.save, content))
 
 
 def fit_fusion(

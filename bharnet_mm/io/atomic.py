@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 import stat
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,6 +88,18 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Writes a JSON file, whole or not at all, making its folder if needed."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+
+
+def write_built(path: str | os.PathLike, build: Callable[[IO[bytes]], Any]) -> None:
+    """Writes what ``build`` writes to a stream in memory, whole or not at all.
+
+    For libraries that end the process if a stream refuses data, as torch's archive writer does on a
+    full disk.
+    """
+    content = io.BytesIO()
+    build(content)
+    with atomic_write(path, 'wb') as stream:
+        stream.write(content.getbuffer())
 
 
 def copy_whole(source: str | os.PathLike, path: str | os.PathLike) -> int:

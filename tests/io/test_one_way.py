@@ -17,13 +17,11 @@ IN_PLACE = {'write_text', 'write_bytes', 'savefig', 'VideoWriter', 'imwrite', 't
 STARTS = {'ProcessPoolExecutor', 'Process', 'Pool', 'Popen'}
 #: Places with a reason of their own.
 ADMITTED = {
-    ('apis/fit_fusion.py', 'torch.save'),  # into the stream of atomic_write
     ('evaluation/foreign_scores.py', 'torch.load'),  # of bytes, with weights_only=True
     ('experiments/benchmark.py', 'write_text'),  # to the kernel, under /proc
     ('experiments/benchmark_data.py', 'write_bytes'),  # files of a benchmark's own
     ('experiments/benchmark_data.py', 'pickle.loads'),
     ('engine/config_file.py', 'write_text'),  # into a temporary folder
-    ('apis/export_graph.py', 'torch.export.save'),  # into the stream of atomic_write
     ('apis/visualizer.py', 'savefig'),
     ('apis/html_page.py', 'savefig'),  # into memory
     ('datasets/synthetic/videos.py', 'VideoWriter'),  # of OpenCV, to a temporary name
