@@ -94,7 +94,7 @@ class _Recordings:
 
     def __init__(self, most: int, after: int = 0) -> None:
         self.most, self.after, self.by_key = most, after, {}
-        self.seen: Counter = Counter()
+        self.calls: Counter = Counter()
         self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
 
     def get(
@@ -105,8 +105,8 @@ class _Recordings:
         """
         key = shape_key(inputs)
         if key not in self.by_key:
-            self.seen[key] += 1
-            if len(self.by_key) >= self.most or self.seen[key] <= self.after:
+            self.calls[key] += 1
+            if len(self.by_key) >= self.most or self.calls[key] <= self.after:
                 return None
             fixed = {name: value for name, value in inputs.items() if not isinstance(value, Tensor)}
             tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
