@@ -47,8 +47,8 @@ def find_arms(
         pixel: Joints of the body, ``(V, 2 or more)``.
         joint_score: ``(V,)``; a joint of score 0 or with a non-finite position is unknown, a wrist
             below 0.5 is unreliable.
-        layout: Layout with ``left_wrist`` and ``right_wrist``, and perhaps elbows, shoulders and
-            hips.
+        layout: Layout with ``left_wrist`` and ``right_wrist``, and perhaps elbows, shoulders, hips
+            and the bases of index and little finger (``left_index``, ``left_pinky``).
         person: Number of the person, for the arms.
     """
 
@@ -59,14 +59,18 @@ def find_arms(
         return []
     arms = []
     for number, side in ((LEFT, 'left'), (RIGHT, 'right')):
-        wrist, elbow = (
-            xy[layout.index(name)] if name in layout.joints and known[layout.index(name)] else None
-            for name in (f'{side}_wrist', f'{side}_elbow')
+        wrist, elbow, index, pinky = (
+            xy[layout.index(name)]
+            if name in layout.joints and known[layout.index(name)]
+            else np.full(2, np.nan)
+            for name in (f'{side}_{part}' for part in ('wrist', 'elbow', 'index', 'pinky'))
         )
-        if wrist is not None:
+        if np.isfinite(wrist).all():
             sure = bool(joint_score[layout.index(f'{side}_wrist')] >= 0.5)
-            elbow = np.full(2, np.nan) if elbow is None else elbow
-            arms.append(Arm(wrist, elbow, size, sure, person=person, side=number))
+            knuckles = (index + pinky) / 2
+            arms.append(
+                Arm(wrist, elbow, size, sure, knuckles=knuckles, person=person, side=number)
+            )
     return arms
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,6 +54,8 @@ class Arm:
     Args:
         wrist, elbow: Pixels, ``(2,)``; the elbow is NaN if it is unknown.
         size: Length of the forearm without foreshortening, in pixels.
+        knuckles: Middle of the finger bases as the body estimator sees them, ``(2,)`` pixels; NaN
+            if it does not give them.
         reliable: Whether the body estimator is sure of the wrist.
         previous: Expected joints of the last hand of this arm, moved with the wrist: ``(21, 2 or
             3)`` pixels, or None.
@@ -63,12 +65,15 @@ class Arm:
         rivals: All arms in the image, with this one. A hand that is nearer to another arm does not
             belong to this one.
         search: Number of this search for a lost hand, from 1; 0 if the hand is only followed.
+        notes: What the estimator remembers about the searches for this hand. It gets them back in
+            the next frames until the hand is found.
     """
 
     wrist: np.ndarray
     elbow: np.ndarray
     size: float
     reliable: bool = True
+    knuckles: np.ndarray = field(default_factory=lambda: np.full(2, np.nan))
     previous: np.ndarray | None = None
     person: int = 0
     side: int = LEFT
@@ -76,6 +81,7 @@ class Arm:
     lost: int = 0
     rivals: Sequence[Arm] = ()
     search: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Estimator(Protocol):

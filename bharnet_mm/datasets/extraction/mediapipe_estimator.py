@@ -22,12 +22,14 @@ from .mediapipe_graphs import LANDMARK_INPUT, landmark_graph, palm_graph, pose_g
 
 _CROP = 256
 _LEAST = 32  # pixels of a side of an image in which a body is looked for
-_TRACE = 0.05  # presence below which there is no hand near the region
-# The places of a search, in order: palms, the last place of the hand, or the expected place at an
-# angle to the forearm in radians. The first search looks at all places, later ones at the next few.
-_PLACES_LOST = (-0.5, 'palm', 0.0, 0.5, 'last')
-_PLACES_BEHIND = ('last', -0.5, 'palm', 0.0, 0.5)
-_PLACES_NEW = ('palm', 0.0, -0.5, 0.5)
+_TRACE = 0.1  # presence below which there is no hand near the region
+# The places of a search, in order: palms, the last place of the hand, the direction of the body
+# pose's knuckles, or the expected place at an angle to the forearm in radians. The first search
+# looks at all places, later ones at the next few. While the image around the wrist does not change,
+# no place is tried twice.
+_PLACES_LOST = ('knuckles', -0.5, 0.5, 'palm', 'last', 0.0)
+_PLACES_BEHIND = ('last', 'knuckles', -0.5, 0.5, 'palm', 0.0)
+_PLACES_NEW = ('palm', 0.0, 'knuckles', -0.5, 0.5)
 _TRIES = 3
 # If the model is sure of a hand and the image around it does not change, the hand is kept for at
 # most so many frames. Unchanged means that at most a twentieth of a small image of it differs by
@@ -167,8 +169,11 @@ class MediaPipeEstimator:
         places = _PLACES_NEW
         if arm.previous is not None:
             places = _PLACES_BEHIND if covered else _PLACES_LOST
+        count = len(places) if arm.search == 1 else _TRIES
+        count = min(count, self._untried(image, arm, len(places)))
         found: list[HandPose] = []
-        for i in range(len(places) if arm.search == 1 else _TRIES):
+        for i in range(count):
+            arm.notes['untried'] -= 1
             place = places[(arm.search - 1 + i) % len(places)]
             if place == 'palm':
                 found += self._detect(image, arm)
@@ -180,6 +185,14 @@ class MediaPipeEstimator:
             if any(h.score >= self.min_score and nearest_arm(h, arm.rivals) is arm for h in found):
                 break
         return found
+
+    def _untried(self, image: np.ndarray, arm: Arm, places: int) -> int:
+        """Number of places that were not tried since the image around the wrist last changed."""
+        view = arm.notes.get('view')
+        if view is None or not view.unchanged(image):
+            around = Region(tuple(arm.wrist), self.crop_scale * arm.size)
+            arm.notes.update(view=_View.of(image, around), untried=places)
+        return arm.notes['untried']
 
     def _detect(self, image: np.ndarray, arm: Arm) -> list[HandPose]:
         """Hands whose palms are detected in an upright square at the wrist."""
@@ -197,15 +210,20 @@ class MediaPipeEstimator:
             found.append(self._settle(image, Region(center, 2.6 * side, angle)))
         return found
 
-    def _guess(self, image: np.ndarray, arm: Arm, bend: float) -> list[HandPose]:
-        """A hand that continues the forearm, for hands whose palm the detector cannot see (fists,
-        edges).
+    def _guess(self, image: np.ndarray, arm: Arm, place: str | float) -> list[HandPose]:
+        """A hand that points to the pose's knuckles or continues the forearm at an angle, for hands
+        whose palm the detector cannot see (fists, edges).
         """
-        beyond = _beyond(arm)
-        if not beyond.any():
+        toward, bend = _beyond(arm), place
+        if place == 'knuckles':
+            knuckles = arm.knuckles - arm.wrist
+            length, bend = np.linalg.norm(knuckles), 0.0
+            if length > 1e-6:  # not if they are unknown
+                toward = knuckles * (arm.size / length)
+        if not toward.any():
             return self._detect(image, arm)
-        center = tuple(arm.wrist + 0.35 * beyond)
-        region = Region(center, arm.size, upright_angle(np.zeros(2), beyond) + bend)
+        center = tuple(arm.wrist + 0.35 * toward)
+        region = Region(center, arm.size, upright_angle(np.zeros(2), toward) + bend)
         return [self._settle(image, region)]
 
     def _settle(self, image: np.ndarray, region: Region) -> HandPose:

@@ -20,7 +20,7 @@ from .own_splits import OwnSplits
 from .plan import Plan, make_plan, read_split_lists
 
 #: Version of the algorithm. It is increased when the same videos give other bodies or hands.
-ALGORITHM = 2
+ALGORITHM = 3
 SETTINGS_FILE = 'extraction.json'
 _EXPECTED = 'the settings of an extraction'
 REFUSED_FILE = 'refused.json'

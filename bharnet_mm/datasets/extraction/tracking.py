@@ -6,7 +6,8 @@ Callers need only ``BodyHandTracker.step(image)``; see docs/extraction.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -66,6 +67,7 @@ class _Memory:
     behind: bool = False  # whether another hand was painted over for it, in the last frame
     searches: int = 0
     next_search: int = 0  # frame
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class HandTracker:
@@ -127,6 +129,7 @@ class HandTracker:
 
     def _recall(self, arm: Arm, memory: _Memory) -> None:
         """Sets the arm's fields about its last hand for the estimator."""
+        arm.notes = memory.notes
         if memory.hand is None or self._frame - memory.frame > self.max_gap:
             return
         arm.last, arm.previous = memory.hand, memory.hand.points.copy()

@@ -11,6 +11,7 @@ from bharnet_mm.datasets.extraction.association import (
     nearest_arm,
 )
 from bharnet_mm.datasets.extraction.estimators import LEFT, RIGHT, Arm, HandPose
+from bharnet_mm.layouts import get_layout
 
 SIZE = 40.0
 
@@ -109,6 +110,19 @@ def test_arms_of_a_body():
     assert (left.side, right.side) == (LEFT, RIGHT)
     np.testing.assert_array_equal(left.wrist, [100, 50])
     assert left.size >= SIZE and left.reliable
+
+
+def test_the_knuckles_of_a_pose_that_has_them():
+    body = body_at((100, 50), (60, 50), SIZE)
+    assert np.isnan(find_arms(body.points, body.joint_score, COCO)[0].knuckles).all()
+    layout = get_layout('mediapipe_pose')
+    points = np.random.default_rng(0).uniform(0, 100, (layout.num_joints, 2))
+    score = np.ones(layout.num_joints)
+    score[layout.index('left_pinky')] = 0
+    left, right = find_arms(points, score, layout)
+    assert np.isnan(left.knuckles).all()
+    index, pinky = (points[layout.index(f'right_{name}')] for name in ('index', 'pinky'))
+    np.testing.assert_allclose(right.knuckles, (index + pinky) / 2)
 
 
 def test_a_forearm_towards_the_camera_does_not_shrink_the_arm():

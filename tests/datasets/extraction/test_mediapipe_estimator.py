@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bharnet_mm.datasets.extraction.estimators import LEFT, RIGHT, build_estimator
+from bharnet_mm.datasets.extraction.estimators import LEFT, RIGHT, Arm, HandPose, build_estimator
 from bharnet_mm.datasets.extraction.extract import extract_clip
 from bharnet_mm.datasets.extraction.mediapipe_estimator import MediaPipeEstimator, _paint_over
+from bharnet_mm.datasets.extraction.tracking import HandTracker
 from bharnet_mm.datasets.video import open_video
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.layouts import get_layout
@@ -76,6 +77,47 @@ def test_a_video_does_not_depend_on_the_one_before(estimator):
     again = extract_clip(frames, estimator, 'a')
     np.testing.assert_array_equal(first.hand, again.hand)
     np.testing.assert_array_equal(first.body, again.body)
+
+
+@pytest.fixture
+def looked(estimator, monkeypatch):
+    """The centres of the regions in which a hand is looked for; there is none."""
+    centers = []
+
+    def landmark(image, region):
+        centers.append(np.array(region.center))
+        return HandPose(np.zeros((21, 3)), 0.0)
+
+    monkeypatch.setattr(estimator, '_landmark', landmark)
+    return centers
+
+
+@needs_mediapipe
+def test_no_place_is_searched_twice_while_nothing_changes(estimator, looked):
+    tracker = HandTracker(estimator)
+    image = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+
+    def step(picture):
+        looked.clear()
+        arm = Arm(np.array([100.0, 100.0]), np.array([100.0, 150.0]), 50.0)
+        assert tracker.step(picture, [arm]) == {}
+        return len(looked)
+
+    assert step(image) >= 3
+    assert [step(image) for _ in range(3)] == [0, 0, 0]
+    assert step(image[::-1, ::-1]) > 0
+
+
+@needs_mediapipe
+def test_a_hand_is_searched_in_the_direction_of_the_knuckles(estimator, looked):
+    image = np.zeros((200, 200, 3), np.uint8)
+    wrist, elbow = np.array([100.0, 100.0]), np.array([100.0, 150.0])
+    arm = Arm(wrist, elbow, 50.0, knuckles=wrist + [10, 0], search=1)
+    estimator.hands(image, [arm])
+    assert any(np.allclose(center, wrist + [17.5, 0]) for center in looked)
+    looked.clear()
+    estimator.hands(image, [Arm(wrist, elbow, 50.0, search=1)])
+    assert any(np.allclose(center, wrist - [0, 17.5]) for center in looked)
 
 
 @needs_mediapipe
