@@ -35,6 +35,40 @@ def load_weights_safely() -> None:
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
 
 
+def load_pickles_safely() -> None:
+    """Make ``mmengine.load``, by which MMAction2's data sets read annotations, build plain content
+    from pickles and nothing else.
+
+    MMEngine unpickles completely, which can run code.
+    """
+    from mmengine.fileio.handlers.pickle_handler import PickleHandler
+
+    from .io.guard import reading
+    from .io.safe_pickle import RestrictedUnpickler
+
+    def load_from_fileobj(self: Any, file: Any, **options: Any) -> Any:
+        where = str(getattr(file, 'name', 'a pickle that MMEngine loads'))
+        with reading(where, 'a pickle of plain content', 'get it from a source you trust'):
+            return RestrictedUnpickler(file, where).load()
+
+    PickleHandler.load_from_fileobj = load_from_fileobj
+
+
+def load_yaml_safely() -> None:
+    """Make ``mmengine.load`` build plain values and tuples from YAML, whose tags can run code."""
+    import yaml
+    from mmengine.fileio.handlers import yaml_handler
+
+    class Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
+        """Plain YAML, and the tuples that MMEngine writes."""
+
+    def as_tuple(loader: Any, node: Any) -> tuple:
+        return tuple(loader.construct_sequence(node, deep=True))
+
+    Loader.add_constructor('tag:yaml.org,2002:python/tuple', as_tuple)
+    yaml_handler.Loader = Loader
+
+
 def write_whole_files() -> None:
     """Make files that MMEngine writes (checkpoints, dumped results) appear whole or not at all.
 
@@ -80,5 +114,7 @@ def dump_whole_configs() -> None:
 def apply() -> None:
     """Make the changes above, each once its module is imported."""
     after_import('mmengine.runner.checkpoint', load_weights_safely)
+    after_import('mmengine.fileio.handlers.pickle_handler', load_pickles_safely)
+    after_import('mmengine.fileio.handlers.yaml_handler', load_yaml_safely)
     after_import('mmengine.fileio.backends.local_backend', write_whole_files)
     after_import('mmengine.config.config', dump_whole_configs)

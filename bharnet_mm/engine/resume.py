@@ -27,14 +27,20 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
     found = {path: _step(path) for path in folder.glob('*.pth') if _STEP.fullmatch(path.name)}
     pointer = folder / 'last_checkpoint'
     candidates = sorted(found, key=found.get, reverse=True)
+    problems = []
+    named = None
     if pointer.is_file():
-        named = Path(read_text(pointer, 'the path of a checkpoint', error=CheckpointError).strip())
+        try:
+            text = read_text(pointer, 'the path of a checkpoint', error=CheckpointError)
+            named = Path(text.strip())
+        except CheckpointError as error:
+            problems.append(f'{pointer.name}: {error.found}')
+    if named is not None:
         last = named if named.is_file() else folder / named.name
         before = [path for path in candidates if path.name != last.name]
         if _STEP.fullmatch(last.name):
             before = [path for path in before if found[path] < _step(last)]
         candidates = [last, *before]
-    problems = []
     for path in candidates:
         try:
             if {'meta', 'message_hub', 'optimizer'} <= set(load_weights(path)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -39,6 +40,7 @@ def reading(
         but: Exceptions that are not converted.
     """
     try:
+        _refuse_special(path)
         yield
     except (BHaRNetError, *_PROGRAMMING_ERRORS, *but):
         raise
@@ -64,6 +66,16 @@ def reading(
     raise error(f'{path}', found, expected, fix) from None
 
 
+def _refuse_special(path: str | os.PathLike) -> None:
+    """Refuses a pipe, which would be waited for, and a device, whose bytes may never end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # not there, or no path at all: what reads it will say so
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError('a pipe or a device, not a file')
+
+
 def reads(expected: str, fix: str = 'restore or make the file again') -> Callable:
     """Decorates a function whose first argument is the file or item that it reads, with
     :func:`reading` around the whole function.
@@ -73,6 +85,8 @@ def reads(expected: str, fix: str = 'restore or make the file again') -> Callabl
         @functools.wraps(function)
         def guarded(item: Any, *arguments: Any, **options: Any) -> Any:
             with reading(name_of(item), expected, fix):
+                if isinstance(item, (str, os.PathLike)):
+                    _refuse_special(item)  # its name in messages may be cut short
                 return function(item, *arguments, **options)
 
         return guarded

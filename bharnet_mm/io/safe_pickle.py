@@ -99,7 +99,9 @@ class RestrictedUnpickler(pickle._Unpickler):
     }
 
     def __init__(self, stream: Any, where: str) -> None:
-        self.size = os.fstat(stream.fileno()).st_size
+        start = stream.tell()
+        self.size = stream.seek(0, os.SEEK_END) - start
+        stream.seek(start)
         super().__init__(_Bounded(stream, self.size))
         self.where = where
 

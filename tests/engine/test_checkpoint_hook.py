@@ -133,6 +133,9 @@ def test_a_moved_folder_and_a_torn_checkpoint(straight, tmp_path, capsys):
     assert newest_checkpoint(moved) == moved / 'epoch_4.pth'
     (moved / 'epoch_4.pth').write_bytes((moved / 'epoch_4.pth').read_bytes()[:999])
     assert newest_checkpoint(moved) == moved / 'epoch_3.pth'
+    for damaged in (b'\xff\xfe', b'', b'\0'):
+        (moved / 'last_checkpoint').write_bytes(damaged)
+        assert newest_checkpoint(moved) == moved / 'epoch_3.pth'
     (moved / 'last_checkpoint').unlink()
     train(moved, resume=newest_checkpoint(moved))
     assert same(moved / 'epoch_4.pth', straight / 'epochs/epoch_4.pth')
