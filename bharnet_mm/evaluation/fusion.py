@@ -13,6 +13,9 @@ from ..errors import ConfigError
 from .measures import log_softmax
 from .scores import Scores
 
+#: Weight of the prior of a temperature, in clips.
+TEMPERATURE_PRIOR = 10.0
+
 
 def align(members: Mapping[str, Scores]) -> dict[str, Scores]:
     """Puts the clips of all members in the order of the first, by clip id.
@@ -179,20 +182,23 @@ class Fitted:
 
 
 def fit_weights(
-    logits: Sequence[np.ndarray], label: np.ndarray, method: str = 'sum', prior: float = 10.0
+    logits: Sequence[np.ndarray], label: np.ndarray, method: str = 'sum', prior: float = 3.0
 ) -> Fitted:
     r"""Fusion weights and their temperature, on clips that no member was trained on.
 
-    Of a coarse grid of shares :math:`s` (each pair of members in ratios of 1/16 to 16, in octaves)
-    those with the least
+    Members are differently sure of themselves, and in a sum of logits one that is wrong but certain
+    outvotes the others. So for the fusion ``sum`` each member has a temperature :math:`T_i` of its
+    own (:func:`fit_temperature` in the clips where it is present), in octaves. Shares :math:`s_i`
+    of the members divided by it are tried on a coarse grid (each pair in ratios of 1/16 to 16, in
+    octaves), and those are taken that have the least
 
     .. math:: \sum_n -\log p_n(y_n) - \frac{\lambda}{M} \sum_i \log (M s_i)
-        + \tfrac{\lambda}{2} (\log T)^2
+        + \tfrac{\lambda_T}{2} (\log T)^2
 
     where :math:`p` are the fused probabilities at the temperature :math:`T` of
-    :func:`fit_temperature`. The second term is a Dirichlet prior: with few clips the shares stay
-    near the equal ones, and no member is left out. The likelihood is used because the accuracy of
-    some dozens of clips hardly tells weights apart.
+    :func:`fit_temperature` with its prior :math:`\lambda_T`. The second term is a Dirichlet prior:
+    with few clips the calibrated members stay near equal shares, and no member is left out. The
+    likelihood is used because the accuracy of some dozens of clips hardly tells weights apart.
 
     Args:
         logits: Members, each (N, K), clips in the same order.
@@ -201,19 +207,27 @@ def fit_weights(
         prior: :math:`\lambda`, in clips.
 
     Returns:
-        Fitted: Weights, shares, temperature and what they reach on these clips.
+        Fitted: Weights (:math:`\propto s_i / T_i`), shares, temperature and what they reach on
+        these clips.
     """
-    count = len(logits)
+    count, octaves = len(logits), np.zeros(len(logits))
+    if method == 'sum':  # the others have no scale
+        for i, z in enumerate(logits):
+            present = (z != 0).any(1)
+            own = fit_temperature(log_softmax(z[present]), label[present])
+            octaves[i] = round(math.log2(own))
     best = None
     for powers in itertools.product(range(-4, 5), repeat=count - 1):
         ratios = np.exp2([0.0, *powers])
-        shares = ratios / ratios.sum()
+        log_shares = np.log(count * ratios / ratios.sum())  # of the calibrated members
+        shares = ratios / np.exp2(octaves)
+        shares = shares / shares.sum()
         fused = fuse(logits, count * shares, method)
-        temperature = fit_temperature(fused, label, prior)
+        temperature = fit_temperature(fused, label)
         fused = log_softmax(fused / temperature)
         loss = -float(fused[np.arange(len(label)), label].sum())
-        penalised = loss - prior / count * float(np.log(count * shares).sum())
-        penalised += prior / 2 * math.log(temperature) ** 2
+        penalised = loss - prior / count * float(log_shares.sum())
+        penalised += TEMPERATURE_PRIOR / 2 * math.log(temperature) ** 2
         if best is None or penalised < best[0] - 1e-9:
             best = penalised, shares, temperature, loss, float((fused.argmax(1) == label).mean())
     _, shares, temperature, loss, top1 = best
@@ -227,7 +241,9 @@ def fit_weights(
     )
 
 
-def fit_temperature(log_probability: np.ndarray, label: np.ndarray, prior: float = 10.0) -> float:
+def fit_temperature(
+    log_probability: np.ndarray, label: np.ndarray, prior: float = TEMPERATURE_PRIOR
+) -> float:
     r"""The temperature from .05 to 20 that suits the probabilities best (Guo et al., ICML 2017).
 
     It is the one with the least

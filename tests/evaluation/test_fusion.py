@@ -98,6 +98,40 @@ def test_fitted_weights_prefer_who_knows():
         np.testing.assert_allclose(fitted.weights, 2 * np.array(fitted.shares) / fitted.temperature)
 
 
+OTHERS = {  # evidence for the right class, and how loud the member is
+    'noise': (0, 2),
+    'loud noise': (0, 6),
+    'weak': (1, 2),
+    'weak and loud': (1, 6),
+    'weak and very loud': (0.5, 20),
+    'quiet': (3.2, 0.1),
+}
+
+
+@pytest.mark.parametrize('kind', OTHERS)
+@pytest.mark.parametrize('clips, members', [(60, 2), (300, 2), (300, 3)])
+def test_fused_is_not_worse_than_the_best_member_on_new_clips(kind, clips, members):
+    """Weights are fitted to some clips, accuracies are those of others."""
+
+    def world(number, seed):
+        rng = np.random.default_rng(seed)
+        label = rng.integers(0, 10, number)
+        evidence = [OTHERS[kind]] + [(3.2, 2)] * (members - 1)
+        return label, [
+            loud * (rng.normal(size=(number, 10)) + known * np.eye(10)[label])
+            for known, loud in evidence
+        ]
+
+    lost = []
+    for seed in range(4):
+        label, z = world(clips, seed)
+        weights = fit_weights(z, label).weights
+        label, z = world(3000, 100 + seed)
+        best = max((v.argmax(1) == label).mean() for v in z)
+        lost.append(best - (fuse(z, weights).argmax(1) == label).mean())
+    assert np.mean(lost) <= 0.005
+
+
 def test_a_few_clips_leave_the_weights_equal():
     label = np.arange(4)
     better, worse = 2.0 * np.eye(4), np.eye(4)[[0, 1, 2, 0]]
