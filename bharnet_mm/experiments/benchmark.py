@@ -2,9 +2,12 @@
 
 python tools/analysis/benchmark.py --out docs/benchmark
 
+`--release PATH` adds DeGCN's public release from a checkout, as the contender `DeGCN release`.
+
 Each contender runs in a process of its own, which gives its peak memory. One process works at a
 time, and they take turns, so other load on the machine affects all equally. Medians and the range
-of the middle half are reported. Compare ratios of one run, not rates of two.
+of the middle half are reported, and the least CPU time of a round, which depends less on other
+programs. Compare ratios of one run, not rates of two.
 
 `NAME, plain` is the same network in the form of published code: 1x1 convolutions by conv2d,
 gathered samples, a separate batch norm, and all slots of persons and hands computed, present or
@@ -31,6 +34,8 @@ from ..models import use_plain_form
 from ..models.compiled import compile_blocks
 from .contenders import FRAMES, contenders, make_batch, to_device
 from .cost import count_macs
+from .release import NAME as RELEASE
+from .release import Release
 
 
 def memory_now() -> int:
@@ -52,8 +57,11 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     if name.endswith((', plain', ', torch')):
         os.environ['BHARNET_NATIVE'] = '0'
-    config, kind = contenders()[name]
-    model = MODELS.build(config)
+    if name == RELEASE:
+        model, kind = Release(options.release), 'stock'
+    else:
+        config, kind = contenders()[name]
+        model = MODELS.build(config)
     if name.endswith(', plain'):
         use_plain_form(model)
     device = torch.device(options.device)
@@ -85,10 +93,10 @@ def work(connection, name: str, options: argparse.Namespace) -> None:
     connection.send(dict(parameters=sum(p.numel() for p in model.parameters())))
     while (message := connection.recv()) is not None:
         if message == 'round':
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             step()
             sync()
-            connection.send(time.perf_counter() - start)
+            connection.send((time.perf_counter() - start, time.process_time() - cpu))
         elif message == 'memory':
             gpu = torch.cuda.max_memory_allocated() if device.type == 'cuda' else None
             peak = int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) * 1024
@@ -136,7 +144,8 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
             facts |= link.recv()
         link.send(None)
         process.join()
-        low, median, high, p99 = np.percentile(seconds[name], [25, 50, 75, 99])
+        wall, cpu = zip(*seconds[name], strict=True)
+        low, median, high, p99 = np.percentile(wall, [25, 50, 75, 99])
         full = options.batch * facts['gmacs'] * 2 * (3 if options.mode == 'train' else 1)
         rows.append(
             dict(
@@ -150,6 +159,7 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
                 clips_per_s_range=[options.batch / high, options.batch / low],
                 ms=median * 1e3,
                 p99_ms=p99 * 1e3,
+                cpu_ms=min(cpu) * 1e3,
                 share_of_peak=full / median / peak if options.mix == 'full' else None,
                 peak_gflops=peak,
                 **facts,
@@ -170,9 +180,9 @@ def to_markdown(rows: list[dict]) -> str:
     """The rows as a table."""
     lines = [
         '| contender | mode | batch, mix, frames | dtype | clips/s (middle half) | ms, p50 and p99 '
-        '| GMACs '
+        '| CPU ms | GMACs '
         '| M param. | peak MiB | share of matrix peak |',
-        '|---|---|---|---|---|---|---|---|---|---|',
+        '|---|---|---|---|---|---|---|---|---|---|---|',
     ]
     for row in rows:
         low, high = row['clips_per_s_range']
@@ -181,7 +191,7 @@ def to_markdown(rows: list[dict]) -> str:
             f'| {row["contender"]} | {row["mode"]} | {row["batch"]}, {row["mix"]}, {row["frames"]} '
             f'| {row["dtype"]} '
             f'| {row["clips_per_s"]:.1f} ({low:.1f}-{high:.1f}) '
-            f'| {row["ms"]:.0f}, {row["p99_ms"]:.0f} '
+            f'| {row["ms"]:.0f}, {row["p99_ms"]:.0f} | {row["cpu_ms"]:.0f} '
             f'| {row["gmacs"]:.2f} '
             f'| {row["parameters"] / 1e6:.2f} | {row["memory_mib"]:.0f} | {share} |'
         )
@@ -206,12 +216,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--threads', type=int, default=multiprocessing.cpu_count())
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
     parser.add_argument('--compile', action='store_true', help='torch.compile of the backbones')
+    parser.add_argument(
+        '--release', type=Path, help=f"checkout of DeGCN's public release: adds {RELEASE!r}"
+    )
     parser.add_argument('--out', type=Path, help='writes OUT.json and OUT.md')
     args = parser.parse_args(argv)
-    unknown = set(args.contenders or ()) - set(contenders())
+    known = [*contenders(), *([RELEASE] if args.release else [])]
+    unknown = set(args.contenders or ()) - set(known)
     if unknown:
-        parser.error(f'unknown contenders {sorted(unknown)}; there are {list(contenders())}')
-    names = args.contenders or list(contenders())
+        parser.error(f'unknown contenders {sorted(unknown)}; there are {known}')
+    names = args.contenders or known
     rows = []
     for mode in args.modes:
         for dtype in args.dtypes:

@@ -4,7 +4,9 @@ import pytest
 import torch
 from command import run_tool
 
+from bharnet_mm.errors import ConfigError
 from bharnet_mm.experiments import contenders as tool
+from bharnet_mm.experiments.release import Release
 
 
 def test_the_same_people_in_every_form():
@@ -46,3 +48,32 @@ def test_runs_and_counts(tmp_path):
     assert set(parts) == {'body', 'hand', 'fusion'} and parts['fusion'] < 0.01
     assert sum(parts.values()) == pytest.approx(rows['BHaRNet light']['gmacs'])
     assert (tmp_path / 'bench.md').read_text().count('\n') == 4
+
+
+def test_the_release_is_measured_from_its_checkout(tmp_path):
+    """A stand-in with the release's files and calls: one linear layer."""
+    network = """
+import torch
+
+class Model(torch.nn.Module):
+    def __init__(self, num_class, num_stream, graph, graph_args):
+        super().__init__()
+        assert (graph, graph_args) == ('graph.ntu_rgb_d.Graph', dict(labeling_mode='spatial'))
+        self.fc = torch.nn.Linear(3, num_class)
+
+    def forward(self, x):
+        assert x.shape[1:] == (3, 64, 25, 2)
+        return [self.fc(x.mean((2, 3, 4)))]
+"""
+    for name, text in (('model/degcn.py', network), ('graph/ntu_rgb_d.py', '')):
+        path = tmp_path / 'checkout' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    words = ['analysis/benchmark.py', '--contenders', 'DeGCN release', '--modes', 'train']
+    words += ['--cases', '1:full', '--rounds', '1', '--threads', '1', '--out', tmp_path / 'bench']
+    run_tool(*words, '--release', tmp_path / 'checkout')
+    (row,) = json.loads((tmp_path / 'bench.json').read_text())['rows']
+    assert row['contender'] == 'DeGCN release' and row['parameters'] == 4 * tool.CLASSES
+    assert row['cpu_ms'] > 0
+    with pytest.raises(ConfigError, match='without model/degcn.py'):
+        Release(tmp_path)
