@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import BHaRNetError, ConfigError
 from ..io.guard import reading
+from ..io.text import parse_json
 from ..layouts import SkeletonLayout, get_layout
 from ..version import __version__
 
@@ -153,7 +154,7 @@ class ModelCard:
             ConfigError: The text is no card, or one that this version cannot use.
         """
         with reading(where, _EXPECTED, _FIX, ConfigError):
-            content = json.loads(text)
+            content = parse_json(text)
             if not isinstance(content, dict):
                 raise ValueError(f'a {type(content).__name__}')
             known = {item.name for item in fields(cls)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from ..evaluation.fusion import fit_temperature
 from ..evaluation.measures import calibration_error, confidence, separation
 from ..evaluation.scores import Scores, load_scores
 from ..io.guard import reading
+from ..io.text import load_json
 from .model_card import CARD_KEY, CONFIDENCES, ModelCard, describe_layout, plain
 from .recognizer import calibrated, log_scores
 
@@ -194,7 +194,7 @@ def read_unknown(folder: str | os.PathLike) -> list[tuple[Scores, Sequence[str]]
     file = Path(folder) / 'summary.json'
     where = 'the summary of leave_one_out.py --unknown'
     with reading(file, where, 'run it with --unknown', ConfigError):
-        names = json.loads(file.read_text(encoding='utf-8'))['unknown']
+        names = load_json(file)['unknown']
         if not names:
             raise ValueError('no unknown classes')
     found = sorted(Path(folder).glob('*/scores.npz'))

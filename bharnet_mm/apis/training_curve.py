@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..io.guard import reading
-from ..io.text import read_lines
+from ..io.text import parse_json, read_lines
 
 _EXPECTED = 'the log of a training, one JSON object a line'
 _FIX = 'remove the file, or train again'
@@ -44,7 +43,7 @@ def read_training_curve(work_dir: str | os.PathLike) -> TrainingCurve:
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         for line in read_lines(path, expected=_EXPECTED):
             with reading(path, _EXPECTED, _FIX):
-                row = json.loads(line)
+                row = parse_json(line)
                 if 'loss' in row:
                     rows['train'][_count(row['iter'])] = _numbers(row) | {
                         'epoch': _count(row['epoch'])

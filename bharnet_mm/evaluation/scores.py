@@ -15,6 +15,7 @@ from ..errors import ConfigError, SourceError
 from ..io.arrays import load_npz, write_npz
 from ..io.atomic import atomic_write
 from ..io.guard import reading
+from ..io.text import parse_json
 
 _SUFFIX = '_logits'
 
@@ -165,7 +166,7 @@ def _facts(path: str | os.PathLike, text: np.ndarray | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        facts = json.loads(str(text))
+        facts = parse_json(str(text))
     except ValueError:
         facts = None
     if not isinstance(facts, dict):

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .guard import reading
+from .text import parse_json
 
 _EXPECTED = 'a .pt2 file of `bharnet export`'
 _FIX = 'export the model again, or take the file from somebody you trust'
@@ -80,9 +81,9 @@ def _checked(path: str | os.PathLike) -> tuple[bytes, dict[str, str]]:
             parts[entry.filename] = archive.read(entry)
     for name, content in parts.items():
         if name.endswith('_config.json'):
-            _check_payload(json.loads(content))
+            _check_payload(parse_json(content))
         elif name.endswith('models/model.json'):
-            parts[name] = _checked_program(json.loads(content))
+            parts[name] = _checked_program(parse_json(content))
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, 'w') as archive:
         for name, content in parts.items():
@@ -117,7 +118,7 @@ def _checked_program(program: dict) -> bytes:
         if key == 'expr_str':
             _check_size(ast.parse(text, mode='eval').body)
         elif key in ('in_spec', 'out_spec'):
-            kinds = {kind for k, kind in _texts(json.loads(text)) if k == 'type'}
+            kinds = {kind for k, kind in _texts(parse_json(text)) if k == 'type'}
             if not kinds <= _CONTAINERS:
                 raise ValueError(f'inputs or outputs of {sorted(kinds)}')
         elif not (_EQUATION if key == 'as_string' else _NAME).fullmatch(text):

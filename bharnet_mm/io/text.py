@@ -11,6 +11,9 @@ from .guard import reading
 
 #: Bytes of a file that is read whole as text.
 MAX_BYTES = 2**28
+#: Bytes of memory that the value of a JSON text may take.
+MAX_JSON_BYTES = 800 << 20
+_JSON_BYTES = (64, 72, 40, 96)  # of a list, a dict, an element and a key with its value
 
 
 def read_text(
@@ -36,6 +39,35 @@ def read_lines(path: str | os.PathLike, **options: Any) -> list[str]:
     return [line.strip() for line in read_text(path, **options).splitlines() if line.strip()]
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value that JSON text stands for.
+
+    Lists and dicts take up to forty times the bytes of their text, so their size is estimated
+    first, from above.
+
+    Raises:
+        ValueError: It is no JSON, or its value would take more than 800 MB.
+    """
+    marks = '[', '{', ',', ':'
+    counts = [text.count(mark if isinstance(text, str) else mark.encode()) for mark in marks]
+    size = sum(n * bytes_each for n, bytes_each in zip(counts, _JSON_BYTES, strict=True))
+    if size + len(text) > MAX_JSON_BYTES:
+        raise ValueError(f'JSON of {len(text)} bytes, whose value may take {size >> 20} MB')
+    return json.loads(text)
+
+
+def load_json(path: str | os.PathLike) -> Any:
+    """The value in a JSON file, to be called within :func:`.guard.reading`.
+
+    Raises:
+        ValueError: As :func:`parse_json`, or the file has more than 256 MB.
+    """
+    if os.path.getsize(path) > MAX_BYTES:
+        raise ValueError(f'{os.path.getsize(path)} bytes')
+    with open(path, encoding='utf-8-sig') as stream:
+        return parse_json(stream.read())
+
+
 def read_json(
     path: str | os.PathLike,
     expected: str,
@@ -54,7 +86,7 @@ def read_json(
         BHaRNetError: Of class ``error``: no such file, no JSON, or another kind of value.
     """
     with reading(path, expected, fix, error):
-        content = json.loads(read_text(path, expected, fix, error))
+        content = load_json(path)
         if not isinstance(content, kind):
             raise ValueError(f'a {type(content).__name__}')
     return content

@@ -21,6 +21,7 @@ from ..errors import CheckpointError, ConfigError
 from .atomic import atomic_write, remove_left_overs
 from .cache import cache_folder, file_sha256, is_sealed, seal
 from .guard import reading
+from .text import parse_json
 
 _EXPECTED = 'weights, as safetensors or written by torch.save, of plain types and tensors'
 _FIX = 'download or train it again; a file that asks for anything else could run code'
@@ -118,12 +119,11 @@ def _load(stream: Any, size: int, map_location: Any, name: str) -> dict[str, Any
 
 
 def _read_safetensors(data: bytes, map_location: Any) -> dict[str, Any]:
-    import json
 
     from safetensors.torch import load
 
     tensors = load(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], 'little')])
+    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], 'little')])
     if isinstance(map_location, (str, torch.device)):
         tensors = {key: value.to(map_location) for key, value in tensors.items()}
     return {'state_dict': tensors, 'meta': header.get('__metadata__') or {}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from ..datasets import transforms
 from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
 from ..io.guard import reading
+from ..io.text import parse_json
 from ..layouts import get_layout
 
 #: Metadata key of the graph's inputs: name to shape without the batch, with ``'frames'`` for any
@@ -161,7 +161,7 @@ def read_inputs(text: str, path: str | os.PathLike) -> dict[str, list[int | str]
         ConfigError: Not of this form, or of more than a gigabyte.
     """
     with reading(path, 'a description of the inputs', _FIX, ConfigError):
-        inputs = json.loads(text)
+        inputs = parse_json(text)
         for name, shape in inputs.items():
             sizes = [1 if n == 'frames' else n for n in shape]
             if name.removesuffix('_mask') not in _TYPES or any(type(n) is not int for n in sizes):

@@ -12,13 +12,12 @@ frame: a line with a number, then 20 lines ``x,y,z,tracking state``; the same ag
 body. A frame whose file is absent or empty has no body.
 """
 
-import json
 import os
 import re
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ import numpy as np
 from ...errors import SourceError
 from ...io.guard import reads
 from ...io.names import is_shown
+from ...io.text import parse_json
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
@@ -33,6 +33,9 @@ from ..protocols import nucla_fields
 
 NUM_JOINTS = 20
 
+#: Bytes of a clip and of all of a compressed archive; those of the data set are below 1 MB and
+#: 1 GB.
+MAX_CLIP, MAX_UNPACKED = 2**26, 2**32
 _NAME = re.compile(r'a(\d{2})_s(\d{2})_e(\d{2})_v(\d{2})')
 _TEXT_FOLDER = re.compile(r'a\d{2}_s\d{2}_e\d{2}')
 _FRAME_FILE = re.compile(r'frame_(\d+)_.*skeletons?\.txt')
@@ -54,9 +57,10 @@ def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[st
     Raises:
         SourceError: There is no clip in the source.
     """
-    source = Path(source)
+    source, sizes = Path(source), {}
     if source.is_file():
-        names, form = _archive_names(source), 'json'
+        sizes = _archive_sizes(source)
+        names, form = list(sizes), 'json'
     else:
         shown = [path for path in sorted(source.rglob('*')) if is_shown(path, source)]
         names = [str(path) for path in shown if path.suffix == '.json']
@@ -69,6 +73,8 @@ def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[st
         clip_id = _text_clip_id(Path(name)) if form == 'text' else Path(name).stem
         if not _NAME.fullmatch(clip_id):
             report.refuse(name, 'name is not of the form aXX_sXX_eXX_vXX')
+        elif sizes.get(name, 0) > MAX_CLIP:
+            report.refuse(name, f'more than {MAX_CLIP >> 20} MB when unpacked')
         elif clip_id in found:
             report.refuse(name, 'the same clip again', found[clip_id])
         else:
@@ -88,17 +94,31 @@ def _text_clip_id(folder: Path) -> str:
     return f'{folder.name}_v{int(view[1]):02d}' if view else str(folder)
 
 
-def _archive_names(path: Path) -> list[str]:
+def _archive_sizes(path: Path) -> dict[str, int]:
+    """Name to size of the JSON files in an archive."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith('.json')]
-            return sorted(filter(is_shown, names))
+            members = [(entry.filename, entry.file_size) for entry in archive.infolist()]
+            return _of_clips(members)
     try:
         with tarfile.open(path) as archive:
-            names = [m.name for m in archive if m.isfile() and m.name.endswith('.json')]
-            return sorted(filter(is_shown, names))
+            members, total = [], 0
+            for member in archive:
+                total += member.size
+                # A small file can stand for terabytes, which would be unpacked to find the next.
+                if total > MAX_UNPACKED:
+                    raise tarfile.ReadError(f'more than {MAX_UNPACKED >> 30} GB when unpacked')
+                if member.isfile():
+                    members.append((member.name, member.size))
+            return _of_clips(members)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise _archive_error(path, error) from None
+
+
+def _of_clips(members: Iterable[tuple[str, int]]) -> dict[str, int]:
+    return {
+        name: size for name, size in sorted(members) if name.endswith('.json') and is_shown(name)
+    }
 
 
 def _archive_error(path: Path, error: Exception) -> SourceError:
@@ -138,7 +158,7 @@ def read_json(item: tuple[str, bytes | str]) -> Converted:
     if isinstance(content, str):
         content = Path(content).read_bytes()
     try:
-        record = json.loads(content)
+        record = parse_json(content)
         skeletons = np.array(record['skeletons'], dtype=np.float64)
         label = int(record['label']) - 1
     except (ValueError, KeyError, TypeError, OverflowError) as error:

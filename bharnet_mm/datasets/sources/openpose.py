@@ -8,7 +8,6 @@ is 0, 0, 0. Depending on ``--keypoint_scale``, coordinates are pixels, fractions
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import SourceError
+from ...io.text import load_json
 from .people import Person
 
 LAYOUTS = {25: 'openpose_25', 18: 'openpose_18'}
@@ -85,7 +85,7 @@ def read_openpose(folder: Path) -> dict[str, Any]:
 
 def _people(path: Path) -> list[dict]:
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = load_json(path)
     except ValueError as error:
         raise _error(path, f'damaged JSON ({error})') from None
     people = content.get('people') if isinstance(content, dict) else None

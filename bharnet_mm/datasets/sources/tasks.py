@@ -10,7 +10,6 @@ perhaps ``visibility``, in fractions of the image.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import SourceError
+from ...io.text import parse_json, read_text
 from .people import Person
 
 _POSE, _HAND = 33, 21
@@ -54,15 +54,15 @@ def read_tasks(path: Path) -> dict[str, Any]:
 
 def _results(path: Path) -> tuple[dict, list[dict]]:
     """The facts about the whole clip, and the results of its frames."""
-    text = path.read_text(encoding='utf-8-sig')
+    text = read_text(path, 'a keypoint file as docs/data.md describes it')
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) < 2:
             raise _error(path, f'damaged JSON ({error})') from None
         try:
-            content = [json.loads(line) for line in lines]
+            content = [parse_json(line) for line in lines]
         except ValueError as wrong:
             raise _error(path, f'damaged JSON ({wrong})') from None
     about: dict = {}

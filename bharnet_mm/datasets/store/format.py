@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import zlib
 from collections.abc import Collection, Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import BHaRNetError, ClipError, StoreError
+from ...io.text import load_json
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
 
@@ -160,7 +160,7 @@ def read_meta(path: Path) -> dict[str, Any]:
             'correct the path, or make the store with one of tools/data',
         )
     try:
-        meta = json.loads(file.read_text(encoding='utf-8'))
+        meta = load_json(file)
     except (ValueError, RecursionError) as error:
         raise StoreError(
             f'{file}',

@@ -14,7 +14,6 @@ after the last commit are removed at the next opening.
 from __future__ import annotations
 
 import io
-import json
 import mmap
 import os
 import zlib
@@ -27,6 +26,7 @@ from PIL import Image
 
 from ...errors import BHaRNetError, ConfigError, SourceError, StoreError
 from ...io.guard import reading
+from ...io.text import load_json
 from ..regions import RegionGrid
 from .append_only import AppendOnlyFolder
 from .format import FIX, INDEX_FILE, map_file
@@ -336,7 +336,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
     file = path / META_FILE
     keys = {'format', 'version', 'grid', 'quality', 'num_clips', 'num_bytes'}
     try:
-        meta = json.loads(file.read_text(encoding='utf-8'))
+        meta = load_json(file)
         if not (isinstance(meta, dict) and meta.get('format') == FORMAT and keys <= set(meta)):
             raise ValueError('other content')
         if meta['version'] not in _READ:
