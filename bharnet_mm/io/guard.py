@@ -85,8 +85,10 @@ def reads(expected: str, fix: str = 'restore or make the file again') -> Callabl
         @functools.wraps(function)
         def guarded(item: Any, *arguments: Any, **options: Any) -> Any:
             with reading(name_of(item), expected, fix):
-                if isinstance(item, (str, os.PathLike)):
-                    _refuse_special(item)  # its name in messages may be cut short
+                # The item may be a pair of the clip's id and the path.
+                for part in item if isinstance(item, (tuple, list)) else (item,):
+                    if isinstance(part, (str, os.PathLike)):
+                        _refuse_special(part)
                 return function(item, *arguments, **options)
 
         return guarded

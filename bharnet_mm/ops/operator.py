@@ -104,6 +104,7 @@ def _with_gradient(
     class Gradient(torch.autograd.Function):
         @staticmethod
         def forward(ctx, keyset, *args):
+            """The operator's result; its reference states the shapes, such as ``(N, C, T)``."""
             result = run(keyset, *args)
             setup_context(ctx, args, result)
             return result
