@@ -1,7 +1,8 @@
 """Hostile input for every reader: real formats, mutated by hypothesis.
 
 A reader may read a case, or raise an error of ours. Anything else fails: a foreign exception, more
-than ten seconds, a process or a connection, a file written outside the case's own folder.
+than ten seconds of the processor, a minute on the clock (a reader that waits for something), a
+process or a connection, a file written outside the case's own folder.
 
 ``python tests/reliability/fuzz.py --cases 10000 --json FILE`` runs many cases of every reader.
 """
@@ -26,6 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -35,7 +37,8 @@ from readers import Reader, readers  # noqa: E402
 
 from bharnet_mm.errors import BHaRNetError  # noqa: E402
 
-SECONDS = 10
+SECONDS = 10  # of the processor, which a busy machine does not lengthen
+WAITING = 60  # seconds on the clock, for what waits and does not work
 MEGABYTES = 1024
 CASES_APART = 250  # of one process
 BARE = 300  # of them has a process that has imported torch; the rest is for reading
@@ -158,24 +161,30 @@ _WATCH: list[_Watch] = []
 
 @contextlib.contextmanager
 def _limits(folder: Path) -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise Forbidden(f'no answer in {SECONDS} seconds')
+    def late(number: int, _: object) -> None:
+        if number == signal.SIGPROF:
+            raise Forbidden(f'no answer in {SECONDS} seconds of the processor')
+        raise Forbidden(f'no answer in {WAITING} seconds')
 
     if not _WATCH:
         _WATCH.append(_Watch())
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    before = [(number, signal.signal(number, late)) for number in (signal.SIGPROF, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAITING)
     _WATCH[0].inside = os.path.realpath(folder)
     try:
         yield
     finally:
         _WATCH[0].inside = None
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, float]:
-    """Runs mutated cases of a reader; returns counts, the slowest case and the memory's peak.
+    """Runs mutated cases of a reader; returns counts, the slowest case in seconds of the processor,
+    and the memory's peak.
 
     Raises:
         Forbidden: Or whatever else a case raised that is not an error of ours.
@@ -209,29 +218,36 @@ def fuzz(name: str, reader: Reader, cases: int, number: int = 0) -> dict[str, fl
             for place, data in case.items():
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
                 (folder / place).write_bytes(data)
-            start = time.monotonic()
+            start = time.process_time()
             counts['cases'] += 1
             try:
                 if reader.forked:
-                    memory.append(apart())
+                    apart()
                 else:
                     with _limits(folder):
                         reader.read(made)
                 counts['read'] += 1
             except BHaRNetError:
                 counts['refused'] += 1
-            counts['slowest'] = max(counts['slowest'], round(time.monotonic() - start, 3))
+            took = apart.seconds if reader.forked else time.process_time() - start
+            counts['slowest'] = max(counts['slowest'], round(took, 3))
 
         try:
             run()
         finally:
             apart.end()
-    memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    memory += [apart.memory, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
     counts['peak_mb'] = max(memory) // 1024
     added = counts['peak_mb'] - held // 1024
     if added > MEGABYTES - BARE:
         raise Forbidden(f'{added} MB of memory more than before')
     return counts
+
+
+def _spent(process: int) -> float:
+    """Seconds of the processor that a process has taken."""
+    times = psutil.Process(process).cpu_times()
+    return times.user + times.system
 
 
 class _Apart:
@@ -244,9 +260,11 @@ class _Apart:
     def __init__(self, read: Callable[[Path], object], made: Path, folder: Path) -> None:
         self.read, self.made, self.folder = read, made, folder
         self.child, self.done = 0, 0
+        #: Peak of the processes' memory in KB, and the processor's time of the last case.
+        self.memory, self.seconds = 0, 0.0
 
-    def __call__(self) -> int:
-        """Reads what lies in the folder; returns the peak of the process's memory in KB.
+    def __call__(self) -> None:
+        """Reads what lies in the folder.
 
         Raises:
             BHaRNetError: The reader refused the file.
@@ -258,9 +276,12 @@ class _Apart:
             self._start()
         self.done += 1
         os.write(self.ask, b'?')
-        # Twice the time, as a signal is only heard between two steps of Python.
-        if not select.select([self.answers], [], [], 2 * SECONDS)[0]:
-            os.kill(self.child, signal.SIGKILL)
+        # More time than _limits gives, as a signal is only heard between two steps of Python.
+        begun, spent = time.monotonic(), _spent(self.child)
+        while not select.select([self.answers], [], [], 1)[0]:
+            if _spent(self.child) - spent > SECONDS + 2 or time.monotonic() - begun > WAITING + 2:
+                os.kill(self.child, signal.SIGKILL)
+                break
         line = self.answers.readline()
         if not line:
             status = self.end()
@@ -268,11 +289,11 @@ class _Apart:
                 raise Forbidden(f'the process died by {signal.Signals(os.WTERMSIG(status)).name}')
             raise Forbidden(f'the process ended with {os.WEXITSTATUS(status)}')
         answer = json.loads(line)
+        self.memory, self.seconds = max(self.memory, answer['memory']), answer['seconds']
         if answer['refused']:
             raise BHaRNetError('refused')
         if answer['foreign']:
             raise Forbidden(answer['foreign'])
-        return answer['memory']
 
     def _start(self) -> None:
         question, self.ask = os.pipe()
@@ -292,7 +313,7 @@ class _Apart:
         self.answers = os.fdopen(answers)
 
     def _case(self) -> bytes:
-        answer = {'refused': False, 'foreign': ''}
+        answer, start = {'refused': False, 'foreign': ''}, time.process_time()
         try:
             with _limits(self.folder):
                 self.read(self.made)
@@ -300,6 +321,7 @@ class _Apart:
             answer['refused'] = True
         except BaseException as error:
             answer['foreign'] = f'{type(error).__name__}: {error}'[:500]
+        answer['seconds'] = time.process_time() - start
         answer['memory'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return json.dumps(answer).encode() + b'\n'
 
