@@ -19,6 +19,9 @@ import numpy as np
 
 from ..errors import SourceError
 
+#: Frames that a header may announce for each that is there, before decord is asked to read it.
+_MOST_TIMES = 100
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -54,16 +57,20 @@ def _decord(path: str):
     """A decord reader whose number of frames agrees with the packets of the file."""
     import decord
 
+    shown = None
+    if 'pyav' in available_readers():
+        file = Path(path).stat()
+        shown, announced = _shown(path, file.st_size, file.st_mtime_ns)
+        if announced > _MOST_TIMES * (shown + 1):
+            # decord makes a table of so many frames, and ends the process where it finds no memory.
+            raise _repeats(path, shown, announced)
     try:
         video = decord.VideoReader(path, num_threads=1)
         count = len(video)
     except Exception as error:  # decord raises several kinds, all of them about this file
         raise _broken(path, 'decord', error) from None
-    if 'pyav' in available_readers():
-        file = Path(path).stat()
-        shown = _shown(path, file.st_size, file.st_mtime_ns)
-        if shown < count:
-            raise _repeats(path, shown, count)
+    if shown is not None and shown < count:
+        raise _repeats(path, shown, count)
     return video, count
 
 
@@ -147,11 +154,12 @@ class _Packets:
 
 
 @lru_cache(maxsize=65536)
-def _shown(path: str, size: int, changed: int) -> int:
-    """Number of frames of the video. It is cached, since clips of one video are read one after
-    another.
+def _shown(path: str, size: int, changed: int) -> tuple[int, int]:
+    """Number of frames of the video, and the number that its header announces. They are cached,
+    since clips of one video are read one after another.
     """
-    return len(_Packets(path).times)
+    packets = _Packets(path)
+    return len(packets.times), packets.announced
 
 
 def _decode(path: str, failed: list) -> Iterator:

@@ -65,6 +65,22 @@ def test_a_file_cut_off_ends(tmp_path, reader):
     assert 0 < num < 25
 
 
+def test_a_header_that_announces_billions_of_frames(tmp_path):
+    """decord 0.6.0 makes a table of them, and ends the process where memory is short."""
+    path = tmp_path / 'a.avi'
+    write_video(path, [np.full((32, 48, 3), 40 * i, np.uint8) for i in range(6)])
+    content = bytearray(path.read_bytes())
+    place = content.find(b'strh') + 8 + 32  # dwLength
+    assert content[place : place + 4] == (6).to_bytes(4, 'little')
+    content[place : place + 4] = (2**32 - 2).to_bytes(4, 'little')
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match='announces|counts'):
+        open_video(path, 'decord')
+    info, frames = open_video(path)
+    assert len(list(frames)) == 6 and frames.reader == 'pyav'
+    assert [number for number, _ in read_frames(path, [1, 4])] == [1, 4]
+
+
 def test_unknown_reader(tmp_path):
     with pytest.raises(ConfigError, match='decord'):
         open_video(tmp_path / 'a.avi', 'vhs')
