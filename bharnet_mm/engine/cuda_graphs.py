@@ -11,8 +11,6 @@ shapes, copies and order, so everything but the recording can be tested there.
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,100 +18,11 @@ import torch
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from ..errors import ConfigError
-
-
-class Recording:
-    """A function of tensors, recorded for one set of shapes.
-
-    Args:
-        function (Callable): Takes a dict of tensors and gives tensors in any nesting. It must not
-            wait for the device.
-        inputs (dict[str, Tensor]): An example; values are copied.
-        buffers (list[Tensor]): Tensors that the function changes, such as running statistics. They
-            are restored after the warm-up calls.
-        pool (optional): Memory pool that several recordings share, of
-            :func:`torch.cuda.graph_pool_handle`. The results are in it, so the next call of the
-            same recording overwrites them.
-        warmup (int): Number of calls before the recording, in which libraries choose and compile
-            kernels. Defaults to 3.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[dict[str, Tensor]], Any],
-        inputs: dict[str, Tensor],
-        buffers: list[Tensor] = (),
-        pool: Any = None,
-        warmup: int = 3,
-    ) -> None:
-        self.function = function
-        self.inputs = {name: value.clone() for name, value in inputs.items()}
-        self.graph, self.outputs = None, None
-        if next(iter(inputs.values())).device.type != 'cuda':
-            return
-        kept = [buffer.clone() for buffer in buffers]
-        device = torch.cuda.current_device()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.random.fork_rng([device]), torch.cuda.stream(stream):
-            for _ in range(warmup):
-                function(self.inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        with torch.no_grad():
-            for buffer, value in zip(buffers, kept, strict=True):
-                buffer.copy_(value)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool):
-            self.outputs = function(self.inputs)
-
-    def __call__(self, inputs: dict[str, Tensor]) -> Any:
-        """The function's result for other values of the same shapes."""
-        for name, value in inputs.items():
-            self.inputs[name].copy_(value, non_blocking=True)
-        if self.graph is None:
-            return self.function(self.inputs)
-        self.graph.replay()
-        return self.outputs
-
-
-def shape_key(inputs: dict[str, Tensor | int]) -> tuple:
-    """What a recording depends on: shapes and dtypes, integers such as ``body_rows``."""
-    return tuple(
-        (name, tuple(value.shape), value.dtype) if isinstance(value, Tensor) else (name, value)
-        for name, value in sorted(inputs.items())
-    )
-
-
-class _Recordings:
-    """Recordings by shape, at most ``most`` of them, each made when its shape has come ``after``
-    times before.
-    """
-
-    def __init__(self, most: int, after: int = 0) -> None:
-        self.most, self.after, self.by_key = most, after, {}
-        self.calls: Counter = Counter()
-        self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
-
-    def get(
-        self, inputs: dict[str, Tensor | int], function: Callable, buffers: list[Tensor] = ()
-    ) -> Recording | None:
-        """The recording for these shapes, which is made if needed; None if there are too many, or
-        the shapes have not come often enough.
-        """
-        key = shape_key(inputs)
-        if key not in self.by_key:
-            self.calls[key] += 1
-            if len(self.by_key) >= self.most or self.calls[key] <= self.after:
-                return None
-            fixed = {name: value for name, value in inputs.items() if not isinstance(value, Tensor)}
-            tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
-            self.by_key[key] = Recording(
-                lambda values: function(values | fixed), tensors, buffers, self.pool
-            )
-        return self.by_key[key]
+from .recordings import Recordings
 
 
 class GraphedForward:
@@ -139,21 +48,16 @@ class GraphedForward:
         max_graphs: int = 32,
         after: int = 0,
     ) -> None:
-        self.model, self.dtype, self.max_graphs, self.after = model, dtype, max_graphs, after
-        self.failed = False
+        self.model, self.dtype = model, dtype
         self.function = function or (lambda model, inputs: model(inputs, None, mode='tensor'))
-        self.tensors = [*model.parameters(), *model.buffers()]
-        self._forget()
-
-    def _forget(self) -> None:
-        self.recordings = _Recordings(self.max_graphs, self.after)
-        self.version = sum(t._version for t in self.tensors)
+        # Folded weights are part of a recording, so it is for constant values.
+        self.recordings = Recordings(model, max_graphs, after, constant=True)
+        self.device = next(model.parameters()).device.type
 
     def _run(self, inputs: dict[str, Tensor | int]) -> Any:
-        device = self.tensors[0].device.type
         # Autocast would keep casts from one call to the next, which would be missing in a graph.
         with torch.autocast(
-            device, dtype=self.dtype, enabled=self.dtype is not None, cache_enabled=False
+            self.device, dtype=self.dtype, enabled=self.dtype is not None, cache_enabled=False
         ):
             return self.function(self.model, inputs)
 
@@ -164,25 +68,11 @@ class GraphedForward:
         ``inputs`` are those of the model, as :class:`BodyHandPreprocessor` gives them with
         ``bucket_steps``.
         """
-        if sum(t._version for t in self.tensors) != self.version:
-            self._forget()  # folded weights are part of a recording
-        recording = None if self.failed else self._recording(inputs)
+        recording = self.recordings.get(inputs, self._run)
         if recording is None:
             return self._run(inputs)
         tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
         return pytree.tree_map(Tensor.clone, recording(tensors))
-
-    def _recording(self, inputs: dict[str, Tensor | int]) -> Recording | None:
-        try:
-            return self.recordings.get(inputs, self._run)
-        except RuntimeError as error:  # an error of the model itself comes again without a graph
-            self.failed = True
-            warnings.warn(
-                f'This model cannot be recorded as a CUDA graph ({str(error)[:300]}), so it runs '
-                'without, with more time on the host for each clip',
-                stacklevel=3,
-            )
-            return None
 
 
 class _Replayed(torch.autograd.Function):
@@ -210,13 +100,17 @@ class GraphedStep:
     Args:
         model (nn.Module): A recognizer, or its distributed wrapper.
         max_graphs (int): Batches of more shapes than that run without a graph. Defaults to 32.
+        after (int): Batches of a shape that run without a graph before it is recorded. Defaults to
+            0.
+
+    If a recording fails, one warning says why, and the training goes on without graphs.
 
     Raises:
         ConfigError: For synchronised batch norms, which wait for other processes inside the step,
             and for float16, whose gradients need a scaled loss inside the graph.
     """
 
-    def __init__(self, model: nn.Module, max_graphs: int = 32) -> None:
+    def __init__(self, model: nn.Module, max_graphs: int = 32, after: int = 0) -> None:
         self.wrapper = model
         self.model = model.module if is_model_wrapper(model) else model
         if any(isinstance(m, nn.SyncBatchNorm) for m in self.model.modules()):
@@ -226,7 +120,7 @@ class GraphedStep:
                 'batch norms of one process',
                 'drop sync_bn from the config, or the hook',
             )
-        self.recordings = _Recordings(max_graphs)
+        self.recordings = Recordings(self.model, max_graphs, after)
         self.names: list[str] = []
         device = next(self.model.parameters()).device
         self.anchor = torch.zeros((), device=device, requires_grad=True)
@@ -289,12 +183,16 @@ class GraphedStep:
                         "set optim_wrapper.dtype='bfloat16', or drop the hook",
                     )
                 torch.clear_autocast_cache()
-            losses = self.model(inputs, samples, mode='loss')
+            # Gradients are taken to new leaves with the same memory. The nodes that accumulate
+            # those of the parameters belong to the stream on which they were made, for example by
+            # DistributedDataParallel, and a graph must not wait for another stream.
+            named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+            leaves = {name: p.detach().requires_grad_() for name, p in named.items()}
+            losses = functional_call(self.model, leaves, (inputs, samples), dict(mode='loss'))
         total, logged = self.model.parse_losses(losses)
         self.names = list(logged)
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        grads = torch.autograd.grad(total, parameters, allow_unused=True)
-        pairs = [(p, g) for p, g in zip(parameters, grads, strict=True) if g is not None]
+        grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        pairs = [(p, g) for p, g in zip(named.values(), grads, strict=True) if g is not None]
         logged = torch.stack([v.detach().float() for v in logged.values()])
         return total.detach(), logged, *map(list, zip(*pairs, strict=True))
 

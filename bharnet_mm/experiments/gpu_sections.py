@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
+from ..engine.recordings import Recording
 from ..models import use_plain_form
 from ..models.compiled import compile_blocks
 from .contenders import contenders, make_batch, to_device
@@ -41,6 +43,10 @@ VARIANTS = (
 )
 
 
+#: In the table of training also as CUDA graphs.
+GRAPHED = ('BHaRNet-P', 'BHaRNet light')
+
+
 @dataclass
 class Sizes:
     """The amounts to measure.
@@ -52,6 +58,7 @@ class Sizes:
         rounds (int): Timed steps of a contender.
         calls (int): Timed calls of one clip.
         clips (int): Clips of the generated store.
+        epochs (int): Epochs of training with it; the first is not counted if there are several.
         names (tuple[str, ...] | None): The only contenders; None for all.
     """
 
@@ -61,6 +68,7 @@ class Sizes:
     rounds: int = 10
     calls: int = 200
     clips: int = 4096
+    epochs: int = 4
     names: tuple[str, ...] | None = None
 
     def chosen(self, names: tuple[str, ...]) -> list[str]:
@@ -84,9 +92,10 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def loss_of(model: nn.Module, batch, dtype: str, device: str) -> Tensor:
-    """The sum of a model's losses."""
-    with torch.autocast(device, torch.bfloat16, enabled=dtype == 'bf16'):
+def loss_of(model: nn.Module, batch, dtype: str, device: str, cache: bool = True) -> Tensor:
+    """The sum of a model's losses; ``cache`` is autocast's."""
+    enabled = dtype == 'bf16'
+    with torch.autocast(device, torch.bfloat16, enabled=enabled, cache_enabled=cache):
         losses = model(*batch, mode='loss')
     return sum(value for name, value in losses.items() if 'loss' in name)
 
@@ -104,6 +113,32 @@ def stepper(model: nn.Module, batch, mode: str, dtype: str, device: str) -> Call
             model(*batch, mode='predict')
 
     return train if mode == 'train' else infer
+
+
+def graphed_stepper(
+    model: nn.Module, batch, mode: str, dtype: str, device: str
+) -> Callable[[], None]:
+    """:func:`stepper` of a training step as a CUDA graph: forward and backward pass."""
+    inputs, samples = batch
+    model.train().data_preprocessor.bucket_steps = 8
+    given = model.data_preprocessor(dict(inputs=inputs))['inputs']
+    tensors = {name: x for name, x in given.items() if isinstance(x, Tensor)}
+    labels = torch.cat([sample.gt_label.reshape(-1) for sample in samples]).to(device)
+    parameters = list(model.parameters())
+
+    def run(values: dict[str, Tensor]) -> tuple:
+        fresh = [type(s)().set_gt_label(y) for s, y in zip(samples, labels.split(1), strict=True)]
+        batch = {name: values.get(name, x) for name, x in given.items()}, fresh
+        loss = loss_of(model, batch, dtype, device, cache=False)
+        return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    recording = Recording(run, tensors, list(model.buffers()), graph_pool(device))
+    return partial(recording, tensors)
+
+
+def graph_pool(device: str) -> Any:
+    """Memory for recordings; None on a CPU."""
+    return torch.cuda.graph_pool_handle() if device == 'cuda' else None
 
 
 def spread(seconds: list[float], clips: int) -> dict:
@@ -237,15 +272,22 @@ def _difference(found: dict, expected: dict) -> dict:
 
 
 def table(mode: str, mix: str, dtype: str) -> Callable[[Sizes], dict]:
-    """A section: all contenders in turn, clips per second and memory of a step."""
+    """A section: all contenders in turn, clips per second and memory of a step; those of
+    :data:`GRAPHED` also as a CUDA graph.
+    """
 
     def section(sizes: Sizes) -> dict:
         steps, rows = {}, {}
-        for name in sizes.chosen(TABLE):
+        chosen = sizes.chosen(TABLE)
+        if mode == 'train':
+            chosen += [f'{name}, graph' for name in sizes.chosen(GRAPHED)]
+        for name in chosen:
             try:
-                model, kind = build(name, sizes.device)
+                plain = name.removesuffix(', graph')
+                model, kind = build(plain, sizes.device)
                 batch = to_device(make_batch(kind, sizes.batch, mix, sizes.frames), sizes.device)
-                step = stepper(model, batch, mode, dtype, sizes.device)
+                make = stepper if plain == name else graphed_stepper
+                step = make(model, batch, mode, dtype, sizes.device)
                 start = time.perf_counter()
                 step()
                 synchronize(sizes.device)

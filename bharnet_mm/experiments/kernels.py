@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +44,8 @@ class Found:
         self.launches: dict[tuple, tuple] = {}
         self.uses: Counter = Counter()
 
-    def add(self, kernel, args: tuple, options: dict) -> None:
-        """Notes a launch ``kernel[grid](*args, **options)``."""
+    def add(self, kernel, args: tuple, options: dict) -> tuple:
+        """Notes a launch ``kernel[grid](*args, **options)``; what it is compiled for."""
         values = dict(zip([p.name for p in kernel.params], args, strict=False)) | options
         signature, constants, attributes = {}, {}, {}
         for i, p in enumerate(kernel.params):
@@ -62,10 +63,11 @@ class Found:
                 if value % 16 == 0 and not p.do_not_specialize:
                     attributes[(i,)] = [['tt.divisibility', 16]]
             signature[p.name] = kind
-        warps = options.get('num_warps', 4)
-        key = (kernel.__module__, kernel.__name__, str((signature, constants, attributes, warps)))
-        self.launches.setdefault(key, (kernel, signature, constants, attributes, warps))
+        launch = {name: options[name] for name in ('num_warps', 'num_stages') if name in options}
+        key = (kernel.__module__, kernel.__name__, str((signature, constants, attributes, launch)))
+        self.launches.setdefault(key, (kernel, signature, constants, attributes, launch))
         self.uses[key] += 1
+        return key
 
 
 def collect(names: Sequence[str], dtypes: Sequence[str]) -> Found:
@@ -86,17 +88,20 @@ def compile_one(launch: tuple, capability: int) -> dict:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    kernel, signature, constants, attributes, warps = launch
+    kernel, signature, constants, attributes, options = launch
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
     target = GPUTarget('cuda', capability, 32)
-    compiled = triton.compile(source, target=target, options=dict(num_warps=warps))
+    start = time.perf_counter()
+    compiled = triton.compile(source, target=target, options=dict(options))
+    seconds = time.perf_counter() - start
     features = sorted({k[1:] for k in signature.values() if k in ('*fp32', '*bf16', '*fp16')})
     shown = {kernel.params[i].name: v for (i,), v in constants.items()}
     return dict(
         kernel=f'{kernel.__module__.split(".")[-1]}.{kernel.__name__}',
         types='+'.join(features),
         constants=shown,
-        warps=warps,
+        warps=options.get('num_warps', 4),
+        seconds=seconds,
         shared=compiled.metadata.shared,
         **assembled(compiled.asm['ptx'], capability),
     )
@@ -138,6 +143,8 @@ def to_markdown(rows: list[dict], capability: int) -> str:
         lines.append(f'| {kernel} | {types} | {number} | {" | ".join(cells)} |')
     limit = SHARED.get(capability)
     large = [r['kernel'] for r in rows if limit and r.get('shared', 0) > limit]
+    seconds = sum(row.get('seconds', 0) for row in rows)
+    lines += ['', f'Compiled in {seconds:.0f} s, those of the cache included.']
     lines += ['', f'More shared memory than a program may have: {", ".join(large) or "none"}.']
     return '\n'.join(lines) + '\n'
 

@@ -49,6 +49,7 @@ def count(
     mode: str = 'train',
     dtype: torch.dtype | None = torch.bfloat16,
     on_launch: Callable | None = None,
+    bucket_steps: int | None = None,
 ) -> None:
     """Counts one step of a contender, in the real mix, in ``found``.
 
@@ -58,10 +59,14 @@ def count(
         mode: ``'train'`` (forward and backward pass) or ``'inference'``.
         dtype: Of autocast; None for float32.
         on_launch: Called with each Triton kernel, its arguments and its keyword arguments.
+        bucket_steps: Of the model's preprocessor, see :class:`BodyHandPreprocessor`.
     """
     config, kind = contenders()[name]
     inputs, samples = make_batch(kind, 2, 'real', 64)
     model = MODELS.build(config).train(mode == 'train')
+    if bucket_steps is not None and hasattr(model.data_preprocessor, 'bucket_steps'):
+        model.data_preprocessor.bucket_steps = bucket_steps
+        inputs = model.data_preprocessor(dict(inputs=inputs))['inputs']
     _register(found, on_launch)
     with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
         if mode == 'inference':

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import warnings
 from functools import cache
 from importlib import import_module
@@ -67,13 +68,14 @@ def register() -> None:
 
 def _kernel(default, module: str, function: str):
     run = None  # set by the first call, which imports Triton
+    failed: set[tuple] = set()
 
     def kernel(*args):
         nonlocal run
         if run is None:
             kernels = _module(module) if enabled() else None
             run = default if kernels is None else getattr(kernels, function)
-        if run is default:
+        if run is default or (failed and _variant(args) in failed):
             return default(*args)
         try:
             if is_current(args[0]):
@@ -83,16 +85,24 @@ def _kernel(default, module: str, function: str):
         except Exception as error:
             if not _is_of_the_compiler(error):
                 raise
-            run = default
+            failed.add(_variant(args))
+            x = args[0]
             warnings.warn(
-                f'The Triton kernel {module}.{function} does not compile here, so torch computes '
-                f'it, several times slower ({type(error).__name__}: {str(error)[:300]}). '
-                'Fix: report it, with the output of tools/analysis/compile_kernels.py',
+                f'The Triton kernel {module}.{function} does not compile here for features '
+                f'{tuple(x.shape)} in {x.dtype}, so torch computes it, several times slower '
+                f'({type(error).__name__}: {str(error)[:300]}). Fix: {_fix(error)}',
                 stacklevel=2,
             )
             return default(*args)
 
     return kernel
+
+
+def _variant(args: tuple) -> tuple:
+    """What a kernel is compiled for: types and shapes, without the number of instances."""
+    x, *others = args
+    shapes = [(t.dtype, t.shape[1:]) for t in others if isinstance(t, Tensor)]
+    return x.dtype, x.shape[1:], *shapes
 
 
 def is_current(x: Tensor) -> bool:
@@ -110,4 +120,18 @@ def _is_of_the_compiler(error: BaseException) -> bool:
     # A failing pass raises a plain RuntimeError; the assembler's error has moved between versions.
     words = ('PassManager::run failed', 'ptxas', 'PTXAS')
     kinds = compiler.CompilationError, runtime.OutOfResources
-    return isinstance(error, kinds) or any(w in f'{type(error).__name__} {error}' for w in words)
+    text = f'{type(error).__name__} {error}'
+    return isinstance(error, kinds) or any(w in text for w in words) or _lacks_c(error)
+
+
+def _lacks_c(error: BaseException) -> bool:
+    """Whether Triton could not build its launcher, for which it calls a C compiler."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return True
+    return 'Failed to find C compiler' in str(error)
+
+
+def _fix(error: BaseException) -> str:
+    if _lacks_c(error):
+        return 'install gcc and the headers of Python (python3-dev), or set CC'
+    return 'report it, with the output of tools/analysis/compile_kernels.py'

@@ -17,6 +17,8 @@ custom_hooks = [
     dict(type='NonFiniteGuardHook'),
     # a resumed run draws the same augmentations as an uninterrupted one
     dict(type='EpochSeedHook'),
+    # on a GPU, the kernels of a step are launched at once
+    dict(type='CUDAGraphHook'),
 ]
 
 env_cfg = dict(

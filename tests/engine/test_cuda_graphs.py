@@ -4,6 +4,8 @@ the device.
 
 import copy
 import warnings
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bharnet_mm  # noqa: F401
-from bharnet_mm.engine import BFloat16OptimWrapper, cuda_graphs
+from bharnet_mm.engine import BFloat16OptimWrapper, recordings
+from bharnet_mm.engine.cuda_graph_hook import CUDAGraphHook
 from bharnet_mm.engine.cuda_graphs import GraphedForward, GraphedStep, mean_over_processes
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.experiments import contenders
@@ -194,6 +197,20 @@ def test_synchronised_batch_norms_and_float16_are_refused():
         GraphedStep(model)
 
 
+def test_a_training_without_graphs_says_why(monkeypatch):
+    model = build().train()
+    wrapper = optimizer(model)
+    obstacle = partial(CUDAGraphHook._obstacle, SimpleNamespace(model=model, optim_wrapper=wrapper))
+    assert obstacle(model) is None
+    monkeypatch.setattr(torch, 'is_autocast_enabled', lambda kind: True)
+    monkeypatch.setattr(torch, 'get_autocast_dtype', lambda kind: torch.float16)
+    assert 'float16' in obstacle(model)
+    assert 'SyncBatchNorm' in obstacle(torch.nn.SyncBatchNorm.convert_sync_batchnorm(model))
+    other = torch.nn.Module()
+    other.data_preprocessor = torch.nn.Identity()
+    assert 'Identity' in obstacle(other)
+
+
 def test_graphed_inference():
     model = build().eval()
     model.data_preprocessor.bucket_steps = 8
@@ -206,11 +223,11 @@ def test_graphed_inference():
         for name, branches in expected.items():
             for one, other in zip(logits[name], branches, strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
-    before = forward.recordings
+    before = set(forward.recordings.by_key.values())
     with torch.no_grad():
         next(model.parameters()).add_(1)
     forward(inputs)
-    assert forward.recordings is not before  # folded weights are recorded anew
+    assert not before & set(forward.recordings.by_key.values())  # folded weights are recorded anew
 
 
 def test_inference_is_recorded_when_its_shapes_come_again():
@@ -229,7 +246,7 @@ def test_a_model_that_cannot_be_recorded_runs_without(monkeypatch):
     def fails(*args):
         raise RuntimeError('operation not permitted when stream is capturing')
 
-    monkeypatch.setattr(cuda_graphs, 'Recording', fails)
+    monkeypatch.setattr(recordings, 'Recording', fails)
     forward = GraphedForward(model)
     inputs = model.data_preprocessor(data(number=1))['inputs']
     with torch.no_grad():
@@ -242,6 +259,43 @@ def test_a_model_that_cannot_be_recorded_runs_without(monkeypatch):
     for name, branches in expected.items():
         for logits in (first, second):
             assert torch.equal(logits[name][0], branches[0])
+
+
+def test_a_training_that_cannot_be_recorded_goes_on_without(monkeypatch):
+    def fails(*args):
+        raise recordings.NotRecordable('the host waits for the device')
+
+    model = build().train()
+    model.data_preprocessor.bucket_steps = 4
+    step, wrapper = GraphedStep(model), optimizer(model)
+    step(data(), wrapper)  # a recording that is there remains
+    monkeypatch.setattr(recordings, 'Recording', fails)
+    with pytest.warns(UserWarning, match='the host waits for the device'):
+        first = step(data(3), wrapper)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert torch.isfinite(step(data(4), wrapper)['loss'])
+    assert torch.isfinite(first['loss']) and len(step.recordings.by_key) == 1
+
+
+def test_recordings_are_dropped_with_what_they_take_as_fixed():
+    model = build().train()
+    model.data_preprocessor.bucket_steps = 4
+    step, wrapper = GraphedStep(model), optimizer(model)
+    step(data(), wrapper)
+    (first,) = step.recordings.by_key.values()
+    step(data(), wrapper)
+    assert [first] == list(step.recordings.by_key.values())  # an update of weights changes nothing
+    parameter = next(model.parameters())
+    for change in (
+        lambda: setattr(parameter, 'data', parameter.data.clone()),
+        lambda: parameter.requires_grad_(False),
+        lambda: model.backbone.eval(),
+    ):
+        change()
+        (before,) = step.recordings.by_key.values()
+        step(data(), wrapper)
+        assert before not in step.recordings.by_key.values()
 
 
 def test_several_processes_average_after_the_replay(monkeypatch):

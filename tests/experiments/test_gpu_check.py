@@ -47,8 +47,10 @@ def test_the_report_sets_the_goals_beside_what_was_measured():
             latency=dict(ok=True, results=clips),
         )
     )
-    assert 'P trains, eager: 2000 clips/s of 3000, 5.0 times STGCN++ unified' in text
-    assert 'P trains, CUDA graph: 3100 clips/s of 3000, 7.8 times' in text
+    best = (
+        'P trains, CUDA graph with the optimizer: 3100 clips/s of 3000, 7.8 times STGCN++ unified'
+    )
+    assert f'{best} (eager 2000)' in text
     assert 'P infers, CUDA graph: 12500 clips/s of 12000' in text
     assert 'P trains end to end, CUDA graph: 2600 clips/s of 2550' in text
     assert 'one clip, BHaRNet-P, bf16, graph: 2.5 ms of 5, p99 3.0' in text
@@ -87,3 +89,5 @@ def test_runs_in_small_without_a_gpu(tmp_path):
     losses = [r['losses'] for r in results['graphs']['results'].values()]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert results['epoch']['steps'] == 3
+    assert results['kernels']['compiled'] == results['kernels']['variants'] == 2
+    assert 'BHaRNet light, graph' in results['train_real_bf16']['rows']

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import cache
 
 import torch
 import triton
@@ -41,10 +42,26 @@ def ceil_div(number: int, size: int) -> int:
 
 
 def precision(x: Tensor) -> str:
-    """How float32 products are computed: exactly unless torch itself may use TF32."""
+    """How float32 products are computed: to float32's precision in three products of TF32, unless
+    torch itself may use a single one.
+
+    Products in float32 itself, without the matrix units, needed more shared memory than a program
+    has, and spilled ten times as many registers.
+    """
     # Not `allow_tf32`, which raises an error once the setting of this name was used.
     tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == 'tf32'
-    return 'tf32' if tf32 else 'ieee'
+    return 'tf32' if tf32 else _exact()
+
+
+@cache
+def _exact() -> str:
+    old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)  # no TF32
+    return 'ieee' if old else 'tf32x3'
+
+
+def stages(x: Tensor) -> int:
+    """How many tiles a loop loads ahead: with tiles of float32 more would spill registers."""
+    return 1 if x.dtype == torch.float32 else 3
 
 
 #: Most programs along the second and third axis of a grid, which CUDA bounds.

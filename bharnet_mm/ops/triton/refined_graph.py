@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import refined_graph as default
-from .common import ceil_div, power, precision, supported
+from .common import ceil_div, power, precision, stages, supported
 from .refined_graph_kernels import (
     features_kernel,
     forward_kernel,
@@ -42,6 +42,7 @@ class _Sizes:
         self.tiles = dict(
             S=self.subsets, R=self.depth, BLOCK_O=BLOCK_O, BLOCK_U=block_u, BLOCK_V=BLOCK_V,
             BLOCK_T=BLOCK_T, BLOCK_C=power(self.channels), PRECISION=precision(x), num_warps=8,
+            num_stages=stages(x),
         )  # fmt: skip
         self.blocks_o = ceil_div(self.out, BLOCK_O)
         self.blocks_u = ceil_div(self.joints, block_u)
@@ -117,7 +118,8 @@ def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tupl
     grad_relations = relations.new_empty(sizes.blocks_o * sizes.blocks_v, *relations.shape)
     parameters_kernel[(jobs, tiles, splits)](
         grad, x, mean, relations, *parameters[4:], part, grad_relations, sizes.size, *sizes.numbers,
-        width, BLOCK_D=power(sizes.depth, least=1), **sizes.tiles | dict(BLOCK_U=BLOCK_V),
+        width, BLOCK_D=power(sizes.depth, least=1),
+        **sizes.tiles | dict(BLOCK_U=BLOCK_V, num_stages=min(stages(x), 2)),
     )  # fmt: skip
     grad_alpha = sum_parts(part, outputs, slots, (alpha, refine_weight, refine_bias))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import temporal as default
 from ..norm_act import given_statistics
 from . import norm_act
-from .common import SPLITS, ceil_div, moments, power, precision, supported
+from .common import SPLITS, ceil_div, moments, power, precision, stages, supported
 from .sums import sum_parts
 from .temporal_kernels import features_kernel, forward_kernel, parameters_kernel
 
@@ -31,6 +31,7 @@ def _tiles(u: Tensor, near_weight: Tensor) -> dict:
     return dict(
         ETA=near_weight.size(2), PRECISION=precision(u), BLOCK_Q=power(quarter),
         BLOCK_N=128 if quarter <= 32 else 64, num_warps=4 if quarter <= 16 else 8,
+        num_stages=stages(u),
     )  # fmt: skip
 
 

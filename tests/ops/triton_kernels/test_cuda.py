@@ -1,5 +1,6 @@
 """A kernel that does not compile is left to torch; errors of the device are not hidden."""
 
+import subprocess
 import types
 
 import pytest
@@ -32,6 +33,8 @@ def kernel(monkeypatch):
         OutOfResources(300000, 232448, 'shared memory'),
         RuntimeError('PassManager::run failed'),
         RuntimeError('`ptxas` failed with error code 255'),
+        RuntimeError('Failed to find C compiler. Please specify via CC environment variable.'),
+        subprocess.CalledProcessError(1, ['gcc', 'main.c']),
     ],
 )
 def test_a_kernel_that_does_not_compile_is_left_to_torch(kernel, error):
@@ -39,8 +42,17 @@ def test_a_kernel_that_does_not_compile_is_left_to_torch(kernel, error):
     errors.append(error)
     with pytest.warns(UserWarning, match='module.run does not compile here'):
         assert function(torch.zeros(1)) == 1
-    assert function(torch.zeros(1)) == 1  # without another try
+    assert function(torch.zeros(4)) == 1  # without another try, also for more instances
     assert calls == ['triton']
+
+
+def test_another_type_and_shape_are_tried(kernel):
+    function, errors, calls = kernel
+    errors.append(OutOfResources(300000, 232448, 'shared memory'))
+    for x in (torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.bfloat16), torch.zeros(1, 4)):
+        with pytest.warns(UserWarning, match='does not compile here'):
+            function(x)
+    assert len(calls) == 3
 
 
 def test_an_error_of_the_device_is_raised(kernel):
