@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .engine.kept_warnings import keep_warnings
-from .errors import BHaRNetError
+from .io.command import run_command
 from .version import __version__
 
 #: Command → its module and what it does. A module has ``add_arguments(parser)`` and ``run(args)``;
@@ -59,10 +58,8 @@ def run_module(command: str, argv: Sequence[str] | None = None) -> None:
     argv = [word for word in argv if word != '--debug']
     if not debug:
         keep_warnings()
-    if not debug:
-        keep_warnings()
     name, text = COMMANDS[command]
-    shown(lambda: _call(command, name, text, argv), debug)
+    run_command(lambda: _call(command, name, text, argv), debug)
 
 
 def _call(command: str, name: str, text: str, argv: list[str]) -> int | None:
@@ -75,34 +72,6 @@ def _call(command: str, name: str, text: str, argv: list[str]) -> int | None:
     )
     module.add_arguments(parser)
     return module.run(parser.parse_args(argv))
-
-
-def shown(function: Callable[[], int | None], debug: bool = False) -> None:
-    """Calls a function, shows its error as one message and ends the process with its status.
-
-    Args:
-        function: Returns the exit status, None for 0.
-        debug: Shows the traceback of an error.
-    """
-    try:
-        status = function()
-    except (BHaRNetError, OSError) as error:
-        status = _failed(f'error: {error}', debug)
-    except KeyboardInterrupt:
-        status = _failed('interrupted', debug)
-    except Exception as error:
-        said = ' '.join(str(error).split()) or 'no message'
-        text = f'error: {type(error).__name__}: {said}\n--debug shows where it came from'
-        status = _failed(text, debug)
-    sys.exit(status)
-
-
-def _failed(text: str, debug: bool) -> int:
-    sys.stdout.flush()
-    if debug:
-        traceback.print_exc()
-    print(text, file=sys.stderr)
-    return 1
 
 
 def _help() -> str:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bharnet_mm.io.atomic import write_json
+from bharnet_mm.io.command import run_command
 from bharnet_mm.layouts import REGION_PARTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,10 +49,14 @@ def lines_of(command: Sequence[str]) -> Iterator[str]:
     )
     with process, open(ROOT / OUTPUT, 'a', encoding='utf-8') as output:
         output.write(f'$ python {" ".join(command)}\n')
-        for line in process.stdout:
-            output.write(line)
-            last = [*last, line.rstrip()][-SHOWN:]
-            yield last[-1]
+        try:
+            for line in process.stdout:
+                output.write(line)
+                last = [*last, line.rstrip()][-SHOWN:]
+                yield last[-1]
+        except BaseException:
+            process.terminate()
+            raise
     if process.returncode:
         print('\n'.join(last))
         sys.exit(f'quickstart stopped: {command[0]} failed with exit status {process.returncode}.')
@@ -141,7 +146,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit('interrupted')
+    run_command(main)

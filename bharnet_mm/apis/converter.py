@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from ..datasets.ingest import Converted, Report, convert
 from ..datasets.protocols import leave_one_out
 from ..datasets.store import ClipStore, StoreWriter
 from ..datasets.store.format import LOCK_FILE, META_FILE
-from ..errors import BHaRNetError, ConfigError
+from ..errors import ConfigError
 from ..io.atomic import remove_left_overs, swap_folders, undo_swap
+from ..io.command import run_command
 from ..io.lock import FolderLock
 
 
@@ -232,10 +232,5 @@ def finish(args: argparse.Namespace, report: Report) -> int:
 
 
 def main(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> None:
-    """Runs a tool; an error of this package or of the disk is printed without a traceback."""
-    try:
-        sys.exit(command(argv))
-    except (BHaRNetError, OSError) as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        sys.exit('interrupted: --resume continues')
+    """Runs a tool, see :func:`bharnet_mm.io.command.run_command`."""
+    run_command(lambda: command(argv), hint=': --resume continues')

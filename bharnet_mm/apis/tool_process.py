@@ -13,7 +13,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ..io.process import die_with
+from ..io.process import die_with, unheard
 
 
 def run_tool(name: str, arguments: list, log: Path, threads: int | None) -> dict[str, float]:
@@ -42,7 +42,8 @@ def run_tool(name: str, arguments: list, log: Path, threads: int | None) -> dict
     receiver, sender = context.Pipe(duplex=False)
     start = time.time()
     process = context.Process(target=_tool, args=(command, log, threads, sender, os.getpid()))
-    process.start()
+    with unheard():
+        process.start()
     sender.close()
     process.join()
     seconds = round(time.time() - start, 2)

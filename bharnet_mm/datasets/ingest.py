@@ -12,7 +12,6 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +20,7 @@ from typing import Any
 from ..errors import BHaRNetError, ClipError, SourceError
 from ..io.atomic import write_json
 from ..io.guard import name_of, reading
-from ..io.process import die_with
+from ..io.process import worker_pool
 from .clip import Clip
 from .store import StoreWriter
 
@@ -277,7 +276,7 @@ def _read_all(items: Iterable, read: _Guarded, workers: int) -> Iterator[Convert
             yield from read(chunk)
         return
     try:
-        with ProcessPoolExecutor(workers, initializer=die_with) as pool:
+        with worker_pool(workers) as pool:
             waiting: deque = deque()
             for chunk in chunks:
                 waiting.append(pool.submit(read, chunk))

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from ..io.atomic import write_text
-from ..io.process import die_with
+from ..io.process import die_with, unheard
 from ..models import use_plain_form
 from ..models.compiled import compile_blocks
 from .contenders import FRAMES, contenders, make_batch, to_device
@@ -130,7 +130,8 @@ def run_case(names: list[str], options: argparse.Namespace) -> list[dict]:
     for name in names:
         here, there = context.Pipe()
         process = context.Process(target=work, args=(there, name, options), daemon=True)
-        process.start()
+        with unheard():
+            process.start()
         links[name] = (here, process, here.recv())  # warm: built, and one step done
     seconds = {name: [] for name in names}
     for _ in range(options.rounds):

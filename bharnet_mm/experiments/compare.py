@@ -17,8 +17,8 @@ import argparse
 import json
 import re
 import sys
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from ..evaluation.fusion import align, fuse
 from ..features import FEATURES
 from ..io.atomic import write_json, write_text
 from ..io.lock import FolderLock
+from ..io.process import thread_pool
 from ..io.text import read_json, read_text
 from .cost import cost_of_model
 from .cross_validation import Entry, add_training, folds_of, run_fold
@@ -91,20 +92,27 @@ def keep_settings(args: argparse.Namespace) -> dict:
 
 def train(jobs: list[tuple[Entry, str, int]], workers: int) -> list[str]:
     """Runs the folds, several at a time. Returns the failed ones after trying all."""
+    stopped = threading.Event()
 
     def work(job: tuple[Entry, str, int]) -> str | None:
         entry, value, seed = job
         try:
             run_fold(entry, value, seed)
         except Exception as error:  # one broken config must not stop the others
+            if stopped.is_set():
+                return None
             failure = f'{entry.folder(value, seed)}: {error}'
             print(f'failed: {failure}', flush=True)
             return failure
         print(f'{entry.work_dir.name} {value} seed {seed}: done', flush=True)
         return None
 
-    with ThreadPoolExecutor(workers) as pool:
-        return [failure for failure in pool.map(work, jobs) if failure]
+    with thread_pool(workers) as pool:
+        try:
+            return [failure for failure in pool.map(work, jobs) if failure]
+        except BaseException:
+            stopped.set()
+            raise
 
 
 def cpu_minutes(entry: Entry, folds: list[str], seeds: list[int]) -> float | None:

@@ -14,7 +14,6 @@ import copy
 import json
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
 from ..io.atomic import write_json, write_text
+from ..io.process import thread_pool
 from ..io.text import read_text
 from .shares import share_of
 
@@ -285,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         threads=1 if args.jobs > 1 else None,
     )
     keys = [(value, seed) for seed in args.seeds for value in args.folds or folds_of(entry)]
-    with ThreadPoolExecutor(args.jobs) as pool:
+    with thread_pool(args.jobs) as pool:
         files = dict(zip(keys, pool.map(lambda key: run_fold(entry, *key), keys), strict=True))
     summary = {
         'config': args.config,

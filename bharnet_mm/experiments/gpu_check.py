@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..io.atomic import atomic_write
-from ..io.process import die_with
+from ..io.process import die_with, unheard
 from ..io.text import read_json
 from . import gpu_epoch, gpu_graphs, gpu_kernels
 from . import gpu_sections as parts
@@ -102,7 +102,8 @@ def run(names: list[str], sizes: Sizes, out: Path, limit: float) -> None:
     context = multiprocessing.get_context('spawn')
     while left and time.monotonic() < end:
         process = context.Process(target=_work, args=(left, sizes, out))
-        process.start()
+        with unheard():
+            process.start()
         left = _watch(process, left, out, end)
 
 

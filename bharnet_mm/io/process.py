@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import select
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
 
 
 def die_with(process: int | None = None) -> None:
-    """Kills this process when another one ends, even if that one is killed.
+    """Kills this process when another one ends, even if that one is killed, and leaves Ctrl-C,
+    which reaches both, to the other one.
 
     Call it first in a child, with the ``os.getpid()`` of the process that started it; without it,
     that is the process that ``multiprocessing`` knows as the parent. The kernel's
@@ -23,6 +28,8 @@ def die_with(process: int | None = None) -> None:
         if parent is None:
             raise ValueError('this process was not started by multiprocessing')
         process = parent.pid
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(process,), daemon=True).start()
 
 
@@ -44,3 +51,71 @@ def _lives(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Processes that are started in the block do not hear of Ctrl-C, even while they begin.
+
+    They would end with a traceback, or before the one that started them has put its work in order.
+    """
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Starts its processes where :func:`unheard` covers it."""
+
+    def submit(self, *arguments: Any, **options: Any) -> Future:
+        with unheard():
+            return super().submit(*arguments, **options)
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int, context: Any = None) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes that end with this one, and at once where an exception ends the block.
+
+    Args:
+        workers: How many.
+        context: Of ``multiprocessing``; by default the system's.
+    """
+    pool = _Pool(workers, mp_context=context, initializer=die_with)
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()  # what waits for them ends too, as the pool is broken then
+        raise
+    finally:
+        pool.shutdown()
+
+
+@contextlib.contextmanager
+def thread_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads whose waiting work is left out where an exception ends the block.
+
+    The processes that its threads wait for are killed then, since the block would otherwise not
+    end before they do.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_children()
+            raise
+
+
+def end_children() -> None:
+    """Kills the processes that this one has started through ``multiprocessing``."""
+    children = multiprocessing.active_children()
+    for child in children:
+        child.kill()
+    for child in children:
+        child.join(5)

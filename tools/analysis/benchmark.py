@@ -1,9 +1,6 @@
 """Measures speed and memory of the networks."""
 
-from bharnet_mm.experiments.benchmark import main
-from bharnet_mm.experiments.contenders import contenders, make_batch, to_device
-
-__all__ = ['contenders', 'main', 'make_batch', 'to_device']
+from bharnet_mm.io.command import run_command
 
 if __name__ == '__main__':
-    main()
+    run_command('bharnet_mm.experiments.benchmark')

@@ -1,6 +1,6 @@
 """Measures how fast clips are read from a store."""
 
-from bharnet_mm.experiments.benchmark_data import main
+from bharnet_mm.io.command import run_command
 
 if __name__ == '__main__':
-    main()
+    run_command('bharnet_mm.experiments.benchmark_data')

@@ -1,6 +1,6 @@
 """Draws clips of a store as images."""
 
-from bharnet_mm.experiments.browse import main
+from bharnet_mm.io.command import run_command
 
 if __name__ == '__main__':
-    main()
+    run_command('bharnet_mm.experiments.browse')

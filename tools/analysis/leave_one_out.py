@@ -1,6 +1,6 @@
 """Cross-validates a config over the values of a field, such as the subject."""
 
-from bharnet_mm.experiments.cross_validation import main
+from bharnet_mm.io.command import run_command
 
 if __name__ == '__main__':
-    main()
+    run_command('bharnet_mm.experiments.cross_validation')

@@ -1,6 +1,6 @@
 """Measures the accuracy of trained models on damaged input."""
 
-from bharnet_mm.experiments.robustness import main
+from bharnet_mm.io.command import run_command
 
 if __name__ == '__main__':
-    main()
+    run_command('bharnet_mm.experiments.robustness')

@@ -1,6 +1,6 @@
 """Mean and spread of the accuracy over the score files of several seeds."""
 
-from bharnet_mm.experiments.seeds import main
+from bharnet_mm.io.command import run_command
 
 if __name__ == '__main__':
-    main()
+    run_command('bharnet_mm.experiments.seeds')

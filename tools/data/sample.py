@@ -11,6 +11,7 @@ from bharnet_mm.apis.converter import add_workers
 from bharnet_mm.datasets.synthetic.ceilings import body_ceiling, fused_ceiling, hand_ceiling
 from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.datasets.synthetic.videos import write_videos
+from bharnet_mm.io.command import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,4 +34,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         build = functools.partial(load_recognizer, args.model, args.checkpoint)
         display = None if args.no_display or not has_display() else Display()
         lines = JsonLines(sys.stdout) if args.json or display is None else None
+        stopped: KeyboardInterrupt | None = None
         with contextlib.ExitStack() as stack:
             if display is not None:
                 stack.callback(display.close)
@@ -72,12 +73,16 @@ def run(args: argparse.Namespace) -> int:
             session = stack.enter_context(
                 LiveSession(source, estimator, build, args.window, args.stride)
             )
-            with contextlib.suppress(KeyboardInterrupt):
+            try:
                 _show(session, estimator.body_layout, display, video, lines, args.seconds)
+            except KeyboardInterrupt as signal:
+                stopped = signal  # after what was seen so far is written
         if lines is not None:
             lines.finish(session.statistics)
         if args.stats:
             write_json(args.stats, session.statistics.summary())
+        if stopped is not None:
+            raise stopped
     return 0
 
 

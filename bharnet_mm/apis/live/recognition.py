@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ...datasets.clip import Clip
 from ...errors import BHaRNetError, SourceError
-from ...io.process import die_with
+from ...io.process import die_with, unheard
 from ..model_card import ModelCard
 from ..region_grids import Grid
 
@@ -59,7 +59,8 @@ class RecognitionProcess:
         context = multiprocessing.get_context('spawn')
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_work, args=(other, build), daemon=True)
-        self._process.start()
+        with unheard():
+            self._process.start()
         other.close()
         self._busy = True  # until the model is built
         self._asked: tuple[float, float, float] | None = None
@@ -159,7 +160,7 @@ def _work(connection: Connection, build: Callable[[], Recognizer]) -> None:
             start = time.process_time()
             prediction = recognizer.predict([clip], grids=[grid])[0]
             connection.send(('answer', prediction, time.process_time() - start))
-    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the other side has ended
     except BHaRNetError as error:
         connection.send(('error', error, 0.0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 import cv2
 
 from ...errors import BHaRNetError
-from ...io.process import die_with
+from ...io.process import die_with, unheard
 
 _AHEAD = 4  # finished results per worker that may wait for an earlier one
 _START_SECONDS = 300.0  # for imports and models, on a busy machine
@@ -162,7 +161,8 @@ class _Member:
         before = os.environ.get('OMP_NUM_THREADS')
         os.environ['OMP_NUM_THREADS'] = '1'
         try:
-            self.process.start()
+            with unheard():
+                self.process.start()
         finally:
             if before is None:
                 del os.environ['OMP_NUM_THREADS']
@@ -178,7 +178,6 @@ class _Member:
 
 def _work(pipe: Any, build: Callable, parent: int) -> None:
     die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
     cv2.setNumThreads(1)
     try:
         do = build()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import cv2
 
 from ...errors import SourceError, WriteError
-from ...io.process import die_with
+from ...io.process import worker_pool
 from .rendering import VIDEO_SIZE, draw_scene
 from .sample import FPS, SyntheticSample
 
@@ -44,7 +43,7 @@ def write_videos(
     # Processes are not forked, since libraries may have started threads.
     context = multiprocessing.get_context('spawn')
     count = workers or os.cpu_count()
-    with ProcessPoolExecutor(count, mp_context=context, initializer=die_with) as pool:
+    with worker_pool(count, context) as pool:
         list(pool.map(write, clips, chunksize=8))
 
 
