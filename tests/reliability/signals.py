@@ -108,6 +108,8 @@ def send(words: Sequence[str], out: Path, number: int, sign: str, later: float =
         AssertionError: Another status than 128 and the signal, a traceback, a process that lives
             on, or a temporary file.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     places = [ROOT, ROOT / 'tests', ROOT / 'tests/datasets/extraction']
     with tempfile.TemporaryFile('w+') as log:
         started = subprocess.Popen(
@@ -129,7 +131,11 @@ def send(words: Sequence[str], out: Path, number: int, sign: str, later: float =
             os.killpg(started.pid, number)
         else:
             started.send_signal(number)
-        status = started.wait(60)
+        try:
+            status = started.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            raise
         log.seek(0)
         printed = log.read()
     assert status == 128 + number, f'status {status}:\n{printed[-3000:]}'

@@ -59,9 +59,6 @@ class Collection:
         """Whether a clip agrees with its checksum."""
         return True
 
-    def release(self) -> None:
-        """Frees the memory of the clips read so far."""
-
     def column(self, field: str) -> np.ndarray:
         """``subject``, ``camera``, ``setup``, ``source`` or ``video`` of all clips, (n,) bytes."""
         raise NotImplementedError
@@ -110,14 +107,8 @@ class StoreCollection(Collection):
     def intact(self, i: int, clip: Clip) -> bool:
         """Whether the clip's arrays have the checksum of its index row."""
         arrays = checked({name: getattr(clip, name) for name in self.store._formats})
-        return checksum(self.store._index[i], arrays) == self.store.column('crc32')[i]
-
-    def release(self) -> None:
-        """Frees the memory of the pages read so far by opening the store again."""
-        # Pages of a memory map count as memory of the process until it is unmapped.
-        units = self.store.units
-        self.store = ClipStore(self.path, check=False)
-        self.store.units = units  # not inferred again
+        row = self.store._index[i]
+        return checksum(row, arrays) == row['crc32']
 
     def column(self, field: str) -> np.ndarray:
         """One field of the index for all clips, (n,)."""

@@ -22,8 +22,6 @@ from .wrists import wrists_elsewhere
 FAR, ABSURD = 10.0, 50.0
 #: Bounds of plausible image fractions of bodies (whose legs may be guessed) and hands.
 OUTSIDE = {'body': (-3.0, 4.0), 'hand': (-1.0, 2.0)}
-#: Number of clips after which memory is freed.
-RELEASE_EVERY = 200
 #: Sides are compared only if the wrists are at least so far apart, in units of the layout.
 WRISTS_APART = 0.5
 
@@ -92,9 +90,7 @@ def find_reference(collection: Collection, clips: int = 256, frames: int = 8) ->
     points: dict[str, list[np.ndarray]] = {'body': [], 'hand': []}
     ratios: dict[str, list[np.ndarray]] = {'body': [], 'pixel': [], 'fraction': []}
     numbers = np.linspace(0, len(collection) - 1, min(clips, len(collection)))
-    for count, i in enumerate(np.unique(numbers.round().astype(int)).tolist()):
-        if count % 16 == 0:  # frees the pages that were read around each clip
-            collection.release()
+    for i in np.unique(numbers.round().astype(int)).tolist():
         try:
             clip = collection.clip(i)
         except BHaRNetError:
@@ -137,8 +133,6 @@ def gather(
     facts = np.zeros(len(collection), FACTS)
     unread: dict[str, list[int]] = {}
     for i in progress(range(len(collection))):
-        if i % RELEASE_EVERY == 0:
-            collection.release()
         try:
             clip = collection.clip(i)
         except BHaRNetError as error:

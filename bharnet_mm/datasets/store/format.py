@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -228,20 +227,3 @@ def read_layouts(meta: dict[str, Any]) -> tuple[tuple[SkeletonLayout, SkeletonLa
             'layouts and channels',
             'restore it or convert the store again',
         ) from None
-
-
-def map_file(file: Path, size: int) -> np.ndarray:
-    """The first ``size`` bytes of a file, memory-mapped read-only, (size,) uint8."""
-    found = file.stat().st_size if file.is_file() else None
-    if found is None or found < size:
-        raise StoreError(
-            f'{file}',
-            'no such file' if found is None else f'{found} bytes',
-            f'at least the {size} bytes that were committed',
-            'the file was cut off or lost: restore it from a copy, or convert the store again',
-        )
-    if not size:
-        return np.empty(0, np.uint8)
-    with open(file, 'rb') as stream:
-        # A plain array over the mapping, since slicing a numpy.memmap is ten times slower.
-        return np.frombuffer(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ), np.uint8)

@@ -16,6 +16,7 @@ from ...io.names import same_form
 from ...layouts import get_layout
 from ..clip import Clip, empty_hands
 from ..coordinates import infer_units
+from .files import StoreFile
 from .format import (
     FIX,
     INDEX_FILE,
@@ -26,7 +27,6 @@ from .format import (
     checked,
     checksum,
     expected_bytes,
-    map_file,
     read_layouts,
     read_meta,
 )
@@ -38,9 +38,9 @@ _ASKED = 48  # clips from which unknown units are inferred
 class ClipStore:
     """A clip store opened for reading.
 
-    The index and all arrays are memory-mapped read-only, so opening costs milliseconds whatever
-    the number of clips, and data-loader workers share the data through the page cache. Pickling
-    sends the path only.
+    The index is memory-mapped read-only and a clip is copied when it is read, so opening costs
+    milliseconds whatever the number of clips, and data-loader workers share the data through the
+    page cache. Pickling sends the path only.
 
     Args:
         path: The folder of the store.
@@ -83,14 +83,16 @@ class ClipStore:
             self.meta.get('joint_scores', ()),
         )
         sizes = expected_bytes(self.meta, self._formats)
-        self._index = map_file(self.path / INDEX_FILE, sizes[INDEX_FILE]).view(ROW)
-        self._arrays = {}
-        for name, item in self._formats.items():
-            flat = map_file(self.path / f'{name}.bin', sizes[f'{name}.bin']).view(item.dtype)
-            self._arrays[name] = flat.reshape(-1, *item.row)
+        files = {name: StoreFile(self.path / name, size) for name, size in sizes.items()}
+        self._index_file = files.pop(INDEX_FILE)
+        # Each file with its bytes of a frame of a person, or of a frame.
+        self._files = {
+            name: (files[f'{name}.bin'], item.row_bytes * max(1, item.rows))
+            for name, item in self._formats.items()
+        }
         # Shared memory, so that a clip checked by one data-loader worker is not checked by the
         # others.
-        self._checked = np.frombuffer(mmap.mmap(-1, max(1, len(self._index))), bool)
+        self._checked = np.frombuffer(mmap.mmap(-1, max(1, len(self))), bool)
 
     def __reduce__(self):
         return type(self), (self.path, self.check)
@@ -103,7 +105,12 @@ class ClipStore:
         )
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self.meta['num_clips']
+
+    @property
+    def _index(self) -> np.ndarray:
+        """All rows, (n,) of ``ROW``, a view that is to be used at once."""
+        return self._index_file.whole().view(ROW)
 
     @cached_property
     def units(self) -> tuple[str, str]:
@@ -127,7 +134,7 @@ class ClipStore:
         return body or found[0], hand or found[1]
 
     def __getitem__(self, i: int) -> Clip:
-        """Clip number i; its arrays are read-only views of the files."""
+        """Clip number i; its arrays are read-only."""
         return self._read(i, self.units)
 
     def _read(self, i: int, units: tuple[str, str]) -> Clip:
@@ -142,6 +149,8 @@ class ClipStore:
                     raise ValueError('a checksum that is not that of the data')
                 self._checked[i] = True
             texts = {name: values[name].decode() for name in ('clip_id', *TEXT_FIELDS, 'video')}
+        except StoreError:
+            raise
         except ValueError as error:
             raise StoreError(
                 f'{self.path}, clip {i} ({values["clip_id"]!r})',
@@ -163,21 +172,19 @@ class ClipStore:
         )
 
     def _slices(self, offset: int, first: int, persons: int, frames: int) -> dict[str, np.ndarray]:
-        count = persons * frames
         arrays = {}
         for name, item in self._formats.items():
-            if not item.rows:
-                arrays[name] = self._arrays[name][first : first + frames].reshape(frames)
-                continue
+            where, count = (offset, persons * frames) if item.rows else (first, frames)
+            file, size = self._files[name]
+            part = file.read(where * size, (where + count) * size).view(item.dtype)
             lead = (persons, frames) if item.rows == 1 else (persons, item.rows, frames)
-            part = self._arrays[name][item.rows * offset : item.rows * (offset + count)]
-            arrays[name] = part.reshape(*lead, *item.row)
+            arrays[name] = part.reshape(*(lead if item.rows else (frames,)), *item.row)
         return arrays
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
-        """Class numbers, (n,) int32, a view of the index."""
-        return self._index['label']
+        """Class numbers, (n,) int32, read-only."""
+        return self.column('label')
 
     @property
     def clip_ids(self) -> np.ndarray:
@@ -186,7 +193,7 @@ class ClipStore:
             return np.char.decode(np.ascontiguousarray(self._index['clip_id']), 'utf-8')
 
     def column(self, field: str) -> np.ndarray:
-        """A field of the index for all clips, (n,); texts are UTF-8 bytes. A read-only view."""
+        """A field of the index for all clips, (n,); texts are UTF-8 bytes. A read-only copy."""
         if field not in ROW.names:
             raise ConfigError(
                 f'{self.path}',
@@ -194,7 +201,9 @@ class ClipStore:
                 f'one of {list(ROW.names)}',
                 'correct the name',
             )
-        return self._index[field]
+        column = self._index[field].copy()
+        column.flags.writeable = False
+        return column
 
     def find(self, clip_id: str) -> int:
         """Number of the clip of this id.

@@ -29,7 +29,8 @@ from ...io.guard import reading
 from ...io.text import load_json
 from ..regions import RegionGrid
 from .append_only import AppendOnlyFolder
-from .format import FIX, INDEX_FILE, map_file
+from .files import StoreFile
+from .format import FIX, INDEX_FILE
 
 FORMAT = 'bharnet_mm.region_store'
 VERSION = 2
@@ -83,8 +84,9 @@ class RegionStore:
         self.grid = RegionGrid(**self.meta['grid'])
         kind = row_type(self.grid)
         size = self.meta['num_clips'] * kind.itemsize
-        self._index = map_file(self.path / INDEX_FILE, size).view(kind)
-        self._data = map_file(self.path / DATA_FILE, self.meta['num_bytes'])
+        self._row_type = kind
+        self._index_file = StoreFile(self.path / INDEX_FILE, size)
+        self._data = StoreFile(self.path / DATA_FILE, self.meta['num_bytes'])
         ids = np.ascontiguousarray(self._index['clip_id'])
         self._order = np.argsort(ids, kind='stable')
         self._sorted = ids[self._order]
@@ -97,7 +99,12 @@ class RegionStore:
         return f'{type(self).__name__}({str(self.path)!r}, num_clips={len(self)}, {self.grid})'
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self.meta['num_clips']
+
+    @property
+    def _index(self) -> np.ndarray:
+        """All rows, (n,) of ``row_type``, a view that is to be used at once."""
+        return self._index_file.whole().view(self._row_type)
 
     @property
     def clip_ids(self) -> list[str]:
@@ -151,7 +158,7 @@ class RegionStore:
             StoreError: Its grid is damaged.
         """
         number = self._find(clip_id)
-        row = self._index[number]
+        row = self._index[number].copy()
         where = f'{self.path}, clip {clip_id!r}'
         with reading(where, 'JPEG images of the size of a grid', FIX, StoreError):
             data = self._grids(row)
@@ -181,9 +188,9 @@ class RegionStore:
         """All JPEG bytes of a clip."""
         begin, size = int(row['offset']), row['size'].astype(np.int64)
         end = begin + int(size.sum())
-        if begin < 0 or (size < 0).any() or end > len(self._data):
-            raise ValueError('an index row that points outside the data')
-        return self._data[begin:end]
+        if (size < 0).any():
+            raise ValueError('an index row with negative sizes')
+        return self._data.read(begin, end)
 
     def verify(self) -> list[str]:
         """Ids of the clips whose row or grids fail their checksum; empty if all is well."""

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 
 import numpy as np
@@ -159,3 +160,14 @@ def test_stores_of_version_1_are_read_and_continued(tmp_path):
     file.write_text(json.dumps(meta | {'version': 3}))
     with pytest.raises(StoreError, match='version 3'):
         RegionStore(tmp_path / 's')
+
+
+def test_a_file_cut_off_while_it_is_open(tmp_path):
+    write(tmp_path / 's', [0, 1])
+    store = RegionStore(tmp_path / 's')
+    os.truncate(tmp_path / 's/grids.bin', 10)
+    with pytest.raises(StoreError, match='grids.bin: found 10 bytes'):
+        store.read('class/clip0', 1)
+    os.truncate(tmp_path / 's/index.bin', 10)
+    with pytest.raises(StoreError, match='index.bin: found 10 bytes'):
+        store.read('class/clip0', 1)

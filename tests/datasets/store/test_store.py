@@ -361,3 +361,32 @@ def test_an_absurd_coordinate_is_refused(write_store, make_clip, value):
     clip.body[0, 2, 3, 1] = value
     with StoreWriter(write_store(2), append=True) as writer, pytest.raises(ClipError):
         writer.add(clip)
+
+
+@pytest.mark.parametrize('file', ['body.bin', 'hand_score.bin', 'index.bin'])
+def test_a_file_cut_off_while_it_is_open(write_store, file):
+    """An error of ours; a mapped file would end the process by SIGBUS."""
+    path = write_store(7)
+    store = ClipStore(path)
+    first = store[0]
+    kept = first.body.copy(), store.column('subject'), store.labels
+    os.truncate(path / file, 10)
+    assert np.array_equal(first.body, kept[0]) and kept[1][0] and kept[2][0] >= 0
+    with pytest.raises(StoreError, match=f'{file}: found 10 bytes'):
+        store[6]
+    if file == 'index.bin':
+        for look in (lambda: store.clip_ids, lambda: store.select(), lambda: store.find('a')):
+            with pytest.raises(StoreError, match='index.bin'):
+                look()
+                store.column('subject')
+    code = f'from bharnet_mm.datasets import ClipStore; ClipStore({str(path)!r}).verify()'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and 'StoreError' in done.stderr
+
+
+def test_a_store_that_is_removed_while_it_is_open_can_still_be_read(write_store, make_clip):
+    path = write_store(3)
+    store = ClipStore(path)
+    for file in path.iterdir():
+        file.unlink()
+    assert_same(make_clip(2, frames=5, persons=1), store[2])
