@@ -14,7 +14,8 @@ model = dict(
     cls_head=dict(_base_.bharnet_b.cls_head, num_classes=21),
 )
 
-regions = dict(_base_.regions, parts=parts, max_persons=1, motion=motion, jitter=0.1)
+cut = dict(cell='store:region_cell', jitter='store:region_jitter')
+regions = dict(_base_.regions, parts=parts, max_persons=1, motion=motion, **cut)
 train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))
 
 # The number of epochs was fixed before there was a result.

@@ -10,5 +10,6 @@ model = dict(
     rgb=dict(_base_.bharnet_m.rgb, parts=parts, motion=motion, backbone='store:region_backbone'),
 )
 
-regions = dict(_base_.regions, parts=parts, motion=motion, jitter=0.1)
+cut = dict(cell='store:region_cell', jitter='store:region_jitter')
+regions = dict(_base_.regions, parts=parts, motion=motion, **cut)
 train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(regions=regions))

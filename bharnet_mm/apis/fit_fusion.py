@@ -67,8 +67,8 @@ class Part:
 def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) -> list[Part]:
     """Divides the training clips into folds, by subject where at least two are known.
 
-    Subjects are spread so that the folds have about equally many clips. Without subjects each fold
-    has an equal share of the clips of every class, drawn at random.
+    Subjects are spread so that the folds have about equally many clips of each class. Without
+    subjects each fold has an equal share of the clips of every class, drawn at random.
 
     Args:
         store: Of the clips.
@@ -94,11 +94,15 @@ def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) ->
     names, counts = np.unique(subjects, return_counts=True)
     if len(names) > 1 and '' not in names.tolist():
         field, groups = 'subject', [[] for _ in range(min(folds, len(names)))]
-        clips = [0] * len(groups)
+        # Clips of each class in each fold: a subject goes where its classes are rarest.
+        of = np.searchsorted(names, subjects)
+        classes = np.zeros((len(names), len(store.classes)), int)
+        np.add.at(classes, (of, store.labels[chosen]), 1)
+        filled = np.zeros((len(groups), len(store.classes)), int)
         for i in np.argsort(-counts, kind='stable'):
-            smallest = int(np.argmin(clips))
+            smallest = int(np.argmin(((filled + classes[i]) ** 2 - filled**2).sum(1)))
             groups[smallest].append(str(names[i]))
-            clips[smallest] += int(counts[i])
+            filled[smallest] += classes[i]
     else:
         field, groups = 'clip_id', [[] for _ in range(folds)]
         order = np.random.default_rng(seed).permutation(len(chosen))

@@ -22,6 +22,8 @@ FACTS = (
     'num_persons',
     'region_parts',
     'region_backbone',
+    'region_cell',
+    'region_jitter',
 )
 
 

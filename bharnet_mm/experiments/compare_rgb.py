@@ -26,7 +26,7 @@ from .cross_validation import Entry, run_config
 
 _STAGES = dict(num_stages=3, out_indices=(2,), strides=(2, 2, 2), dilations=(1, 1, 1))
 SCRATCH = dict(type='ResNet', depth=18, **_STAGES)
-IMAGENET = dict(type='timm.tf_efficientnet_lite0', pretrained='efficientnet_lite0')
+IMAGENET = dict(type='timm.tf_efficientnet_lite0', pretrained='efficientnet_lite0', prune_head=True)
 FROZEN = IMAGENET | dict(frozen_stages=99)
 #: Name to the network's form, backbone and whether it reads motion.
 VARIANTS: dict[str, tuple[str, dict, bool]] = {
@@ -50,6 +50,7 @@ def variant_config(entry: Entry, name: str, splits: tuple[str, str]) -> Config:
         data = cfg[f'{loader}_dataloader'].dataset
         data.split = split
         data.regions.motion = motion
+        data.regions.jitter = 0.0 if backbone is FROZEN else 0.1
     return cfg
 
 

@@ -50,6 +50,8 @@ class TimmBackbone(BaseModule):
             is downloaded unless a URL is given.
         frozen_stages (int): The last group that is not trained; -1 trains all, a number above the
             last group freezes all. Defaults to -1.
+        prune_head (bool): Whether the network ends with its last stage, without the widening layer
+            or the norm that follows it. Defaults to False.
         mean, std (Sequence[float], optional): Of the images that the weights were trained on, 0
             to 255. Known for ``efficientnet_lite0``; default to ImageNet's.
         **kwargs: Further arguments of ``timm.create_model``.
@@ -68,6 +70,7 @@ class TimmBackbone(BaseModule):
         model: str,
         pretrained: str | None = None,
         frozen_stages: int = -1,
+        prune_head: bool = False,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         init_cfg: dict | None = None,
@@ -79,13 +82,18 @@ class TimmBackbone(BaseModule):
             self.network = timm.create_model(
                 model, pretrained=False, num_classes=0, global_pool='', **kwargs
             )
-        except (RuntimeError, TypeError, ValueError) as error:
+            whole = set(self.network.state_dict())
+            if prune_head:
+                self.network.prune_intermediate_layers(1, prune_norm=True, prune_head=True)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(
                 f'TimmBackbone, {model!r}',
                 f'what timm refuses ({error})',
                 'a network of timm.list_models() and its arguments',
                 'correct the name',
             ) from error
+        #: Names of weights that a file may have, although the pruned network has no use for them.
+        self._pruned = whole - set(self.network.state_dict())
         self.model, self.pretrained, self.frozen_stages = model, pretrained, frozen_stages
         known = PACKAGES.get(pretrained or '', {}).get('normalisation', IMAGENET)
         self.normalisation = (tuple(mean or known[0]), tuple(std or known[1]))
@@ -124,6 +132,7 @@ class TimmBackbone(BaseModule):
             state = state.get('state_dict', state)
             if any(name.startswith('_conv_stem') for name in state):
                 state = _names_of_timm(state, self.network)
+            state = {name: value for name, value in state.items() if name not in self._pruned}
             load_network(self.network, state, f'{self.pretrained}, weights of {self.model!r}')
 
     def train(self, mode: bool = True) -> TimmBackbone:

@@ -129,6 +129,8 @@ class BHaRNetM(BHaRNet):
         body = getattr(self.backbone.experts, 'body', None)
         layout = dict(layout=getattr(body, 'layout', None))
         self.rgb = MODELS.build(layout | rgb)
+        if getattr(self.rgb, 'classifier_starts_at_zero', False):
+            torch.nn.init.zeros_(self.cls_head.classifiers['rgb'][0].fc.weight)
         given = kwargs.get('data_preprocessor') or {}
         if 'mean' not in given and 'std' not in given:
             self.data_preprocessor.set_normalisation(*self.rgb.normalisation)

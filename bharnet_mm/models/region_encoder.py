@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layouts import REGION_PARTS, SkeletonLayout
-from .body_guide import BodyGuide
+from .body_guide import BodyGuide, full_precision
+from .frozen_cache import FrozenCache
 from .image_network import IMAGENET, build_image_network, map_width
 from .instances import Instances, on_present
 
@@ -20,22 +21,70 @@ from .instances import Instances, on_present
 MOTION = (0.0, 32.0)
 
 
+class PartNorm(nn.Module):
+    """Normalises the features of each part by their mean and variance over clips.
+
+    As batch norm without a learned scale, but the statistics of a part are those of the clips that
+    show it. Parts that a clip does not show get zeros. A batch in which fewer than two clips show a
+    part is normalised by the running statistics, and does not change them.
+
+    Args:
+        parts (int): ``R``.
+        width (int): ``D``, features of a part.
+        momentum (float): Of the running statistics. Defaults to 0.1.
+        eps (float): Added to the variances. Defaults to 1e-5.
+
+    Shapes:
+        ``(N, R, D)``, shown ``(N, R)`` bool → ``(N, R, D)``.
+    """
+
+    def __init__(self, parts: int, width: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.register_buffer('running_mean', torch.zeros(parts, width))
+        self.register_buffer('running_var', torch.ones(parts, width))
+
+    def forward(self, x: Tensor, shown: Tensor) -> Tensor:
+        """``(N, R, D)``, shown ``(N, R)`` bool → ``(N, R, D)``, zero where a part is not shown."""
+        mean, var = self.running_mean, self.running_var
+        factor = shown[..., None].to(x.dtype)
+        if self.training:
+            count = factor.sum(0)  # (R, 1)
+            known = count > 1
+            own = (x * factor).sum(0) / count.clamp(min=1)
+            spread = ((x - own).square() * factor).sum(0)
+            with torch.no_grad():
+                step = self.momentum * known
+                unbiased = spread / (count - 1).clamp(min=1)
+                old = mean.clone(), var.clone()
+                self.running_mean.copy_(old[0] + step * (own - old[0]))
+                self.running_var.copy_(old[1] + step * (unbiased - old[1]))
+            mean = torch.where(known, own, old[0])
+            var = torch.where(known, spread / count.clamp(min=1), old[1])
+        return (x - mean) * (var + self.eps).rsqrt() * factor
+
+
 @MODELS.register_module()
 class RegionEncoder(BaseModule):
-    r"""A 2-D network shared by all cells of a region grid, and attention over parts and frames.
+    r"""A 2-D network shared by all cells of a region grid, pooled over frames and parts.
 
-    Each visible cell is encoded separately and becomes a token :math:`h_{rf} =
-    \mathrm{GELU}(\mathrm{LN}(W g_{rf} + e_r))` of its part ``r`` and frame ``f``. The weights of
-    the tokens are
+    Each visible cell is encoded separately: :math:`g_{rf}` are the means of the network's feature
+    map and, with ``motion``, the square roots of the mean difference to the next frame in fields of
+    the cell, for part ``r`` and frame ``f``. The body expert guides the pooling:
 
-    .. math:: a_{rf} = \mathrm{softmax}_{rf}\big(u^\top h_{rf} + \gamma\,(w_{rf} - 1)\big)
+    .. math:: a_{rf} = \mathrm{softmax}_{rf}\big(\gamma\,(w_{rf} - 1)\big), \qquad
+        s_r = \sum_f a_{rf}
 
     over the visible cells of the clip, where :math:`w_{rf}` is the strength of the body expert's
-    features at that part and time (:meth:`BodyGuide.of_frames`); ``u`` starts at zero and
-    :math:`\gamma` at 1, so training starts from the body's weights. The features of each part are
-    the weighted mean and the maximum over time, times the part's share of the attention. The
-    maximum keeps content that is visible only for a moment. So this form recognizes hands better
-    than a network on the whole grid (:class:`BodyGuidedRGB`).
+    features at that part and time (:meth:`BodyGuide.of_frames`) and :math:`\gamma` is trained from
+    1. The features of a part are the weighted mean of :math:`g_{rf}` and its maximum over time,
+    normalised over clips (:class:`PartNorm`) and multiplied by :math:`R\,s_r`. The maximum keeps
+    content that is visible only for a moment.
+
+    There is no trained layer between the network and the classifier. On a few hundred clips such
+    layers, and a trained attention, recognize the training people and no others. The pooled
+    features of a clip are scaled to the norm ``gain``, whatever their number; it sets how fast the
+    classifier learns, and so how much it is regularised by the length of the training.
 
     Masked cells are never read. They do not enter the network, its statistics or the attention. A
     clip without any visible cell gets zeros.
@@ -43,21 +92,23 @@ class RegionEncoder(BaseModule):
     Args:
         backbone (dict): Config of the 2-D network, see :func:`build_image_network`.
         layout (str | dict | SkeletonLayout, optional): Skeleton of the body expert; without one the
-            attention is not guided.
+            pooling is not guided.
         parts (Sequence[str]): Rows of the grid from the top. Defaults to head, wrists, ankles.
-        embed_dims (int): Width of a token. Defaults to 64.
         motion (bool): Whether the fourth channel of the grids (the difference to the next frame) is
-            used: its means in ``motion_size`` x ``motion_size`` fields are added to the network's
-            features. Defaults to False; a fourth channel is then not used.
-        motion_size (int): Defaults to 6.
+            used. Defaults to False; a fourth channel is then not used.
+        motion_size (int): Motion is averaged in ``motion_size`` x ``motion_size`` fields of a cell.
+            Defaults to 8.
         input_size (int, optional): Side to which cells are enlarged for the network.
-        dropout (float): On the pooled features. Defaults to 0.3.
+        dropout (float): On the pooled features. Defaults to 0.5.
+        gain (float): Norm of the pooled features. Defaults to 3.
         detach (bool): Whether no gradient flows through the weights to the body expert. Defaults to
             True.
+        cache_mb (int): Memory for features of cells that a frozen network has encoded before, see
+            :class:`FrozenCache`. Defaults to 512.
 
     Shapes:
         ``rgb (N, 3 or 4, H, W)`` float, ``rgb_mask (N, R, F)`` bool, body: list of
-        :class:`Instances`, one for each stream → ``(N, 2 R E, 1, 1)``. Cells are square: ``H / R =
+        :class:`Instances`, one for each stream → ``(N, 2 R D, 1, 1)``. Cells are square: ``H / R =
         W / F``.
 
     Raises:
@@ -65,17 +116,22 @@ class RegionEncoder(BaseModule):
             without a fourth channel.
     """
 
+    #: The classifier starts at zero. Random weights would stay in all directions that a small
+    #: training set does not have.
+    classifier_starts_at_zero = True
+
     def __init__(
         self,
         backbone: dict,
         layout: str | dict | SkeletonLayout | None = None,
         parts: Sequence[str] = REGION_PARTS,
-        embed_dims: int = 64,
         motion: bool = False,
-        motion_size: int = 6,
+        motion_size: int = 8,
         input_size: int | None = None,
-        dropout: float = 0.3,
+        dropout: float = 0.5,
+        gain: float = 3.0,
         detach: bool = True,
+        cache_mb: int = 512,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -83,15 +139,13 @@ class RegionEncoder(BaseModule):
         self.parts, self.motion, self.motion_size = tuple(parts), motion, motion_size
         self.input_size = input_size
         self.guide = None if layout is None else BodyGuide(layout, self.parts, detach=detach)
+        self.gamma = None if layout is None else nn.Parameter(torch.ones(()))
         width = map_width(self.backbone) + (motion_size**2 if motion else 0)
-        self.num_features = 2 * len(self.parts) * embed_dims
-        self.project = nn.Linear(width, embed_dims)
-        self.part_embedding = nn.Parameter(torch.zeros(len(self.parts), embed_dims))
-        self.norm = nn.LayerNorm(embed_dims)
-        self.score = nn.Linear(embed_dims, 1, bias=False)
-        nn.init.zeros_(self.score.weight)
-        self.gamma = nn.Parameter(torch.ones(()))
+        self.num_features = 2 * len(self.parts) * width
+        self.scale = gain / self.num_features**0.5
+        self.norm = PartNorm(len(self.parts), 2 * width)
         self.dropout = nn.Dropout(dropout)
+        self._cache = FrozenCache(cache_mb << 20)
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -107,7 +161,7 @@ class RegionEncoder(BaseModule):
         num_present: int | None = None,
         num_cells: int | None = None,
     ) -> Tensor:
-        """Features ``(N, 2 R E, 1, 1)`` of ``rgb (N, 3 or 4, H, W)``.
+        """Features ``(N, 2 R D, 1, 1)`` of ``rgb (N, 3 or 4, H, W)``.
 
         Args:
             rgb: The grids.
@@ -123,41 +177,46 @@ class RegionEncoder(BaseModule):
         x = rgb.unflatten(2, (rows, -1)).unflatten(4, (columns, -1))  # (N, C, R, h, F, w)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
         x = x.masked_fill(~visible[:, None, None, None], 0)
-        tokens = on_present(self._features, x, visible, num_cells)
-        tokens = self.project(tokens).unflatten(0, (-1, rows, columns))
-        tokens = F.gelu(self.norm(tokens + self.part_embedding[:, None]))  # (N, R, F, E)
-        return self._pool(tokens, rgb_mask, self._guided(body, columns))[..., None, None]
+        g = on_present(self._features, x, visible, num_cells).unflatten(0, (-1, rows, columns))
+        with full_precision(rgb):
+            y = self._pool(g.to(rgb.dtype), rgb_mask, self._guided(body, columns))
+        return self.dropout(y)[..., None, None]
 
     def _features(self, x: Tensor) -> Tensor:
         """``(P, C, h, w)`` cells → ``(P, D)``."""
-        images = x[:, :3]
-        if self.input_size is not None:
-            size = (self.input_size, self.input_size)
-            images = F.interpolate(images, size, mode='bilinear', align_corners=False)
-        features = self.backbone(images).mean((2, 3))
+        features = self._cache(self._encode, self.backbone, x[:, :3])
         if not self.motion:
             return features
         energy = F.adaptive_avg_pool2d(x[:, 3:], self.motion_size).flatten(1)
         return torch.cat([features, energy.clamp(min=0).sqrt().to(features.dtype)], 1)
 
+    def _encode(self, images: Tensor) -> Tensor:
+        """``(P, 3, h, w)`` cells → ``(P, D)`` means of the network's features."""
+        if self.input_size is not None:
+            size = (self.input_size, self.input_size)
+            images = F.interpolate(images, size, mode='bilinear', align_corners=False)
+        return self.backbone(images).mean((2, 3))
+
     def _guided(self, body: list[Instances] | None, columns: int) -> Tensor | float:
-        """The body's term in the logits of the attention, ``(N, R, F)``."""
+        """The logits of the attention, ``(N, R, F)``."""
         if self.guide is None or body is None:
             return 0.0
         return self.gamma * (self.guide.of_frames(body, columns) - 1)
 
-    def _pool(self, tokens: Tensor, mask: Tensor, guided: Tensor | float) -> Tensor:
-        """``(N, R, F, E)``, ``(N, R, F)`` bool → ``(N, 2 R E)``."""
-        logits = (self.score(tokens)[..., 0] + guided).masked_fill(~mask, float('-inf'))
+    def _pool(self, g: Tensor, mask: Tensor, guided: Tensor | float) -> Tensor:
+        """``(N, R, F, D)``, ``(N, R, F)`` bool → ``(N, 2 R D)``."""
+        logits = (g.new_zeros(mask.shape) + guided).masked_fill(~mask, float('-inf'))
         # The softmax is written out, so that a clip without a cell gets zeros and not NaN.
         top = logits.flatten(1).amax(1)[:, None, None]
         weight = (logits - torch.where(top.isfinite(), top, 0.0)).exp()
         part = weight.sum(-1, keepdim=True)  # (N, R, 1)
         share = part / part.sum(1, keepdim=True).clamp(min=1e-12) * len(self.parts)
-        mean = (weight[..., None] * tokens).sum(2) / part.clamp(min=1e-12)
-        peak = tokens.masked_fill(~mask[..., None], float('-inf')).amax(2)
-        peak = torch.where(mask.any(-1, keepdim=True), peak, 0.0)
-        return self.dropout((torch.cat([mean, peak], -1) * share).flatten(1))
+        mean = (weight[..., None] * g).sum(2) / part.clamp(min=1e-12)
+        shown = mask.any(-1)
+        peak = g.masked_fill(~mask[..., None], float('-inf')).amax(2)
+        peak = torch.where(shown[..., None], peak, 0.0)
+        pooled = self.norm(torch.cat([mean, peak], -1), shown)
+        return (self.scale * share * pooled).flatten(1)
 
     def _mask(self, rgb: Tensor) -> Tensor:
         rows = len(self.parts)

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,6 +40,28 @@ def test_parts_are_subjects_of_the_training_split_alone(store, folds):
         assert not {subject[i] for i in held} & {subject[i] for i in rest}
         held_all += sorted(held)
     assert sorted(held_all) == sorted(train)
+
+
+def test_subjects_of_one_class_each_are_spread_class_by_class():
+    """As in JHMDB, where the subject is the source video of a clip."""
+    sizes = {0: [5, 4, 1], 1: [3, 3], 2: [2, 2, 2, 2]}
+    clips = [
+        (f'{label}{source}', label)
+        for label, counts in sizes.items()
+        for source, count in enumerate(counts)
+        for _ in range(count)
+    ]
+    subjects, labels = np.array([s.encode() for s, _ in clips]), np.array([x for _, x in clips])
+    every = SimpleNamespace(
+        select=lambda split: np.arange(len(clips)),
+        column=lambda name: subjects,
+        labels=labels,
+        classes=('a', 'b', 'c'),
+        splits={},
+    )
+    for part in parts_of(every, None, 2):
+        rest = np.isin(subjects, [s.encode() for s in part.rest['exclude'][0]['subject']])
+        assert np.bincount(labels[~rest], minlength=3).tolist() == [5, 3, 4]
 
 
 def test_without_subjects_each_part_has_its_share_of_every_class(store):

@@ -53,6 +53,20 @@ def test_weights_of_the_package_are_loaded_and_name_their_normalisation():
 
 
 @needs_timm
+def test_a_pruned_network_ends_with_its_last_stage():
+    whole = lite0(pretrained='efficientnet_lite0')
+    pruned = lite0(pretrained='efficientnet_lite0', prune_head=True, frozen_stages=99)
+    for network in (whole, pruned):
+        network.init_weights()
+        network.eval()
+    assert map_width(pruned) == 320
+    x = torch.randn(2, 3, 48, 48)
+    stages = whole.network.blocks(whole.network.bn1(whole.network.conv_stem(x)))
+    torch.testing.assert_close(pruned(x), stages)
+    assert not any(p.requires_grad for p in pruned.parameters())
+
+
+@needs_timm
 def test_m_normalises_pictures_as_the_network_wants_them():
     small = dict(base_channels=16, num_blocks=1, num_stream=1, widen_at=(), stride_at=())
     model = MODELS.build(

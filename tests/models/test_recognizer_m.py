@@ -70,7 +70,7 @@ def build(variant='B', type='BHaRNetM', head=None, hand=True, **kwargs):
         | kwargs
     )
     for name, p in model.named_parameters():  # as after training: no path is hidden by a zero
-        if name.endswith(('out.weight', 'alpha')):
+        if name.endswith(('out.weight', 'alpha', 'classifiers.rgb.0.fc.weight')):
             torch.nn.init.normal_(p, std=0.5)
     return model
 

@@ -10,6 +10,7 @@ from bharnet_mm.errors import ConfigError
 from bharnet_mm.layouts import get_layout
 from bharnet_mm.models import pack
 from bharnet_mm.models.body_guide import BodyGuide
+from bharnet_mm.models.region_encoder import PartNorm
 
 NETWORK = dict(
     type='ResNet', depth=18, num_stages=1, out_indices=(0,), strides=(1,), dilations=(1,)
@@ -20,10 +21,10 @@ COLUMNS, CELL = 3, 12
 
 def encoder(**kwargs):
     torch.manual_seed(0)
-    arguments = dict(backbone=NETWORK, layout='kinect_v2', parts=PARTS, embed_dims=6, dropout=0.0)
+    arguments = dict(backbone=NETWORK, layout='kinect_v2', parts=PARTS, motion_size=3, dropout=0.0)
     module = MODELS.build(dict(type='RegionEncoder') | arguments | kwargs)
-    torch.nn.init.normal_(module.score.weight)
-    torch.nn.init.normal_(module.part_embedding)
+    torch.nn.init.normal_(module.norm.running_mean)
+    torch.nn.init.uniform_(module.norm.running_var, 0.5, 2)
     return module
 
 
@@ -49,7 +50,7 @@ def grids(clips=5, channels=4, seed=0):
     return rgb, mask
 
 
-def reference(module, rgb, mask, weights):
+def reference(module, rgb, mask, weights, guided=True):
     """Cell by cell and clip by clip."""
     out = torch.zeros(len(rgb), module.num_features)
     for n in range(len(rgb)):
@@ -60,26 +61,27 @@ def reference(module, rgb, mask, weights):
             if module.motion:
                 energy = F.adaptive_avg_pool2d(cell[:, 3:], module.motion_size).flatten(1)
                 feature = torch.cat([feature, energy.clamp(min=0).sqrt()], 1)
-            token = module.project(feature)[0] + module.part_embedding[r]
-            tokens[r, f] = F.gelu(module.norm(token))
+            tokens[r, f] = feature[0]
         if not tokens:
             continue
         logits = [
-            module.score(token)[0] + module.gamma * (weights[n, r, f] - 1)
-            for (r, f), token in tokens.items()
+            module.gamma * (weights[n, r, f] - 1) if guided else 0.0 * weights[n, r, f]
+            for r, f in tokens
         ]
         attention = dict(zip(tokens, torch.stack(logits).softmax(0), strict=True))
         blocks = []
         for r in range(len(PARTS)):
             mine = [key for key in tokens if key[0] == r]
             if not mine:
-                blocks.append(torch.zeros(12))
+                blocks.append(torch.zeros(module.norm.running_mean.size(1)))
                 continue
             share = sum(attention[key] for key in mine)
             mean = sum(attention[key] * tokens[key] for key in mine) / share
             peak = torch.stack([tokens[key] for key in mine]).amax(0)
-            blocks.append(torch.cat([mean, peak]) * share * len(PARTS))
-        out[n] = torch.cat(blocks)
+            z = torch.cat([mean, peak]) - module.norm.running_mean[r]
+            z = z / (module.norm.running_var[r] + 1e-5).sqrt()
+            blocks.append(z * share * len(PARTS))
+        out[n] = torch.cat(blocks) * 3 / module.num_features**0.5
     return out
 
 
@@ -92,7 +94,7 @@ def test_it_is_a_loop_over_cells(motion, guided):
     weights = module.guide.of_frames(body, COLUMNS) if guided else torch.ones(mask.shape)
     with torch.no_grad():
         found = module(rgb, mask, body)
-        wanted = reference(module, rgb, mask, weights)
+        wanted = reference(module, rgb, mask, weights, guided)
     assert found.shape == (5, module.num_features, 1, 1) and wanted.abs().max() > 0.1
     torch.testing.assert_close(found[..., 0, 0], wanted, atol=1e-5, rtol=1e-4)
     assert not found[-1].any()  # the clip without regions
@@ -119,7 +121,32 @@ def test_masked_cells_and_absent_clips_enter_no_statistic():
     one(rgb, mask)
     cells = rgb.unflatten(2, (len(PARTS), CELL)).unflatten(4, (COLUMNS, CELL))
     other.backbone(cells.permute(0, 2, 4, 1, 3, 5)[mask][:, :3])
-    assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
+    buffers = zip(one.backbone.buffers(), other.backbone.buffers(), strict=True)
+    assert all(torch.equal(a, b) for a, b in buffers)
+    shown = mask.any(-1)
+    g = encoder().train()._features(cells.permute(0, 2, 4, 1, 3, 5)[mask])
+    tokens = torch.zeros(*mask.shape, g.size(1)).index_put(mask.nonzero(as_tuple=True), g)
+    for r in range(len(PARTS)):
+        mean = torch.stack([tokens[n, r][mask[n, r]].mean(0) for n in shown[:, r].nonzero()[:, 0]])
+        start = encoder().norm.running_mean[r, : g.size(1)]
+        wanted = start + 0.1 * (mean.mean(0) - start) if len(mean) > 1 else start
+        torch.testing.assert_close(one.norm.running_mean[r, : g.size(1)], wanted)
+
+
+def test_parts_are_normalised_as_by_batch_norm_over_the_clips_that_show_them():
+    norm, x = PartNorm(3, 5), torch.randn(7, 3, 5)
+    shown = torch.ones(7, 3, dtype=torch.bool)
+    shown[2:, 1] = False  # two clips
+    shown[1:, 2] = False  # one clip: too few
+    plain = [torch.nn.BatchNorm1d(5, affine=False) for _ in range(2)]
+    found = norm(x, shown)
+    for r, few in ((0, slice(None)), (1, slice(2))):
+        torch.testing.assert_close(found[few, r], plain[r](x[few, r]))
+        torch.testing.assert_close(norm.running_mean[r], plain[r].running_mean)
+        torch.testing.assert_close(norm.running_var[r], plain[r].running_var)
+    torch.testing.assert_close(found[0, 2], x[0, 2], atol=1e-4, rtol=1e-4)
+    assert not norm.running_mean[2].any() and (norm.running_var[2] == 1).all()
+    assert not found[2:, 1].any() and not found[1:, 2].any()
 
 
 def test_more_columns_that_are_masked_change_nothing():
@@ -157,8 +184,9 @@ def test_a_batch_without_any_region_still_gives_every_parameter_a_gradient():
 
 
 def test_gradient_of_the_pooling():
-    module = encoder().double()
-    tokens = torch.randn(3, len(PARTS), COLUMNS, 6, dtype=torch.float64, requires_grad=True)
+    module = encoder(motion=True).double().eval()
+    width = module.norm.running_mean.size(1) // 2
+    tokens = torch.randn(3, len(PARTS), COLUMNS, width, dtype=torch.float64, requires_grad=True)
     guided = torch.randn(3, len(PARTS), COLUMNS, dtype=torch.float64, requires_grad=True)
     mask = grids(3)[1]
     assert torch.autograd.gradcheck(lambda t, g: module._pool(t, mask, g), (tokens, guided))

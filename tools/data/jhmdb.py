@@ -13,7 +13,7 @@ from pathlib import Path
 from bharnet_mm.apis.converter import add_workers, main
 from bharnet_mm.datasets.extraction.output import Settings, add_splits
 from bharnet_mm.datasets.extraction.runner import extract
-from bharnet_mm.datasets.sources.jhmdb import read_splits
+from bharnet_mm.datasets.sources.jhmdb import read_splits, source_pattern
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +35,13 @@ def command(argv: Sequence[str] | None = None) -> int:
     """Runs the extraction; returns the exit status."""
     args = parser().parse_args(argv)
     splits = read_splits(args.splits)
-    report = extract(args.videos, args.out, Settings(args.backend), workers=args.workers)
+    report = extract(
+        args.videos,
+        args.out,
+        Settings(args.backend),
+        workers=args.workers,
+        subject=source_pattern(splits),
+    )
     if report.kept or report.skipped:
         add_splits(args.out, splits, report)
     print(report)

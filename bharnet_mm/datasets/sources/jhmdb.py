@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import SourceError
@@ -44,6 +45,19 @@ def read_splits(path: Path) -> dict[str, list[str]]:
         if held:
             splits |= {f'jhmdb{number}_fit': fit, f'jhmdb{number}_held': held}
     return splits
+
+
+def source_pattern(splits: Mapping[str, list[str]]) -> str:
+    """Pattern whose first group is the source video in the path of a clip, as the clip's subject.
+
+    A path is `<class>/<source>_<class>_...`. Clips of one source look alike, so folds inside the
+    training clips must not divide them. The first 32 characters of a source are taken.
+
+    Args:
+        splits: As :func:`read_splits` gives them.
+    """
+    labels = sorted({clip_id.split('/')[0] for ids in splits.values() for clip_id in ids})
+    return rf'([^/]{{1,32}})[^/]*?_(?:{"|".join(map(re.escape, labels))})_[^/]*$'
 
 
 def hold_out(clip_ids: list[str]) -> tuple[list[str], list[str]]:

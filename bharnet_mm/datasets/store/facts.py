@@ -121,8 +121,25 @@ class StoreFacts:
         return dict(
             type='timm.tf_efficientnet_lite0',
             pretrained='efficientnet_lite0',
+            prune_head=True,
             frozen_stages=99 if len(self.store) < SMALL else -1,
         )
+
+    @property
+    def region_cell(self) -> int:
+        """``cell`` of :class:`CutRegions`: that of the region store, else its default."""
+        if (self._regions / 'regions.json').exists():
+            from .regions import RegionStore
+
+            return RegionStore(self._regions).grid.cell
+        return 48
+
+    @property
+    def region_jitter(self) -> float:
+        """``jitter`` of :class:`CutRegions` in training (our choice): 0 if :attr:`region_backbone`
+        is not trained, so that the features of a cell are computed once, else 0.1.
+        """
+        return 0.0 if self.region_backbone.get('frozen_stages', -1) >= 0 else 0.1
 
     @property
     def body_channels(self) -> list[str]:

@@ -67,7 +67,7 @@ bharnet_m = dict(
         # pretrained='efficientnet_lite0', or of other networks the path of a file.
         backbone=dict(type='ResNet', depth=18, pretrained=None),
         motion=False,  # also use the difference to the next frame
-        dropout=0.3,
+        dropout=0.5,
         detach=True,  # the loss of rgb does not train the body
     ),
     # In two stages, as MMNet: experts_checkpoint='work_dirs/bharnet_p_.../epoch_80.pth',

@@ -1,9 +1,10 @@
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from bharnet_mm.datasets.sources.jhmdb import hold_out, read_splits
+from bharnet_mm.datasets.sources.jhmdb import hold_out, read_splits, source_pattern
 from bharnet_mm.errors import SourceError
 
 REAL = Path(__file__).resolve().parents[3].parent / 'shared/data/jhmdb_splits.csv'
@@ -52,6 +53,19 @@ def test_what_is_wrong_is_said(tmp_path):
     (tmp_path / 'y.csv').write_text(CSV.replace('test', 'train'))
     with pytest.raises(SourceError, match="no clip of .*'jhmdb1_test'"):
         read_splits(tmp_path / 'y.csv')
+
+
+@pytest.mark.parametrize(
+    ('path', 'source'),
+    [
+        ('run/Cindy_Run_run_f_nm_np1_fr_med_1.avi', 'Cindy_Run'),
+        ('shoot_ball/a_shoot_ball_u_nm_np1_ba_med_13.avi', 'a'),
+        (f'run/{"x" * 40}_run_f_nm_np1_fr_med_1.avi', 'x' * 32),
+    ],
+)
+def test_the_source_of_a_clip_is_its_subject(path, source):
+    pattern = source_pattern({'jhmdb1_train': ['run/a'], 'jhmdb1_test': ['shoot_ball/b']})
+    assert re.search(pattern, path)[1] == source
 
 
 def test_clips_of_one_source_are_held_out_together():

@@ -81,15 +81,18 @@ def test_parts_that_are_hardly_ever_in_the_picture_are_left_out(write_store, mak
     masks[:, 1] = False
     with RegionWriter(path.parent / 'cut', grid) as writer:
         writer.add('a', [(b'', b'')] * 3, masks)
-    assert StoreFacts(path, path.parent / 'cut').region_parts == ['head', 'person']
+    cut = StoreFacts(path, path.parent / 'cut')
+    assert cut.region_parts == ['head', 'person'] and cut.region_cell == 8
+    assert StoreFacts(path).region_cell == RegionGrid().cell
 
 
 def test_the_backbone_follows_what_is_installed(write_store, make_clip, monkeypatch):
     facts = StoreFacts(write_store(clips=[make_clip(0)]))
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    assert facts.region_backbone['type'] == 'ResNet'
+    assert facts.region_backbone['type'] == 'ResNet' and facts.region_jitter == 0.1
     monkeypatch.setattr('importlib.util.find_spec', lambda name: name)
     found = facts.region_backbone
     assert found['pretrained'] == 'efficientnet_lite0' and found['frozen_stages'] == 99
+    assert facts.region_jitter == 0  # so that the features of a cell are computed once
     monkeypatch.setattr('bharnet_mm.datasets.store.facts.SMALL', 1)
-    assert facts.region_backbone['frozen_stages'] == -1
+    assert facts.region_backbone['frozen_stages'] == -1 and facts.region_jitter == 0.1
