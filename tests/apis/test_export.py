@@ -166,7 +166,9 @@ def test_regions_one_by_one(tmp_path, motion):
 
     init_default_scope('mmaction')
     model = MODELS.build(Config.fromfile(config).model)
-    torch.nn.init.normal_(model.rgb.score.weight)
+    torch.nn.init.normal_(model.cls_head.classifiers['rgb'][0].fc.weight)
+    torch.nn.init.normal_(model.rgb.norm.running_mean)
+    torch.nn.init.uniform_(model.rgb.norm.running_var, 0.5, 2)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'w.pth')
     run(arguments(config, tmp_path / 'w.pth', '--out', tmp_path / 'm.onnx', tmp_path / 'm.pt2'))
 
