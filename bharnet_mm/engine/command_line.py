@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from ..datasets import collate  # noqa: F401  registers stack_clips
 from ..errors import ConfigError
 from ..io.lock import FolderLock
 from ..io.process import die_with
@@ -114,7 +115,18 @@ def build_runner(cfg: Config) -> Runner:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = precision != 'highest'
     add_hook(cfg, dict(type='ConsoleHook'))
+    for name in ('train', 'val', 'test'):
+        use_fast_transfer(cfg.get(f'{name}_dataloader'))
     return RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
+
+
+def use_fast_transfer(loader: dict | None) -> None:
+    """Lets a loader's processes stack the clips (:func:`stack_clips`) and, for a GPU, a thread pin
+    their memory, unless its config says otherwise.
+    """
+    if isinstance(loader, dict) and 'collate_fn' not in loader:
+        loader['collate_fn'] = dict(type='stack_clips')
+        loader.setdefault('pin_memory', torch.cuda.is_available())
 
 
 def training_lock(cfg: Config) -> FolderLock | contextlib.nullcontext:

@@ -31,7 +31,7 @@ from .gpu_sections import Sizes
 #: Section → its function and its time limit in seconds.
 SECTIONS: dict[str, tuple[Callable[[Sizes], dict], int]] = {
     'machine': (parts.machine, 30),
-    'kernels': (gpu_kernels.kernels, gpu_kernels.LIMIT + 20),
+    'kernels': (gpu_kernels.kernels, gpu_kernels.LIMIT + 50),
     'parity': (parts.parity, 120),
     'train_real_bf16': (parts.table('train', 'real', 'bf16'), 120),
     'graphs': (gpu_graphs.graphs, 100),

@@ -89,7 +89,7 @@ def epoch(sizes: Sizes, config: str = 'bharnet_p_ntu120') -> dict:
         overrides = {
             'data_root': folder,
             'work_dir': folder,
-            'train_cfg.max_epochs': sizes.epochs,
+            'max_epochs': sizes.epochs,
             'train_dataloader.batch_size': sizes.batch,
             'train_dataloader.num_workers': 12 if sizes.device == 'cuda' else 0,
             'train_dataloader.persistent_workers': sizes.device == 'cuda',

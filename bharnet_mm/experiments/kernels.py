@@ -78,7 +78,7 @@ def collect(names: Sequence[str], dtypes: Sequence[str]) -> Found:
     for name in names:
         for mode in ('train', 'inference'):
             for dtype in dtypes:
-                count(name, Counter(), mode, DTYPES[dtype], lambda *args: found.add(*args))
+                count(name, Counter(), mode, DTYPES[dtype], found.add, compute=False)
     return found
 
 

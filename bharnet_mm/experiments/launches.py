@@ -50,6 +50,7 @@ def count(
     dtype: torch.dtype | None = torch.bfloat16,
     on_launch: Callable | None = None,
     bucket_steps: int | None = None,
+    compute: bool = True,
 ) -> None:
     """Counts one step of a contender, in the real mix, in ``found``.
 
@@ -60,6 +61,7 @@ def count(
         dtype: Of autocast; None for float32.
         on_launch: Called with each Triton kernel, its arguments and its keyword arguments.
         bucket_steps: Of the model's preprocessor, see :class:`BodyHandPreprocessor`.
+        compute: Whether the operators compute; otherwise their results are arbitrary.
     """
     config, kind = contenders()[name]
     inputs, samples = make_batch(kind, 2, 'real', 64)
@@ -67,7 +69,7 @@ def count(
     if bucket_steps is not None and hasattr(model.data_preprocessor, 'bucket_steps'):
         model.data_preprocessor.bucket_steps = bucket_steps
         inputs = model.data_preprocessor(dict(inputs=inputs))['inputs']
-    _register(found, on_launch)
+    _register(found, on_launch, compute)
     with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
         if mode == 'inference':
             with torch.no_grad():
@@ -83,7 +85,7 @@ def count(
         total.backward()
 
 
-def _register(found: Counter, on_launch: Callable | None = None) -> None:
+def _register(found: Counter, on_launch: Callable | None, compute: bool) -> None:
     """Makes every operator count the launches of its CUDA kernel; results are the CPU's."""
     from triton.runtime.jit import JITFunction
 
@@ -94,14 +96,16 @@ def _register(found: Counter, on_launch: Callable | None = None) -> None:
 
     JITFunction.run = launch
     for operator, default, module, function in cuda.KERNELS:
-        register_kernel(operator, 'cpu', _counting(default, module, function, found))
+        register_kernel(operator, 'cpu', _counting(default, module, function, found, compute))
 
 
-def _counting(default: Callable, module: str, function: str, found: Counter) -> Callable:
+def _counting(
+    default: Callable, module: str, function: str, found: Counter, compute: bool
+) -> Callable:
     def kernel(*args):
         with Launches(found):
-            getattr(cuda._module(module), function)(*args)
-        return default(*args)
+            result = getattr(cuda._module(module), function)(*args)
+        return default(*args) if compute else result
 
     return kernel
 
