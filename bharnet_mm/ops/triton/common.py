@@ -48,8 +48,10 @@ def precision(x: Tensor) -> str:
     Products in float32 itself, without the matrix units, needed more shared memory than a program
     has, and spilled ten times as many registers.
     """
+    if x.dtype != torch.float32:
+        return 'ieee'
     # Not `allow_tf32`, which raises an error once the setting of this name was used.
-    tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == 'tf32'
+    tf32 = torch.backends.cuda.matmul.fp32_precision == 'tf32'
     return 'tf32' if tf32 else _exact()
 
 
