@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -58,6 +59,8 @@ class BodyHandDataset(Dataset):
             no images.
         repeat: How often the clips are gone through in one epoch.
         check: Whether each clip's checksum is compared when it is first read.
+        min_clips: An epoch has at least this many clips: ``repeat`` is raised to what that takes.
+            So a set of some dozens of clips is trained for as many steps as one of some hundreds.
 
     Raises:
         StoreError: The store does not exist, is damaged, has labels outside the classes or no
@@ -78,6 +81,7 @@ class BodyHandDataset(Dataset):
         check: bool = True,
         min_joint_score: float = 0.0,
         regions: Mapping | None = None,
+        min_clips: int = 0,
     ) -> None:
         if nonfinite not in ('error', 'mask'):
             self._fail('nonfinite', nonfinite, "'error' or 'mask'")
@@ -87,17 +91,19 @@ class BodyHandDataset(Dataset):
             self._fail('min_joint_score', min_joint_score, 'a number in [0, 1)')
         if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
             self._fail('repeat', repeat, 'a whole number from 1')
+        if isinstance(min_clips, bool) or not isinstance(min_clips, int) or min_clips < 0:
+            self._fail('min_clips', min_clips, 'a whole number from 0')
         self.store = store if isinstance(store, ClipStore) else ClipStore(store, check)
         self.split = split
         self.nonfinite = nonfinite
         self.min_score = min_score
         self.min_joint_score = min_joint_score
         self.test_mode = test_mode
-        self.repeat = repeat
         self.num_masked = 0
         if not len(self.store):
             raise StoreError(f'{self.store.path}', 'a store without clips', 'clips', 'convert some')
         self.indices = self.store.select(split)
+        self.repeat = max(repeat, math.ceil(min_clips / len(self.indices)))
         if isinstance(split, str) and (absent := self.store.absent_values(split)):
             lacking = '; '.join(f'{key} {", ".join(v[:8])}' for key, v in absent.items())
             MMLogger.get_current_instance().warning(

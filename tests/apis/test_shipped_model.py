@@ -48,10 +48,13 @@ def test_predicts_the_same_in_the_shapes_of_a_cuda_graph(tmp_path):
 def test_signs_of_other_people():
     pytest.importorskip('mediapipe')
     infer = BodyHandInferencer('bharnet_light_asl10')
-    words = ('yes', 'thanks', 'help', 'learn', 'milk')
-    said = {word: [r.label for r in infer(VIDEOS / f'{word}.mkv')] for word in words}
-    known = dict(yes=['yes'], thanks=['thank-you'])
-    assert said == known | dict.fromkeys(('help', 'learn', 'milk'), ['unsure'])
+    words = ('yes', 'thanks', 'book', 'help', 'learn', 'milk')
+    said = {word: next(infer(VIDEOS / f'{word}.mkv')) for word in words}
+    labels = {word: result.label for word, result in said.items()}
+    # It knows `yes`, but not with enough agreement of its experts (docs/models.md).
+    unsure = dict.fromkeys(('yes', 'book', 'help', 'learn', 'milk'), 'unsure')
+    assert labels == dict(thanks='thank-you') | unsure
+    assert said['yes'].labels[0].name == 'yes'
 
 
 def test_the_model_of_the_quickstart_on_people_it_never_saw(tmp_path):

@@ -86,6 +86,15 @@ def test_split_repeat_and_classes(write_store):
     assert "split='xsub_test', num_clips=4, repeat=3" in repr(dataset)
 
 
+@pytest.mark.parametrize(('min_clips', 'repeat'), [(0, 1), (4, 1), (5, 2), (12, 3), (13, 4)])
+def test_an_epoch_of_few_clips_goes_through_them_more_often(write_store, min_clips, repeat):
+    path = write_store(12)
+    dataset = BodyHandDataset(path, [keep_id], split='xsub_test', min_clips=min_clips)
+    assert len(dataset) == 4 * repeat and dataset.repeat == repeat
+    often = BodyHandDataset(path, [keep_id], split='xsub_test', min_clips=min_clips, repeat=3)
+    assert often.repeat == max(repeat, 3)
+
+
 def test_built_from_a_config_without_a_default_scope(write_store):
     keys = dict(type='_TakeKeys', keys=['label'])
     dataset = DATASETS.build(
@@ -100,6 +109,8 @@ def test_built_from_a_config_without_a_default_scope(write_store):
         ({'nonfinite': 'drop'}, ConfigError, "nonfinite: found 'drop'"),
         ({'min_score': 1}, ConfigError, 'min_score'),
         ({'repeat': 0}, ConfigError, 'repeat'),
+        ({'min_clips': -1}, ConfigError, 'min_clips'),
+        ({'min_clips': 1.5}, ConfigError, 'min_clips'),
         ({'split': 'xview_test'}, ConfigError, "'xsub_test', 'xsub_train'"),
         ({'split': {'subject': ['S1']}}, ConfigError, 'which no clip has'),
     ],

@@ -26,8 +26,14 @@ train_pipeline, test_pipeline = (
     for steps in (_base_.train_pipeline, _base_.test_pipeline)
 )
 
+# A few dozen clips are gone through several times an epoch, so that 30 epochs are at least 240 steps.
 train_dataloader = dict(
-    dataset=dict(store=store, split=f'store:split:{split}_train', pipeline=train_pipeline)
+    dataset=dict(
+        store=store,
+        split=f'store:split:{split}_train',
+        pipeline=train_pipeline,
+        min_clips=256,
+    )
 )
 val_dataloader = test_dataloader = dict(
     dataset=dict(store=store, split=f'store:split:{split}_test', pipeline=test_pipeline)
