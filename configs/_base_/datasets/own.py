@@ -26,7 +26,7 @@ train_pipeline, test_pipeline = (
     for steps in (_base_.train_pipeline, _base_.test_pipeline)
 )
 
-# A few dozen clips are gone through several times an epoch, so that 30 epochs are at least 240 steps.
+# A few dozen clips are gone through several times an epoch, so 30 epochs are 240 steps or more.
 train_dataloader = dict(
     dataset=dict(
         store=store,
