@@ -72,14 +72,16 @@ class RegionEncoder(BaseModule):
     map and, with ``motion``, the square roots of the mean difference to the next frame in fields of
     the cell, for part ``r`` and frame ``f``. The body expert guides the pooling:
 
-    .. math:: a_{rf} = \mathrm{softmax}_{rf}\big(\gamma\,(w_{rf} - 1)\big), \qquad
-        s_r = \sum_f a_{rf}
+    .. math:: a_{rf} = \mathrm{softmax}_f(w_{rf}), \qquad
+        s_r = R\,n_r \Big/ \sum_{r'} n_{r'}
 
-    over the visible cells of the clip, where :math:`w_{rf}` is the strength of the body expert's
-    features at that part and time (:meth:`BodyGuide.of_frames`) and :math:`\gamma` is trained from
-    1. The features of a part are the weighted mean of :math:`g_{rf}` and its maximum over time,
-    normalised over clips (:class:`PartNorm`) and multiplied by :math:`R\,s_r`. The maximum keeps
-    content that is visible only for a moment.
+    over the visible cells of part ``r``, of which the clip has :math:`n_r`, where :math:`w_{rf}` is
+    the strength of the body expert's features at that part and time
+    (:meth:`BodyGuide.of_frames`). The features of a part are the mean of :math:`g_{rf}` weighted by
+    :math:`a_{rf}` and its maximum over time, normalised over clips (:class:`PartNorm`) and
+    multiplied by :math:`s_r`. The maximum keeps content that is visible only for a moment. The body
+    does not weigh parts against each other: its features are always stronger at some joints, so
+    that the others would be left out.
 
     There is no trained layer between the network and the classifier. On a few hundred clips such
     layers, and a trained attention, recognize the training people and no others. The pooled
@@ -139,7 +141,6 @@ class RegionEncoder(BaseModule):
         self.parts, self.motion, self.motion_size = tuple(parts), motion, motion_size
         self.input_size = input_size
         self.guide = None if layout is None else BodyGuide(layout, self.parts, detach=detach)
-        self.gamma = None if layout is None else nn.Parameter(torch.ones(()))
         width = map_width(self.backbone) + (motion_size**2 if motion else 0)
         self.num_features = 2 * len(self.parts) * width
         self.scale = gain / self.num_features**0.5
@@ -201,20 +202,19 @@ class RegionEncoder(BaseModule):
         """The logits of the attention, ``(N, R, F)``."""
         if self.guide is None or body is None:
             return 0.0
-        return self.gamma * (self.guide.of_frames(body, columns) - 1)
+        return self.guide.of_frames(body, columns)
 
     def _pool(self, g: Tensor, mask: Tensor, guided: Tensor | float) -> Tensor:
         """``(N, R, F, D)``, ``(N, R, F)`` bool → ``(N, 2 R D)``."""
-        logits = (g.new_zeros(mask.shape) + guided).masked_fill(~mask, float('-inf'))
-        # The softmax is written out, so that a clip without a cell gets zeros and not NaN.
-        top = logits.flatten(1).amax(1)[:, None, None]
-        weight = (logits - torch.where(top.isfinite(), top, 0.0)).exp()
-        part = weight.sum(-1, keepdim=True)  # (N, R, 1)
-        share = part / part.sum(1, keepdim=True).clamp(min=1e-12) * len(self.parts)
-        mean = (weight[..., None] * g).sum(2) / part.clamp(min=1e-12)
+        # The softmax is written out, so that a part without a cell gets zeros and not NaN. Its
+        # logits are at most 2.
+        weight = (g.new_zeros(mask.shape) + guided).exp() * mask
+        mean = (weight[..., None] * g).sum(2) / weight.sum(2, keepdim=True).clamp(min=1e-12)
         shown = mask.any(-1)
-        peak = g.masked_fill(~mask[..., None], float('-inf')).amax(2)
+        peak = g.masked_fill(~mask[..., None], torch.finfo(g.dtype).min).amax(2)
         peak = torch.where(shown[..., None], peak, 0.0)
+        cells = mask.sum(-1, keepdim=True).to(g.dtype)  # (N, R, 1)
+        share = cells / cells.sum(1, keepdim=True).clamp(min=1) * len(self.parts)
         pooled = self.norm(torch.cat([mean, peak], -1), shown)
         return (self.scale * share * pooled).flatten(1)
 

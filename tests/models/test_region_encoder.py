@@ -64,19 +64,16 @@ def reference(module, rgb, mask, weights, guided=True):
             tokens[r, f] = feature[0]
         if not tokens:
             continue
-        logits = [
-            module.gamma * (weights[n, r, f] - 1) if guided else 0.0 * weights[n, r, f]
-            for r, f in tokens
-        ]
-        attention = dict(zip(tokens, torch.stack(logits).softmax(0), strict=True))
         blocks = []
         for r in range(len(PARTS)):
             mine = [key for key in tokens if key[0] == r]
             if not mine:
                 blocks.append(torch.zeros(module.norm.running_mean.size(1)))
                 continue
-            share = sum(attention[key] for key in mine)
-            mean = sum(attention[key] * tokens[key] for key in mine) / share
+            share = len(mine) / len(tokens)
+            logits = [weights[n, r, f] * guided for r, f in mine]
+            attention = torch.stack(logits).softmax(0)
+            mean = sum(a * tokens[key] for a, key in zip(attention, mine, strict=True))
             peak = torch.stack([tokens[key] for key in mine]).amax(0)
             z = torch.cat([mean, peak]) - module.norm.running_mean[r]
             z = z / (module.norm.running_var[r] + 1e-5).sqrt()
