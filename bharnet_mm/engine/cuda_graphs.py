@@ -192,7 +192,11 @@ class GraphedStep:
         total, logged = self.model.parse_losses(losses)
         self.names = list(logged)
         grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-        pairs = [(p, g) for p, g in zip(named.values(), grads, strict=True) if g is not None]
+        pairs = [
+            (p, _laid_out_as(p, g))
+            for p, g in zip(named.values(), grads, strict=True)
+            if g is not None
+        ]
         logged = torch.stack([v.detach().float() for v in logged.values()])
         return total.detach(), logged, *map(list, zip(*pairs, strict=True))
 
@@ -201,6 +205,13 @@ class GraphedStep:
         check = getattr(getattr(self.model, 'cls_head', None), 'check_labels', None)
         if check is not None:
             check(labels, samples)
+
+
+def _laid_out_as(parameter: Tensor, grad: Tensor) -> Tensor:
+    """A gradient in the parameter's order in memory, which fused optimizers take for granted."""
+    if grad.stride() == parameter.stride():
+        return grad
+    return torch.empty_like(parameter, dtype=grad.dtype, requires_grad=False).copy_(grad)
 
 
 def _give(parameters: list[nn.Parameter], grads: list[Tensor], scale: Tensor, share: bool) -> None:

@@ -146,8 +146,9 @@ def optimizer(model, **options):
         dict(clip_grad=dict(max_norm=0.05)),
         dict(accumulative_counts=2),
         dict(type=BFloat16OptimWrapper),
+        dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, fused=True)),
     ],
-    ids=['clipped', 'accumulated', 'bfloat16'],
+    ids=['clipped', 'accumulated', 'bfloat16', 'fused'],
 )
 def test_a_replayed_step_trains_as_the_models_own(options):
     results = []
