@@ -18,6 +18,10 @@ def graphs(sizes: Sizes) -> dict:
     for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
         for how in ('eager', 'graph'):
             attempt(results, f'{name}, {how}', partial(_whole_step, name, how == 'graph', sizes))
+        eager, graph = (results[f'{name}, {how}'] for how in ('eager', 'graph'))
+        if 'losses' in eager and 'losses' in graph:  # a graph that computes something else shows
+            pairs = zip(eager['losses'], graph['losses'], strict=True)
+            graph['loss_difference'] = max(abs(a - b) / abs(a) for a, b in pairs)
     return counted(results)
 
 

@@ -86,8 +86,7 @@ def test_runs_in_small_without_a_gpu(tmp_path):
     assert all(result['ok'] and not result.get('failed') for result in results.values()), results
     same = results['parity']['results']['BHaRNet light, fp32']
     assert same['loss'] < 1e-6 and same['gradient'] < 1e-5
-    losses = [r['losses'] for r in results['graphs']['results'].values()]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert results['graphs']['results']['BHaRNet light, graph']['loss_difference'] < 1e-3
     assert results['epoch']['steps'] == 3
     assert results['kernels']['compiled'] == results['kernels']['variants'] == 2
     assert 'BHaRNet light, graph' in results['train_real_bf16']['rows']
