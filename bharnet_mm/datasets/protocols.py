@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import SourceError
+from ..io.text import read_text
 
 Splits = dict[str, dict]
 
@@ -95,7 +96,7 @@ def pku_mmd_splits(folder: str | Path) -> Splits:
             raise SourceError(
                 f'{path}', 'no such file', "the data set's Split folder", 'name the folder Split'
             )
-        lines = path.read_text(encoding='utf-8-sig', errors='replace').splitlines()
+        lines = read_text(path, errors='replace').splitlines()
         lists = [re.findall(r'\w+-[LMR]\b', line) for line in lines]
         train, test = (lists[1], lists[3]) if len(lists) >= 4 else ([], [])
         if not train or not test or set(train) & set(test):

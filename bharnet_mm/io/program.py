@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ConfigError
+from .archive import check_stored
 from .guard import reading
 from .text import parse_json
 
@@ -66,10 +67,7 @@ def _checked(path: str | os.PathLike) -> tuple[bytes, dict[str, str]]:
     """The archive without parts that the program does not need, and the texts stored in it."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError('a compressed archive, which torch does not write')
-        if sum(entry.file_size for entry in entries) > os.path.getsize(path):
-            raise ValueError('an archive that promises more bytes than it has')
+        check_stored(entries, os.path.getsize(path))
         parts = {}
         for entry in entries:
             root, _, name = entry.filename.partition('/')

@@ -21,17 +21,34 @@ def read_text(
     expected: str = 'a text file in UTF-8',
     fix: str = 'correct the path, or make the file again',
     error: type[BHaRNetError] = SourceError,
+    errors: str = 'strict',
 ) -> str:
     """A text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: The file.
+        expected, fix, error: See :func:`.guard.reading`.
+        errors: What is done with bytes that are no UTF-8, see :meth:`bytes.decode`.
 
     Raises:
         BHaRNetError: Of class ``error``: no such file, no text, or more than 256 MB.
     """
     with reading(path, expected, fix, error):
-        if os.path.getsize(path) > MAX_BYTES:
-            raise ValueError(f'{os.path.getsize(path)} bytes')
-        with open(path, encoding='utf-8-sig') as stream:
-            return stream.read()
+        text = read_bytes(path).decode('utf-8-sig', errors)
+        return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def read_bytes(path: str | os.PathLike, most: int = MAX_BYTES) -> bytes:
+    """The content of a file, to be called within :func:`.guard.reading`.
+
+    Raises:
+        ValueError: It has more than ``most`` bytes.
+    """
+    with open(path, 'rb') as stream:
+        content = stream.read(min(most, os.fstat(stream.fileno()).st_size) + 1)
+    if len(content) > most:
+        raise ValueError(f'more than {most >> 20} MB')
+    return content
 
 
 def read_lines(path: str | os.PathLike, **options: Any) -> list[str]:
@@ -62,10 +79,7 @@ def load_json(path: str | os.PathLike) -> Any:
     Raises:
         ValueError: As :func:`parse_json`, or the file has more than 256 MB.
     """
-    if os.path.getsize(path) > MAX_BYTES:
-        raise ValueError(f'{os.path.getsize(path)} bytes')
-    with open(path, encoding='utf-8-sig') as stream:
-        return parse_json(stream.read())
+    return parse_json(read_bytes(path).decode('utf-8-sig'))
 
 
 def read_json(

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError
+from .archive import check_stored
 from .atomic import atomic_write, remove_left_overs
 from .cache import cache_folder, file_sha256, is_sealed, seal
 from .guard import reading
@@ -130,16 +131,9 @@ def _read_safetensors(data: bytes, map_location: Any) -> dict[str, Any]:
 
 
 def _check_archive(stream: Any, size: int) -> None:
-    """Refuses archives that declare more than they hold. torch stores without compression, so it
-    does not write such files.
-    """
     with zipfile.ZipFile(stream) as archive:
-        entries = archive.infolist()
+        check_stored(archive.infolist(), size)
     stream.seek(0)
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ValueError('a compressed archive, which torch.save does not write')
-    if sum(entry.file_size for entry in entries) > size:
-        raise ValueError('an archive that promises more bytes than it has')
 
 
 def _checked(content: Any, size: int, name: str) -> dict[str, Any]:

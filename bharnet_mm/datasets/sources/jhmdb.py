@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...errors import SourceError
 from ...io.guard import reads
+from ...io.text import read_text
 
 _FILE = re.compile(r'(.+)_test_split([123])\.txt')
 _SIDES = {'1': 'train', '2': 'test', 'train': 'train', 'test': 'test'}
@@ -103,7 +104,7 @@ def _from_folder(path: Path) -> list[tuple[str, str, str]]:
     rows = []
     for file in sorted(path.glob('[!.]*_test_split?.txt')):
         match = _FILE.fullmatch(file.name)
-        for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             words = line.split()
             if not words:
                 continue

@@ -27,7 +27,7 @@ import numpy as np
 from ...errors import SourceError
 from ...io.guard import reads
 from ...io.names import is_shown
-from ...io.text import read_lines
+from ...io.text import read_bytes, read_lines
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
@@ -220,7 +220,7 @@ def read_skeleton_file(path: str) -> Converted:
     """Reads one ``.skeleton`` file: the reader for :func:`convert`."""
     clip_id = clip_id_of(path)
     converted = Converted(clip_id)
-    text = parse_skeleton(Path(path).read_bytes(), str(path))
+    text = parse_skeleton(read_bytes(path), str(path))
     if not len(text.frame):
         what = 'no body in any frame' if text.num_frames else 'no frame'
         converted.refused.append((clip_id, what, f'{text.num_frames} frames'))

@@ -14,28 +14,24 @@ body. A frame whose file is absent or empty has no body.
 
 import os
 import re
-import tarfile
-import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import SourceError
+from ...io.archive import MAX_FILE, files_in_archive, read_archive
 from ...io.guard import reads
 from ...io.names import is_shown
-from ...io.text import parse_json
+from ...io.text import parse_json, read_bytes
+from ...io.text import read_text as text_of
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
 from ..protocols import nucla_fields
 
 NUM_JOINTS = 20
-
-#: Bytes of a clip and of all of a compressed archive; those of the data set are below 1 MB and
-#: 1 GB.
-MAX_CLIP, MAX_UNPACKED = 2**26, 2**32
 _NAME = re.compile(r'a(\d{2})_s(\d{2})_e(\d{2})_v(\d{2})')
 _TEXT_FOLDER = re.compile(r'a\d{2}_s\d{2}_e\d{2}')
 _FRAME_FILE = re.compile(r'frame_(\d+)_.*skeletons?\.txt')
@@ -59,8 +55,9 @@ def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[st
     """
     source, sizes = Path(source), {}
     if source.is_file():
-        sizes = _archive_sizes(source)
-        names, form = list(sizes), 'json'
+        inside = files_in_archive(source)
+        sizes, form = dict(inside), 'json'
+        names = sorted(name for name, _ in inside if name.endswith('.json') and is_shown(name))
     else:
         shown = [path for path in sorted(source.rglob('*')) if is_shown(path, source)]
         names = [str(path) for path in shown if path.suffix == '.json']
@@ -73,8 +70,8 @@ def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[st
         clip_id = _text_clip_id(Path(name)) if form == 'text' else Path(name).stem
         if not _NAME.fullmatch(clip_id):
             report.refuse(name, 'name is not of the form aXX_sXX_eXX_vXX')
-        elif sizes.get(name, 0) > MAX_CLIP:
-            report.refuse(name, f'more than {MAX_CLIP >> 20} MB when unpacked')
+        elif sizes.get(name, 0) > MAX_FILE:
+            report.refuse(name, f'more than {MAX_FILE >> 20} MB when unpacked')
         elif clip_id in found:
             report.refuse(name, 'the same clip again', found[clip_id])
         else:
@@ -94,69 +91,29 @@ def _text_clip_id(folder: Path) -> str:
     return f'{folder.name}_v{int(view[1]):02d}' if view else str(folder)
 
 
-def _archive_sizes(path: Path) -> dict[str, int]:
-    """Name to size of the JSON files in an archive."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = [(entry.filename, entry.file_size) for entry in archive.infolist()]
-            return _of_clips(members)
-    try:
-        with tarfile.open(path) as archive:
-            members, total = [], 0
-            for member in archive:
-                total += member.size
-                # A small file can stand for terabytes, which would be unpacked to find the next.
-                if total > MAX_UNPACKED:
-                    raise tarfile.ReadError(f'more than {MAX_UNPACKED >> 30} GB when unpacked')
-                if member.isfile():
-                    members.append((member.name, member.size))
-            return _of_clips(members)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise _archive_error(path, error) from None
-
-
-def _of_clips(members: Iterable[tuple[str, int]]) -> dict[str, int]:
-    return {
-        name: size for name, size in sorted(members) if name.endswith('.json') and is_shown(name)
-    }
-
-
-def _archive_error(path: Path, error: Exception) -> SourceError:
-    return SourceError(
-        str(path), found=f'{error}', expected='a .zip, .tar or .tgz archive', fix=_FIX
-    )
-
-
 def open_json(
     source: str | os.PathLike, clips: list[tuple[str, str]], _: object = None
-) -> Iterator[tuple[str, bytes | str]]:
-    """(clip id, member) to (clip id, content), in the archive's order; paths are not changed."""
+) -> Iterator[tuple[str, bytes | str | SourceError]]:
+    """(clip id, member) to (clip id, content), in the archive's order; paths are not changed. In
+    place of content that cannot be read there is the error.
+    """
     source = Path(source)
     if not source.is_file():
         yield from clips
         return
     wanted = {name: clip_id for clip_id, name in clips}
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            for name, clip_id in wanted.items():
-                yield clip_id, archive.read(name)
-        return
-    try:
-        # a compressed tar can only be read once from front to back
-        with tarfile.open(source) as archive:
-            for member in archive:
-                if member.name in wanted:
-                    yield wanted[member.name], archive.extractfile(member).read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise _archive_error(source, error) from None
+    for name, content in read_archive(source, wanted):
+        yield wanted[name], content
 
 
 @reads('a source as docs/data.md describes it')
-def read_json(item: tuple[str, bytes | str]) -> Converted:
+def read_json(item: tuple[str, bytes | str | SourceError]) -> Converted:
     """Reads one JSON clip, given as (clip id, content or path): the reader for :func:`convert`."""
     clip_id, content = item
+    if isinstance(content, SourceError):
+        raise content
     if isinstance(content, str):
-        content = Path(content).read_bytes()
+        content = read_bytes(content, MAX_FILE)
     try:
         record = parse_json(content)
         skeletons = np.array(record['skeletons'], dtype=np.float64)
@@ -223,13 +180,13 @@ def _frame_numbers(folder: Path) -> list[int] | None:
     path = folder / 'fileList.txt'
     if not path.is_file():
         return None
-    fields = [line.split() for line in path.read_text(errors='replace').splitlines()]
+    fields = [line.split() for line in text_of(path, errors='replace').splitlines()]
     return sorted({int(row[0]) for row in fields if row and row[0].isdigit()})
 
 
 def _frame_bodies(path: Path) -> np.ndarray:
     """(bodies, 20, 4) of one frame."""
-    lines = [line.strip() for line in path.read_text(errors='replace').splitlines() if line.strip()]
+    lines = [line.strip() for line in text_of(path, errors='replace').splitlines() if line.strip()]
     rows = [line.split(',') for line in lines]
     block = NUM_JOINTS + 1
     well_formed = len(rows) % block == 0 and all(

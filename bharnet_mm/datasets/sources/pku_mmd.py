@@ -22,6 +22,7 @@ import numpy as np
 from ...errors import SourceError
 from ...io.guard import reads
 from ...io.names import is_shown
+from ...io.text import read_bytes, read_text
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
 from ..joints import joint_scores
@@ -176,8 +177,8 @@ def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
 def read_recording(recording: Recording) -> Converted:
     """Cuts one recording into its instances: the reader for :func:`convert`."""
     converted = Converted(str(recording))
-    body = parse_recording(Path(recording.skeletons).read_bytes(), recording.skeletons)
-    instances = parse_labels(Path(recording.labels).read_text(errors='replace'), recording.labels)
+    body = parse_recording(read_bytes(recording.skeletons), recording.skeletons)
+    instances = parse_labels(read_text(recording.labels, errors='replace'), recording.labels)
     if not instances:
         converted.refused.append((converted.name, 'recording without labelled instances', ''))
     known: set[str] = set()

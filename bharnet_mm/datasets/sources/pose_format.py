@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, SourceError
+from ...io.text import read_bytes
 from .people import Person
 
 #: Names of the body's component, with its joints and layout; of the hands', left then right.
@@ -37,7 +38,7 @@ def read_pose(path: Path) -> dict[str, Any]:
             str(path), 'no pose-format', 'the library that reads .pose files',
             "pip install 'bharnet_mm[pose]'"
         ) from None  # fmt: skip
-    pose = Pose.read(path.read_bytes())
+    pose = Pose.read(read_bytes(path))
     places, start = {}, 0
     for component in pose.header.components:
         places[component.name] = slice(start, start + len(component.points))
