@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import LayoutError
+from .io.guard import reading
 from .layout_definitions import COCO_WHOLEBODY, DEFINITIONS, REGION_PARTS, REGION_WHOLES  # noqa: F401
 
 COLORS = {'left': (0, 128, 255), 'right': (255, 96, 0), 'middle': (64, 176, 64)}
@@ -380,7 +381,9 @@ def get_layout(layout: str | dict | SkeletonLayout) -> SkeletonLayout:
                 f'{sorted(required)} and perhaps {sorted(known - required)}',
                 'complete or correct the definition',
             )
-        return SkeletonLayout(**layout)
+        where = f'layout {str(layout["name"])[:60]!r}'
+        with reading(where, 'the types of its fields', 'correct the definition', LayoutError):
+            return SkeletonLayout(**layout)
     name = ALIASES.get(layout, layout)
     if isinstance(name, str) and name.count('+') == 1 and name not in LAYOUTS:
         return unified_layout(*name.split('+'))

@@ -29,6 +29,7 @@ from ..evaluation import Scores, load_scores
 from ..evaluation.fusion import align, fuse
 from ..features import FEATURES
 from ..io.atomic import write_json, write_text
+from ..io.guard import reading
 from ..io.lock import FolderLock
 from ..io.process import thread_pool
 from ..io.text import read_json, read_text
@@ -37,9 +38,11 @@ from .cross_validation import Entry, add_training, folds_of, run_fold
 
 #: Joint, bone, joint motion, bone motion: the weights of CTR-GCN's public ensemble script.
 ENSEMBLE_WEIGHTS = (0.6, 0.6, 0.4, 0.4)
+_COSTS = 'costs of a training'
 MISSING = 'not run yet'
 #: What all runs in a folder have in common.
 SETTINGS = ('field', 'exclude', 'amp', 'train_share', 'fit_fusion')
+_KINDS = dict(zip(SETTINGS, (str, list, bool, float, bool), strict=True))
 
 
 def entries(args: argparse.Namespace) -> dict[tuple[str, str], Entry]:
@@ -75,6 +78,10 @@ def keep_settings(args: argparse.Namespace) -> dict:
     there = dict(train_share=1.0, fit_fusion=False)
     if file.exists():
         there |= read_json(file, 'settings of compare.py', 'remove the folder')
+        kinds = {name: type(there.get(name)) for name in SETTINGS}
+        if kinds != _KINDS and kinds != _KINDS | {'train_share': int}:
+            said = f'{str(there)[:200]}'
+            raise ConfigError(f'{file}', said, f'{_KINDS}', 'remove the folder')
     else:
         there = wanted
     if args.no_train:
@@ -118,8 +125,12 @@ def train(jobs: list[tuple[Entry, str, int]], workers: int) -> list[str]:
 def cpu_minutes(entry: Entry, folds: list[str], seeds: list[int]) -> float | None:
     """Processor minutes of training a fold, mean over those that ran in one piece."""
     files = [entry.folder(value, seed) / 'cost.json' for value in folds for seed in seeds]
-    costs = [read_json(file, 'costs of a training', kind=object) for file in files if file.exists()]
-    known = [cost['cpu_seconds'] for cost in costs if cost]
+    known = []
+    for file in files:
+        # null where the training was interrupted
+        if file.exists() and (cost := read_json(file, _COSTS, kind=object)):
+            with reading(file, _COSTS):
+                known.append(float(cost['cpu_seconds']))
     return round(float(np.mean(known)) / 60, 2) if known else None
 
 

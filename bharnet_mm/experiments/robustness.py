@@ -20,8 +20,11 @@ import numpy as np
 
 from ..apis.trained_run import TrainedRun, checkpoint_of
 from ..io.atomic import write_json, write_text
+from ..io.guard import reading
 from ..io.text import read_json
 from .damage import CONDITIONS, Damage
+
+_RESULTS = 'results of robustness.py'
 
 
 def cells_of(conditions: list[str], seeds: list[int]) -> list[tuple[str, float, int]]:
@@ -129,13 +132,26 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def read_results(file: Path) -> dict:
+    """Results of an earlier run: entry, work folder, ``checkpoint`` and ``cells``, each a key.
+
+    Raises:
+        SourceError: Not of this form.
+    """
+    results = read_json(file, _RESULTS, 'remove the file')
+    with reading(file, _RESULTS, 'remove the file'):
+        for folders in results.values():
+            for run in folders.values():
+                for cell in run['cells'].values():
+                    dict.fromkeys(cell), sum(map(float, cell.values()))
+    return results
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs what is missing and writes table and figure."""
     args = parse_args(argv)
     file = args.out.with_suffix('.json')
-    results = (
-        read_json(file, 'results of robustness.py', 'remove the file') if file.exists() else {}
-    )
+    results = read_results(file) if file.exists() else {}
     file.parent.mkdir(parents=True, exist_ok=True)
     for name, *folders in args.entry:
         done = results.setdefault(name, {})

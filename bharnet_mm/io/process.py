@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any
 
 
@@ -54,14 +55,19 @@ def _lives(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def unheard() -> Iterator[None]:
+def unheard(fresh: bool = True) -> Iterator[None]:
     """Processes that are started in the block do not hear of Ctrl-C, even while they begin.
 
     They would end with a traceback, or before the one that started them has put its work in order.
+
+    Args:
+        fresh: Whether they are new processes of Python, and no forks of this one.
     """
     if not hasattr(signal, 'pthread_sigmask'):
         yield
         return
+    if fresh:  # else multiprocessing starts its tracker in the block, and lifts the block
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -73,7 +79,7 @@ class _Pool(ProcessPoolExecutor):
     """Starts its processes where :func:`unheard` covers it."""
 
     def submit(self, *arguments: Any, **options: Any) -> Future:
-        with unheard():
+        with unheard(self._mp_context.get_start_method() != 'fork'):
             return super().submit(*arguments, **options)
 
 

@@ -182,7 +182,8 @@ def build_pipeline(
     """
     built = []
     for step in steps:
-        arguments = dict(step)
+        with reading('pipeline of an exported model', 'steps with a type', _FIX, ConfigError):
+            arguments = dict(step)
         name = str(arguments.pop('type', None)).removeprefix('mmaction.')
         if name == 'PackBodyHand':
             continue

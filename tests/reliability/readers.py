@@ -19,6 +19,7 @@ TESTS = Path(__file__).resolve().parents[1]
 for place in ('reliability', 'datasets/extraction', '.'):
     sys.path.insert(0, str(TESTS / place))
 import formats  # noqa: E402
+from own_files import own_files  # noqa: E402
 
 from bharnet_mm.apis.model_card import CARD_KEY, ModelCard, read_card  # noqa: E402
 from bharnet_mm.apis.model_zoo import trained_folder  # noqa: E402
@@ -136,7 +137,8 @@ def readers() -> dict[str, Reader]:
         make = lambda folder: formats.write_nucla(folder / f'nucla{suffix}', form)  # noqa: E731
         return Reader(make, tools['nucla'])
 
-    return {
+    own = {name: Reader(make, read or tools['nucla']) for name, (make, read) in own_files().items()}
+    return own | {
         'pickle': Reader(lambda f: _make_pickle(f / 'a.pkl'), load_pickle),
         'annotations': Reader(lambda f: formats.write_pyskl(f / 'a.pkl'), tools['pyskl']),
         'scores npz': Reader(lambda f: _make_scores(f / 'a.npz'), read_scores),

@@ -44,7 +44,10 @@ def write_videos(
     context = multiprocessing.get_context('spawn')
     count = workers or os.cpu_count()
     with worker_pool(count, context) as pool:
-        list(pool.map(write, clips, chunksize=8))
+        # Not by map: it takes back what waits where the block ends early, over which the pool
+        # stumbles.
+        for written in [pool.submit(write, clip) for clip in clips]:
+            written.result()
 
 
 def _write_video(folder: Path, sample: SyntheticSample, clip: Sequence[int]) -> None:
