@@ -39,8 +39,7 @@ class SkeletonLayout:
         colors: RGB of ``left``, ``right`` and ``middle`` joints for drawing.
 
     Raises:
-        LayoutError: Unknown or repeated names, a cycle or two roots in ``parents``, an unconnected
-            graph, swaps that share a joint.
+        LayoutError: Unknown or repeated names, a cycle, two roots, an unconnected graph, bad swaps.
     """
 
     name: str
@@ -381,13 +380,12 @@ def get_layout(layout: str | dict | SkeletonLayout) -> SkeletonLayout:
                 f'{sorted(required)} and perhaps {sorted(known - required)}',
                 'complete or correct the definition',
             )
-        where = f'layout {str(layout["name"])[:60]!r}'
-        with reading(where, 'the types of its fields', 'correct the definition', LayoutError):
+        with reading('layout', 'the types of its fields', 'correct the definition', LayoutError):
             return SkeletonLayout(**layout)
-    name = ALIASES.get(layout, layout)
-    if isinstance(name, str) and name.count('+') == 1 and name not in LAYOUTS:
+    name = ALIASES.get(layout, layout) if isinstance(layout, str) else ''
+    if name.count('+') == 1 and name not in LAYOUTS:
         return unified_layout(*name.split('+'))
-    if not isinstance(name, str) or name not in LAYOUTS:
+    if name not in LAYOUTS:
         raise LayoutError(
             'layout',
             f'{layout!r}',

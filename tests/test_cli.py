@@ -74,3 +74,33 @@ def test_error_is_the_last_line(words, message):
 def test_debug_shows_the_traceback():
     status, _, err = bharnet('models', 'bharnet_q', '--debug')
     assert status == 1 and 'Traceback' in err
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').write_text('keep')
+    store = tmp_path / 'no_store'
+    for words, message in (
+        (('predict', store, '--json', tmp_path / 'folder'), 'folder: found a folder'),
+        (('doctor', store, '--html', tmp_path / 'file/a.html'), 'found no folder at'),
+        (('publish', store, '--out', tmp_path / 'file/a.safetensors'), 'found no folder at'),
+    ):
+        status, _, err = bharnet(*map(str, words))
+        assert status == 2 and message in err and 'Traceback' not in err
+    assert (tmp_path / 'file').read_text() == 'keep'
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='needs the right to become somebody else')
+def test_without_the_right_to_write(tmp_path):
+    import argparse
+
+    from bharnet_mm.io.command import output_file
+
+    os.chmod(tmp_path, 0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(argparse.ArgumentTypeError, match='no right|denied'):
+            output_file(str(tmp_path / 'new/a.json'))
+    finally:
+        os.seteuid(0)
+    assert output_file(str(tmp_path / 'new/a.json')) == tmp_path / 'new/a.json'

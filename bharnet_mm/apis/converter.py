@@ -15,7 +15,7 @@ from ..datasets.store import ClipStore, StoreWriter
 from ..datasets.store.format import LOCK_FILE, META_FILE
 from ..errors import ConfigError
 from ..io.atomic import remove_left_overs, swap_folders, undo_swap
-from ..io.command import run_command
+from ..io.command import output_file, run_command
 from ..io.lock import FolderLock
 
 
@@ -39,7 +39,9 @@ def converter_parser(description: str, source: str, source_help: str) -> argpars
         action='store_true',
         help='stop at the first ill-formed file instead of refusing it',
     )
-    parser.add_argument('--report', metavar='FILE', type=Path, help='write the report as JSON')
+    parser.add_argument(
+        '--report', metavar='FILE', type=output_file, help='write the report as JSON'
+    )
     return parser
 
 

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..io.command import output_file
+
 if TYPE_CHECKING:  # the rest is imported when the command runs: --help needs none of it
     from ..datasets import Clip, ClipStore
 
@@ -24,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('checkpoint', nargs='?', help='the weights, for a config')
     parser.add_argument(
-        '--out', nargs='+', required=True, metavar='FILE', help='what to write: .onnx, .pt2 or both'
+        '--out',
+        nargs='+',
+        required=True,
+        metavar='FILE',
+        type=output_file,
+        help='what to write: .onnx, .pt2 or both',
     )
     parser.add_argument(
         '--data', metavar='STORE', help="clips to compare on; by default the config's test clips"

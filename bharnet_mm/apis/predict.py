@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..io.command import output_file
 from .results import Result
 
 DESCRIPTION = """Recognises actions in videos, streams and clip stores.
@@ -32,8 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '(bharnet_light_asl10)',
     )
     parser.add_argument('--config', help='config of the model, where --model is a checkpoint')
-    parser.add_argument('--out', metavar='FILE', help='annotated video to write; for one video')
-    parser.add_argument('--json', metavar='FILE', help='predictions to write')
+    parser.add_argument(
+        '--out', metavar='FILE', type=output_file, help='annotated video to write; for one video'
+    )
+    parser.add_argument('--json', metavar='FILE', type=output_file, help='predictions to write')
     parser.add_argument('--window', type=float, help="seconds judged at once (the model's)")
     parser.add_argument('--stride', type=float, help='seconds between windows (half of one)')
     parser.add_argument('--top-k', type=int, default=5, help='labels of a prediction (5)')

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..evaluation.fusion import fit_temperature
 from ..evaluation.measures import calibration_error, confidence, separation
 from ..evaluation.scores import Scores, load_scores
+from ..io.command import output_file
 from ..io.guard import reading
 from ..io.text import load_json
 from .model_card import CARD_KEY, CONFIDENCES, ModelCard, describe_layout, plain
@@ -224,7 +225,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``bharnet publish``."""
     parser.add_argument('model', help='config, or work folder of a training')
     parser.add_argument('checkpoint', nargs='?', help='weights for a config')
-    parser.add_argument('--out', required=True, metavar='FILE', help='.safetensors to write')
+    parser.add_argument(
+        '--out', required=True, metavar='FILE', type=output_file, help='.safetensors to write'
+    )
     parser.add_argument('--name', help="default: the output's name")
     parser.add_argument(
         '--held-out',
@@ -263,9 +266,9 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.fusion import concatenate
     from .recognizer import load_recognizer
 
-    out = Path(args.out)
+    out = args.out
     if out.suffix != '.safetensors':
-        raise ConfigError('--out', f'{args.out!r}', 'a name that ends in .safetensors', 'rename it')
+        raise ConfigError('--out', f'{str(out)!r}', 'a name that ends in .safetensors', 'rename it')
     recognizer = load_recognizer(args.model, args.checkpoint, 'cpu')
     changes = {name: getattr(args, name) for name in ('data', 'licence', 'protocol', 'limits')}
     changes |= {'window': args.window} if args.window else {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.arguments import add_common_arguments, check_data
 from ..errors import ConfigError
+from ..io.command import output_file
 from .model_zoo import find_config
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--dump',
         metavar='FILE',
+        type=output_file,
         help='write the scores with their clip ids (.npz), or all data samples (.pkl)',
     )
     add_common_arguments(parser)
@@ -87,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
     cfg.load_from = args.checkpoint
     cfg.resume = False
     if args.dump is not None:
-        dump_to(cfg, args.dump)
+        dump_to(cfg, str(args.dump))
     # All weights must be in the file, since missing ones would be random.
     add_hook(cfg, dict(type='CheckpointGuardHook', min_matched=1.0))
     add_hook(cfg, dict(type='ConsistencyHook'))

@@ -42,6 +42,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._follow_move()
         if runner._resume and is_main_process():
             self._remove_former_best()
+            # A run that was killed between the two saved this checkpoint but did not remove that.
+            self._remove_outdated(runner.message_hub.runtime_info.get('outdated_ckpt'))
         loop = runner.train_loop
         due = runner.val_loop is not None and loop.epoch >= max(1, loop.val_begin)
         due = due and (loop.epoch % loop.val_interval == 0 or loop.epoch == loop.max_epochs)
@@ -125,6 +127,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 outdated = kept.pop(0)
             self.keep_ckpt_ids = deque([*kept, step], self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        runner.message_hub.update_info('outdated_ckpt', outdated)
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -142,10 +145,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not is_main_process():
             return
         write_text(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
-        if outdated is not None:
-            self._remove(
-                self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated))
-            )
+        self._remove_outdated(outdated)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         """As in MMEngine, but the former best checkpoints are removed at the end."""
@@ -175,6 +175,11 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.best_ckpt_path = path
         else:
             self.best_ckpt_path_dict[key] = path
+
+    def _remove_outdated(self, step: int | None) -> None:
+        if step is not None:
+            name = self.filename_tmpl.format(step)
+            self._remove(self.file_backend.join_path(self.out_dir, name))
 
     def _remove(self, path: str) -> None:
         if self.file_backend.isfile(path):

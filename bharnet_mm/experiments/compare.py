@@ -29,6 +29,7 @@ from ..evaluation import Scores, load_scores
 from ..evaluation.fusion import align, fuse
 from ..features import FEATURES
 from ..io.atomic import write_json, write_text
+from ..io.command import output_file
 from ..io.guard import reading
 from ..io.lock import FolderLock
 from ..io.process import thread_pool
@@ -267,8 +268,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='train all in mixed precision')
     parser.add_argument('--jobs', type=int, default=1, help='folds at a time, one thread each')
     parser.add_argument('--no-train', action='store_true', help='only make the table')
-    parser.add_argument('--json', type=Path, help='write the rows there')
-    parser.add_argument('--page', type=Path, help='a Markdown file to write the table into')
+    parser.add_argument('--json', type=output_file, help='write the rows there')
+    parser.add_argument('--page', type=output_file, help='a Markdown file to write the table into')
     parser.add_argument('--name', default='compare', help='of the markers in the page')
     args = parser.parse_args(argv)
     strange = [config for config in args.ensembles or [] if config not in args.configs]

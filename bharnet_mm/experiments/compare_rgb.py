@@ -21,6 +21,7 @@ from mmengine.config import Config
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..io.atomic import write_json
+from ..io.command import output_file
 from ..io.lock import FolderLock
 from .cross_validation import Entry, run_config
 
@@ -106,7 +107,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     out.add_argument('--amp', action='store_true', help='train in mixed precision')
     out.add_argument('--fit-fusion', action='store_true', help='as tools/train.py --fit-fusion')
     out.add_argument('--no-train', action='store_true', help='only make the table')
-    out.add_argument('--json', type=Path, help='write the rows there')
+    out.add_argument('--json', type=output_file, help='write the rows there')
     return out.parse_args(argv)
 
 

@@ -37,6 +37,7 @@ from ..evaluation.fusion import (
 from ..evaluation.measures import measure
 from ..fusion import METHODS
 from ..io.atomic import write_json
+from ..io.command import output_file
 
 
 def read_members(
@@ -151,8 +152,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--split', help='its split that was tested')
     parser.add_argument('--search-split', help='its split that the --search files are of')
     parser.add_argument('--rounds', type=int, default=10000, help='bootstrap resamples')
-    parser.add_argument('--json', type=Path, help='write the results there')
-    parser.add_argument('--dump', type=Path, help='write the fused scores there (.npz)')
+    parser.add_argument('--json', type=output_file, help='write the results there')
+    parser.add_argument('--dump', type=output_file, help='write the fused scores there (.npz)')
     return parser.parse_args(argv)
 
 

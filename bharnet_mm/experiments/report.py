@@ -21,6 +21,7 @@ from ..apis.model_report import write_report
 from ..apis.trained_run import TrainedRun
 from ..apis.training_curve import read_training_curve
 from ..evaluation.fusion import align, concatenate
+from ..io.command import output_file
 from ..layouts import get_layout
 
 
@@ -62,7 +63,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('runs', nargs='+', help='work folders')
     parser.add_argument('--against', nargs='+', help='work folders of a body-only model')
     parser.add_argument('--title', help="default: the config's name")
-    parser.add_argument('--out', type=Path, required=True, help='the HTML file')
+    parser.add_argument('--out', type=output_file, required=True, help='the HTML file')
     return parser.parse_args(argv)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..evaluation import load_scores
 from ..evaluation.fusion import align
 from ..io.atomic import write_json
+from ..io.command import output_file
 from .cross_validation import summarise
 
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('scores', nargs='+', type=Path, help='one .npz of test.py --dump a seed')
     parser.add_argument('--missing', type=int, default=0, help='test clips that have no score')
-    parser.add_argument('--json', type=Path, help='write the result there')
+    parser.add_argument('--json', type=output_file, help='write the result there')
     args = parser.parse_args(argv)
     aligned = align({str(path): load_scores(path) for path in args.scores})
     clips = len(next(iter(aligned.values())))

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from ..datasets import ClipStore
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..io.atomic import write_text
+from ..io.command import output_file
 
 
 def content(store: ClipStore, numbers: np.ndarray) -> list[bytes]:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('scores', help='a .npz of tools/test.py --dump')
     parser.add_argument('store')
     parser.add_argument('--train', default='xview_train', help='the training split')
-    parser.add_argument('--json', type=Path, help='write the result there')
+    parser.add_argument('--json', type=output_file, help='write the result there')
     args = parser.parse_args(argv)
     scores = load_scores(args.scores)
     new = unseen(scores.clip_id, ClipStore(args.store), args.train)

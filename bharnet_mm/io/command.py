@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ..errors import BHaRNetError
@@ -72,6 +74,38 @@ def run_command(
                 text = f'error: {type(error).__name__}: {said}\n--debug shows where it came from'
                 status = _failed(text, debug)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def output_file(text: str) -> Path:
+    """For argparse: a file that can be written, so that what a command worked for is not lost.
+
+    Raises:
+        ArgumentTypeError: It is a folder, or there is no right to write it or to make its folder.
+    """
+    path = Path(text)
+    try:
+        found = _hindrance(Path(os.path.realpath(path)))
+    except OSError as error:
+        found = f'{error.strerror}'
+    if not found:
+        return path
+    raise argparse.ArgumentTypeError(f'{text}: found {found}; expected a file that can be written')
+
+
+def _hindrance(target: Path) -> str:
+    """Why a file cannot be written; empty if it can."""
+    above = target.parent
+    while not os.path.lexists(above) and above != above.parent:
+        above = above.parent
+    if target.is_dir():
+        return 'a folder'
+    if not above.is_dir():
+        return f'no folder at {above}'
+    effective = {'effective_ids': True} if os.access in os.supports_effective_ids else {}
+    special = target.exists() and not target.is_file()
+    if not special and not os.access(above, os.W_OK | os.X_OK, **effective):
+        return f'no right to write in {above}'
+    return ''
 
 
 @contextlib.contextmanager

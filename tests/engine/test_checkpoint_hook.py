@@ -12,6 +12,7 @@ import torch
 from command import run
 from toy_training import EPOCHS, STEPS, make_runner
 
+from bharnet_mm.engine.checkpoint_hook import CheckpointHook
 from bharnet_mm.engine.resume import newest_checkpoint
 from bharnet_mm.errors import BHaRNetError, CheckpointError
 from bharnet_mm.io import atomic
@@ -77,6 +78,21 @@ def test_killed_at_a_replacement(before, straight, tmp_path, monkeypatch):
     best = list(tmp_path.glob('best_*.pth'))
     assert [path.name for path in best] == ['best_top1_epoch_2.pth']
     assert same(best[0], straight / 'epochs/best_top1_epoch_2.pth')
+
+
+def test_killed_before_the_outdated_one_is_removed(straight, tmp_path, monkeypatch):
+    def killed(hook, step):
+        if step is not None:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointHook, '_remove_outdated', killed)
+        with pytest.raises(Killed):
+            train(tmp_path)
+    assert (tmp_path / 'epoch_1.pth').exists()
+    train(tmp_path, resume=newest_checkpoint(tmp_path))
+    left = sorted(path.name for path in tmp_path.glob('*.pth'))
+    assert left == sorted(path.name for path in (straight / 'epochs').glob('*.pth'))
 
 
 def test_the_old_best_stays_until_the_new_one_is_there(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...io.atomic import write_text
+from ...io.command import output_file
 from . import examine, print_diagnosis, write_page
 
 DESCRIPTION = """Examines a clip store or an annotation pickle before a GPU hour is spent on it.
@@ -22,8 +23,10 @@ The exit status is 1 if an error was found that would spoil training or its test
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument('source', metavar='STORE_OR_PKL', type=Path, help='what to examine')
-    parser.add_argument('--html', metavar='FILE', type=Path, help='write the report as a page')
-    parser.add_argument('--json', metavar='FILE', type=Path, help='write everything as JSON')
+    parser.add_argument(
+        '--html', metavar='FILE', type=output_file, help='write the report as a page'
+    )
+    parser.add_argument('--json', metavar='FILE', type=output_file, help='write everything as JSON')
     parser.add_argument(
         '--videos', metavar='DIR', type=Path, help='count the frames of the videos in this folder'
     )

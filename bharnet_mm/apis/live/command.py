@@ -7,9 +7,9 @@ import contextlib
 import functools
 import sys
 import time
-from pathlib import Path
 
 from ...errors import ConfigError
+from ...io.command import output_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--backend', default='mediapipe', help='pose estimator (default: mediapipe)'
     )
-    parser.add_argument('--out', type=Path, help='annotated video to write (.mp4, .mkv or .mov)')
+    parser.add_argument(
+        '--out', type=output_file, help='annotated video to write (.mp4, .mkv or .mov)'
+    )
     parser.add_argument('--no-display', action='store_true', help='open no window')
     parser.add_argument(
         '--json', action='store_true', help='write JSON lines to stdout (always without a window)'
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--loop', action='store_true', help='play a file again and again')
     parser.add_argument(
         '--stats',
-        type=Path,
+        type=output_file,
         metavar='FILE',
         help='JSON file to write: frames per second, latencies, CPU share of each stage, memory',
     )
