@@ -52,7 +52,9 @@ def read_training_curve(work_dir: str | os.PathLike) -> TrainingCurve:
                     rows['test'][_count(row['step'])] = _numbers(row)
     train = [rows['train'][i] for i in sorted(rows['train'])]
     test = [rows['test'][i] for i in sorted(rows['test']) if i > 0]  # step 0 is tools/test.py's
-    per_epoch = max((row['iter'] / row['epoch'] for row in train), default=1.0)
+    per_epoch = (
+        max((row['iter'] / row['epoch'] for row in train if row['epoch']), default=0.0) or 1.0
+    )
 
     def column(source: list[dict], name: str, place) -> np.ndarray:
         points = [(place(row), row[name]) for row in source if name in row]
