@@ -45,7 +45,9 @@ def test_widths_joints_and_frames_are_filled_in():
 def test_the_picture_stream_is_measured():
     model = build(rgb=True)
     assert model.cls_head.modalities == ('body', 'hand', 'rgb')
-    assert model.cls_head.classifiers['rgb'][0].fc.in_features == 2 * 5 * 64
+    assert (
+        model.cls_head.classifiers['rgb'][0].fc.in_features == 2 * 5 * 128
+    )  # mean and maximum, parts, ResNet's second stage
     config = dict(type='BodyGuidedRGB', backbone=dict(type='ResNet', depth=18))
     assert rgb_width(config) == 512
     assert isinstance(MODELS.build(config), BodyGuidedRGB)

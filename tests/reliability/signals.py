@@ -108,8 +108,10 @@ def send(words: Sequence[str], out: Path, number: int, sign: str, later: float =
         AssertionError: Another status than 128 and the signal, a traceback, a process that lives
             on, or a temporary file.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # In the background of a shell SIGINT is ignored, under nohup SIGHUP; children inherit that.
+    for one, handler in ((signal.SIGINT, signal.default_int_handler), (number, signal.SIG_DFL)):
+        if signal.getsignal(one) is signal.SIG_IGN:
+            signal.signal(one, handler)
     places = [ROOT, ROOT / 'tests', ROOT / 'tests/datasets/extraction']
     with tempfile.TemporaryFile('w+') as log:
         started = subprocess.Popen(

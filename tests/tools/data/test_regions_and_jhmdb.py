@@ -32,11 +32,11 @@ def data(tmp_path):
     (tmp_path / 'splits').mkdir()
     for label in ('wave', 'pour'):
         for i in range(2):
-            write_video(tmp_path / f'videos/{label}/{label}_{i}.avi', moving(6, seed=i))
+            write_video(tmp_path / f'videos/{label}/a_{label}_{i}.avi', moving(6, seed=i))
         for number in '123':
-            text = f'{label}_0.avi 1\n{label}_1.avi 2\n'
+            text = f'a_{label}_0.avi 1\na_{label}_1.avi 2\n'
             (tmp_path / f'splits/{label}_test_split{number}.txt').write_text(text)
-    (tmp_path / 'videos/wave/wave_1.avi').write_bytes(b'nonsense' * 100)
+    (tmp_path / 'videos/wave/a_wave_1.avi').write_bytes(b'nonsense' * 100)
     return tmp_path
 
 
@@ -48,7 +48,8 @@ def test_videos_to_a_pipeline(data, capsys):
     clips = ClipStore(store)
     assert clips.classes == ['pour', 'wave'] and len(clips.splits) == 6
     chosen = [clips[i].clip_id for i in clips.select('jhmdb2_train')]
-    assert chosen == ['pour/pour_0', 'wave/wave_0']
+    assert chosen == ['pour/a_pour_0', 'wave/a_wave_0']
+    assert {clip.subject for clip in map(clips.__getitem__, range(3))} == {'a'}
 
     grid = ('--cell', 8, '--max-persons', 1, '--parts', 'left_wrist', 'right_wrist')
     assert tool('extract_regions')(videos, store, data / 'regions', *grid) == 0
@@ -73,7 +74,7 @@ def test_exit_status_of_regions(data, capsys):
     videos, store = data / 'videos', data / 'jhmdb'
     tool('jhmdb')(videos, data / 'splits', store, '--backend', BACKEND)
     parts = ('--parts', 'left_wrist')
-    (videos / 'pour/pour_0.avi').unlink()
+    (videos / 'pour/a_pour_0.avi').unlink()
     assert tool('extract_regions')(videos, store, data / 'regions', *parts, '--strict') == 1
     assert 'no video of this name' in capsys.readouterr().out
     assert tool('extract_regions')(videos, store, data / 'regions', *parts) == 0
