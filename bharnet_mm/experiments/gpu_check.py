@@ -264,6 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--limit', type=float, default=360, help='seconds in all')
     parser.add_argument('--quick', action='store_true', help='tiny sizes, few contenders')
     args = parser.parse_args(argv)
+    os.environ.pop('TRITON_INTERPRET', None)  # kernels are compiled, and sections inherit it
     sizes = Sizes(args.device, **(QUICK if args.quick else {}))
     run(args.sections, sizes, args.out, args.limit)
     results = read(args.out)
