@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..io.process import die_with
+from ..io.process import die_with, worker_pool
 from .gpu_sections import Sizes
 
 #: Contender, type, and whether its instances are counted on the host; the most important first.
@@ -54,7 +54,7 @@ def kernels(sizes: Sizes) -> dict:
         wanted, processes = wanted[:1], 1
     launches: dict[tuple, Launch] = {}
     errors: list[str] = []
-    with ProcessPoolExecutor(processes, context, initializer=die_with) as pool:
+    with worker_pool(processes, context) as pool:
         for case in [pool.submit(collect, *case) for case in wanted]:
             if case.exception() is None:
                 launches = case.result() | launches

@@ -128,11 +128,13 @@ class StoreFacts:
     @property
     def region_cell(self) -> int:
         """``cell`` of :class:`CutRegions`: that of the region store, else its default."""
+        from ..regions import RegionGrid
+
         if (self._regions / 'regions.json').exists():
             from .regions import RegionStore
 
             return RegionStore(self._regions).grid.cell
-        return 48
+        return RegionGrid.cell
 
     @property
     def region_jitter(self) -> float:
