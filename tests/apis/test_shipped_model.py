@@ -43,6 +43,13 @@ def test_predicts_the_same_in_the_shapes_of_a_cuda_graph(tmp_path):
             np.testing.assert_allclose(scores[name][:1], value, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('name', ['bharnet_light_asl10', 'bharnet_m_sample'])
+def test_the_page_beside_the_file_shows_its_card(name):
+    folder = trained_folder()
+    card = read_card(folder / f'{name}.safetensors')
+    assert card.describe() in (folder / f'{name}.md').read_text(encoding='utf-8')
+
+
 @pytest.mark.long
 @pytest.mark.skipif(not VIDEOS.is_dir(), reason='needs ../shared/data/videos')
 def test_signs_of_other_people():
