@@ -16,7 +16,7 @@ from ...io.text import read_json
 from ..ingest import Report
 from ..store import ClipStore, StoreWriter
 from .estimators import estimator_class
-from .own_splits import OwnSplits
+from .own_splits import Labelled, OwnSplits
 from .plan import Plan, make_plan, read_split_lists
 
 #: Version of the algorithm. It is increased when the same videos give other bodies or hands.
@@ -120,6 +120,43 @@ def open_writer(
     )
 
 
+def check_splits(
+    target: Path,
+    plan: Plan,
+    source: ClipStore | None,
+    lists: Mapping[str, list[str]],
+    own: OwnSplits | None = None,
+) -> None:
+    """Checks before the work that the clips can be split as wanted.
+
+    The clips are those of the plan and those that ``target`` has already.
+
+    Raises:
+        ConfigError: They cannot, or a split list names none of them.
+    """
+    wanted = [(job, clip_id) for job in plan.jobs for clip_id in job.clip_ids]
+    if source is None:
+        clips = Labelled(
+            [clip_id for _, clip_id in wanted],
+            [plan.classes[job.label] for job, _ in wanted],
+            [job.subject for job, _ in wanted],
+        )
+    else:
+        clips = Labelled.of(source)
+    if (target / 'store.json').exists():
+        clips = Labelled.of(ClipStore(target)) + clips
+    if wanted and own is not None:
+        own.rules(clips, Report())
+    for name, ids in lists.items():
+        if not set(ids) & set(clips.clip_ids):
+            raise ConfigError(
+                f'--split-list {name}',
+                f'no clip of these {len(ids)} lines, such as {ids[:2]}',
+                f'clips or videos such as {list(clips.clip_ids[:2])}',
+                'correct the names in the file',
+            )
+
+
 def add_splits(
     target: Path,
     lists: Mapping[str, list[str]],
@@ -132,7 +169,7 @@ def add_splits(
         return
     store = ClipStore(target)
     have = {str(clip_id) for clip_id in store.clip_ids}
-    rules = own.rules(store, report)
+    rules = own.rules(Labelled.of(store), report)
     for name, ids in lists.items():
         kept = [clip_id for clip_id in dict.fromkeys(ids) if clip_id in have]
         if len(kept) < len(ids):
@@ -182,6 +219,8 @@ def merge(
     report.found = report.read = len(shards)
     source = None if store is None else ClipStore(store)
     plan = make_plan(videos, source, ('decord',), subject, Report())
+    lists = read_split_lists(split_lists)
+    check_splits(out, plan, source, lists, splits)
     with reading(shards[0] / SETTINGS_FILE, _EXPECTED):
         mine = Settings(**first)
         _check_same(shards[0] / SETTINGS_FILE, first, asdict(mine))
@@ -208,8 +247,8 @@ def merge(
                 writer.add(clip)
                 report.kept += 1
                 report.frames += clip.num_frames
-    add_splits(out, read_split_lists(split_lists), report, splits)
     write_refused(out, report)
+    add_splits(out, lists, report, splits)
     return report
 
 

@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import ConfigError
 from ..ingest import Report
 from ..protocols import leave_one_out
 from ..store import ClipStore
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The clips that are split: of a store, or those that an extraction is going to store.
+
+    Args:
+        clip_ids, classes, subjects: Id, name of the class and subject of each clip.
+    """
+
+    clip_ids: Sequence[str]
+    classes: Sequence[str]
+    subjects: Sequence[str]
+
+    @classmethod
+    def of(cls, store: ClipStore) -> Labelled:
+        """The clips of a store."""
+        return cls(
+            [str(clip_id) for clip_id in store.clip_ids],
+            [store.classes[label] for label in store.labels],
+            [raw.decode() for raw in store.column('subject')],
+        )
+
+    def __add__(self, other: Labelled) -> Labelled:
+        """Both; a clip that both have is taken from the first."""
+        new = [i for i, clip_id in enumerate(other.clip_ids) if clip_id not in set(self.clip_ids)]
+        return Labelled(
+            *(
+                [*mine, *(theirs[i] for i in new)]
+                for mine, theirs in (
+                    (self.clip_ids, other.clip_ids),
+                    (self.classes, other.classes),
+                    (self.subjects, other.subjects),
+                )
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -46,15 +83,19 @@ class OwnSplits:
                 'test share', f'{self.test_share}', 'more than 0 and less than 1', 'such as 0.2'
             )
 
-    def rules(self, store: ClipStore, report: Report) -> dict[str, dict]:
+    def rules(self, clips: Labelled, report: Report) -> dict[str, dict]:
         """Split name to rule, see ``docs/data.md``.
 
+        Args:
+            clips: The clips that are split.
+            report: Report that gets remarks, such as classes of a single clip.
+
         Raises:
-            ConfigError: There is no clip of a subject, or there are too few subjects.
+            ConfigError: There is no clip of a subject, or there are too few subjects or clips.
         """
         out: dict[str, dict] = {}
         if self.test_subjects or self.leave_one_out:
-            subjects = _subjects(store)
+            subjects = _subjects(clips)
             unknown = sorted(set(self.test_subjects) - set(subjects))
             if unknown or len(set(subjects) - set(self.test_subjects)) < 1:
                 raise ConfigError(
@@ -70,44 +111,46 @@ class OwnSplits:
             if self.leave_one_out:
                 out |= leave_one_out('subject', subjects)
         if self.test_share is not None:
-            out |= self._share(store, report)
+            out |= self._share(clips, report)
         return out
 
-    def _share(self, store: ClipStore, report: Report) -> dict[str, dict]:
-        by_class: dict[int, list[str]] = {}
-        for clip_id, label in zip(store.clip_ids, store.labels, strict=True):
-            by_class.setdefault(int(label), []).append(str(clip_id))
+    def _share(self, clips: Labelled, report: Report) -> dict[str, dict]:
+        by_class: dict[str, list[str]] = {}
+        for clip_id, name in zip(clips.clip_ids, clips.classes, strict=True):
+            by_class.setdefault(name, []).append(clip_id)
         test: set[str] = set()
         alone = []
-        for label, ids in sorted(by_class.items()):
+        for name, ids in sorted(by_class.items()):
             if len(ids) < 2:
-                alone.append(store.classes[label])
+                alone.append(name)
                 continue
             num = min(max(round(self.test_share * len(ids)), 1), len(ids) - 1)
             test.update(sorted(ids, key=self._place)[:num])
         if alone:
             report.notes.append(f'classes of one clip are for training only: {alone[:5]}')
-        ids = [str(clip_id) for clip_id in store.clip_ids]
         if not test:
             raise ConfigError(
-                'test share', 'no class of two clips or more', 'two clips of a class', 'add videos'
+                'test share',
+                f'no class of two clips or more (classes: {alone[:5]})',
+                'two clips of a class, the class being the folder of the video',
+                'add videos, or leave --test-share out',
             )
         return {
-            'own_train': {'clip_id': [i for i in ids if i not in test]},
-            'own_test': {'clip_id': [i for i in ids if i in test]},
+            'own_train': {'clip_id': [i for i in clips.clip_ids if i not in test]},
+            'own_test': {'clip_id': [i for i in clips.clip_ids if i in test]},
         }
 
     def _place(self, clip_id: str) -> str:
         return hashlib.sha256(f'{self.seed} {clip_id}'.encode()).hexdigest()
 
 
-def _subjects(store: ClipStore) -> list[str]:
+def _subjects(clips: Labelled) -> list[str]:
     """The subjects of the clips.
 
     Raises:
         ConfigError: A clip has none, or there is only one.
     """
-    subjects = sorted({raw.decode() for raw in store.column('subject')})
+    subjects = sorted(set(clips.subjects))
     if '' in subjects or len(subjects) < 2:
         raise ConfigError(
             'splits by subject',

@@ -13,7 +13,15 @@ from ..store import ClipStore, StoreWriter
 from ..video import available_readers, open_video
 from .estimators import Estimator, build_estimator
 from .extract import extract_clip, fill_hands
-from .output import Settings, add_splits, check_settings, open_writer, shard_folder, write_refused
+from .output import (
+    Settings,
+    add_splits,
+    check_settings,
+    check_splits,
+    open_writer,
+    shard_folder,
+    write_refused,
+)
 from .own_splits import OwnSplits
 from .plan import VideoJob, make_plan, read_split_lists
 from .workers import Failure, run_jobs
@@ -101,7 +109,8 @@ def extract(
         timeout: Seconds without a finished frame after which a video is refused.
         subject: See ``plan_videos``.
         split_lists: See ``read_split_lists``.
-        splits: Splits to make from the stored clips at the end.
+        splits: Splits to make from the stored clips at the end. Whether they can be made is checked
+            before the work.
 
     Raises:
         BHaRNetError: An argument is wrong, there is nothing to do, or the store exists and cannot
@@ -117,13 +126,14 @@ def extract(
         jobs, target = jobs[shard[0] - 1 :: shard[1]], shard_folder(target, *shard)
     report.found = len(jobs)
     build = partial(build_worker, Path(videos), settings, store, models)
+    check_splits(target, plan, source, lists, splits)
     check_settings(target, settings)
     if jobs:
         with open_writer(target, plan, settings, source) as writer:
             _run(jobs, writer, report, build, workers, timeout)
-        if shard is None:
-            add_splits(target, lists, report, splits)
     write_refused(target, report)
+    if jobs and shard is None:
+        add_splits(target, lists, report, splits)
     return report
 
 

@@ -319,6 +319,37 @@ def test_new_videos_and_new_labels_are_added_to_a_store(tmp_path, videos):
     assert len(store.select('own_train')) + len(store.select('own_test')) == 7
 
 
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (dict(splits=OwnSplits(test_subjects=('S7',)), subject=r'(S\d)_'), 'S7'),
+        (dict(splits=OwnSplits(leave_one_out=True)), 'subject-regex'),
+        (dict(splits=OwnSplits(test_share=0.2)), 'two clips of a class'),
+        (dict(split_lists=['own_train={file}']), 'no clip of these 1 lines'),
+    ],
+)
+def test_splits_that_cannot_be_made_are_refused_before_the_work(tmp_path, options, said):
+    for name in ('tea/S1_a', 'book/S2_a'):
+        write_video(tmp_path / 'videos' / f'{name}.avi', moving(4))
+    file = tmp_path / 'list.txt'
+    file.write_text('somewhere/else.mp4\n')
+    if 'split_lists' in options:
+        options = dict(split_lists=[text.format(file=file) for text in options['split_lists']])
+    with pytest.raises(ConfigError, match=said):
+        extract(tmp_path / 'videos', tmp_path / 'out', FAKE, workers=0, **options)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_clips_of_earlier_runs_count_for_the_splits(tmp_path):
+    write_video(tmp_path / 'first' / 'tea' / 'a.avi', moving(4))
+    write_video(tmp_path / 'second' / 'tea' / 'b.avi', moving(4))
+    extract(tmp_path / 'first', tmp_path / 'out', FAKE, workers=0)
+    share = OwnSplits(test_share=0.5)
+    extract(tmp_path / 'second', tmp_path / 'out', FAKE, workers=0, splits=share)
+    store = ClipStore(tmp_path / 'out')
+    assert [len(store.select(name)) for name in ('own_train', 'own_test')] == [1, 1]
+
+
 def test_what_was_passed_over_is_named(tmp_path, videos):
     (videos / '._S1_a.avi').write_bytes(b'x')
     report = extract(videos, tmp_path / 'out', FAKE, workers=0)
