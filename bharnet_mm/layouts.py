@@ -11,8 +11,11 @@ import numpy as np
 
 from .errors import LayoutError
 from .io.guard import reading
+from .io.names import repeated
 from .layout_definitions import COCO_WHOLEBODY, DEFINITIONS, REGION_PARTS, REGION_WHOLES  # noqa: F401
 
+#: Joints of a layout; faces, hands and bodies of MediaPipe together have 553.
+MAX_JOINTS = 2000
 COLORS = {'left': (0, 128, 255), 'right': (255, 96, 0), 'middle': (64, 176, 64)}
 
 
@@ -247,8 +250,9 @@ def _check(layout: SkeletonLayout) -> None:
 
     if not layout.joints:
         fail('no joints', 'at least one joint', 'list the joint names in array order')
-    if len(names) != len(layout.joints):
-        twice = sorted({j for j in layout.joints if layout.joints.count(j) > 1})
+    if len(layout.joints) > MAX_JOINTS:  # what is built from a layout grows by their square
+        fail(f'{len(layout.joints)} joints', f'at most {MAX_JOINTS}', 'leave out some')
+    if twice := repeated(layout.joints):
         fail(f'joint names {twice} more than once', 'unique joint names', 'rename the joints')
     groups = {
         'edges': layout.edges,
@@ -277,14 +281,8 @@ def _check(layout: SkeletonLayout) -> None:
         if key in ('center', 'parts') and not all(rows):
             fail(f'an empty entry in {key}', 'at least one joint name', f'complete {key}')
     if len({frozenset(edge) for edge in layout.edges}) != len(layout.edges):
-        fail(
-            'the same edge more than once',
-            'each edge once, in either direction',
-            'remove the repetition',
-        )
-    swapped = [joint for pair in layout.swaps for joint in pair]
-    if len(set(swapped)) != len(swapped):
-        twice = sorted({j for j in swapped if swapped.count(j) > 1})
+        fail('the same edge more than once', 'each edge once, in either direction', 'remove one')
+    if twice := repeated(joint for pair in layout.swaps for joint in pair):
         fail(
             f'joints {twice} in more than one swap',
             'disjoint left/right pairs',

@@ -182,6 +182,8 @@ def test_user_defined_layout_and_its_copies():
     ('change', 'message'),
     [
         ({'joints': []}, 'no joints'),
+        ({'joints': 'a' * 100_000}, '100000 joints; expected at most 2000'),
+        ({'joints': [f'j{i}' for i in range(2001)]}, '2001 joints'),
         ({'joints': ['top', 'left', 'right', 'foot', 'foot']}, 'more than once'),
         ({'edges': [['top', 'elbow']]}, r"unknown joint names \['elbow'\] in edges"),
         ({'center': ['hip']}, 'unknown joint names .* in center'),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ConfigError, SourceError
-from ...io.names import same_form
+from ...io.names import repeated, same_form
 from ...io.text import read_lines
 from ..ingest import Report
 from ..store import ClipStore
@@ -79,11 +79,10 @@ def plan_videos(
         )
     names = [same_form(name) for name in paths]
     ids = [name[: name.rindex('.')] for name in names]
-    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
+    if twice := repeated(ids):
         raise SourceError(
             str(folder),
-            f'several videos that differ only in their endings: {twice[:5]}',
+            f'several videos that differ only in their endings: {twice}',
             'one video a clip',
             'remove or rename all but one of each',
         )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, StoreError
-from ...io.names import same_form
+from ...io.names import repeated, same_form
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
 from ..joints import MIN_SCORE, with_joints_filled
@@ -135,16 +135,16 @@ class StoreWriter:
         have = self.meta['classes']
         if given is None or given == have:
             return None
-        if len(set(given)) != len(given):
-            twice = sorted({name for name in given if given.count(name) > 1})
+        if twice := repeated(given):
             raise ConfigError(
                 f'clip store {self.path}',
                 f'classes {twice} repeated',
                 'unique class names',
                 'rename them',
             )
-        have = self.meta['classes'] = have + [name for name in given if name not in have]
-        return [have.index(name) for name in given]
+        have = self.meta['classes'] = list(dict.fromkeys([*have, *given]))
+        number = {name: i for i, name in enumerate(have)}
+        return [number[name] for name in given]
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -293,8 +293,7 @@ def _new_meta(path: Path, given: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f'new clip store {path}', f'no {key}', f'a value for {key}', f'pass {key}=...'
             )
-    if len(set(given['classes'])) != len(given['classes']):
-        twice = sorted({c for c in given['classes'] if given['classes'].count(c) > 1})
+    if twice := repeated(given['classes']):
         raise ConfigError(
             f'new clip store {path}',
             f'classes {twice} repeated',
