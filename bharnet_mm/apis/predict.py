@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SourceError
 from ..io.command import output_file
 from .results import Result
 
@@ -52,6 +53,13 @@ def run(args: argparse.Namespace) -> int:
     """Predicts, given the arguments of the command line."""
     sources = [int(word) if word.isdecimal() else word for word in args.source]
     _check(args, sources)
+    refused: list[str] = []
+
+    def refuse(path: str, reason: str) -> None:
+        refused.append(path)
+        print(f'refused {path}: {reason}', file=sys.stderr)
+
+    each = _one_by_one(sources, refuse)
     from .inferencer import BodyHandInferencer
     from .results import save_results
 
@@ -68,13 +76,23 @@ def run(args: argparse.Namespace) -> int:
         backend=args.backend,
         models=args.models,
     )
-    results = []
+    results, judged = [], 0
     with Progress(quiet=args.quiet) as tick:
-        for result in infer(sources, tick=tick):
-            if args.out or args.json:
-                results.append(result)
-            if not args.quiet:
-                tick.say(row(result))
+        for source in each:
+            try:
+                for result in infer(source, tick=tick):
+                    judged += 1
+                    if args.out or args.json:
+                        results.append(result)
+                    if not args.quiet:
+                        tick.say(row(result))
+            except SourceError as error:
+                if len(each) == 1:
+                    raise
+                refuse(str(source), f'found {error.found or error}')
+    if refused and not judged:
+        found = f'{len(refused)} that cannot be read'
+        raise SourceError(' '.join(args.source), found, 'a video', 'see the lines above')
     if args.out:
         save_results(results, video=args.out)
     if args.json:
@@ -84,12 +102,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _one_by_one(sources: list[Any], refuse: Callable[[str, str], None]) -> list[Any]:
+    """The sources with each folder and pattern replaced by its videos, so that one that cannot be
+    read costs no other.
+    """
+    from .sources import is_set_of_videos, videos_of
+
+    return [
+        one
+        for source in sources
+        for one in (videos_of(source, refuse) if is_set_of_videos(source) else [source])
+    ]
+
+
 def _check(args: argparse.Namespace, sources: list[Any]) -> None:
     """Checks the arguments before anything heavy is imported."""
-    from .sources import read_source
+    from .sources import is_set_of_videos, read_source
 
     for source in sources:
-        next(iter(read_source(source)), None)
+        if not is_set_of_videos(source):
+            next(iter(read_source(source)), None)
     for path in filter(None, (args.out, args.json)):
         if not Path(path).absolute().parent.is_dir():
             raise ConfigError(path, 'no folder of this name', 'a folder that exists', 'make it')

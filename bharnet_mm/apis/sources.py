@@ -16,6 +16,7 @@ from ..datasets.clip import Clip
 from ..datasets.store import ClipStore
 from ..datasets.video import SUFFIXES, available_readers, list_videos, open_video
 from ..errors import ConfigError, SourceError
+from ..io.listing import Unusable
 
 _STREAM = re.compile(r'(rtsp|rtsps|http|https|rtmp|udp|tcp|srt)://', re.IGNORECASE)
 
@@ -104,19 +105,43 @@ def _path(source: str) -> Iterator[Video | Clips]:
         yield from read_source(int(source))
     elif (Path(source) / 'store.json').is_file():
         yield _store(ClipStore(source))
-    elif Path(source).is_dir():
-        for name in list_videos(Path(source)):
-            yield _video(os.path.join(source, name))
-    elif Path(source).is_file():
-        yield _video(source)
-    elif glob.has_magic(source):
-        names = sorted(n for n in glob.glob(source, recursive=True) if n.lower().endswith(SUFFIXES))
-        if not names:
-            raise SourceError(source, 'no video that matches', 'some', 'correct the pattern')
-        for name in names:
-            yield _video(name)
     else:
-        raise SourceError(source, 'no such file or folder', 'a video', 'correct the path')
+        yield from map(_video, videos_of(source))
+
+
+def is_set_of_videos(source: Any) -> bool:
+    """Whether a source is a folder of videos or a pattern of them."""
+    if not isinstance(source, (str, os.PathLike)) or _STREAM.match(os.fspath(source)):
+        return False
+    if os.path.lexists(source):
+        return os.path.isdir(source) and not (Path(source) / 'store.json').is_file()
+    return glob.has_magic(os.fspath(source))
+
+
+def videos_of(source: str, unusable: Unusable = lambda path, reason: None) -> list[str]:
+    """Paths of the videos of a file, a folder or a pattern.
+
+    Args:
+        source: The path or the pattern.
+        unusable: Is told what in a folder is neither a file nor a folder.
+
+    Raises:
+        SourceError: There is none.
+    """
+    if Path(source).is_dir():
+        names = list_videos(Path(source), unusable=unusable)
+        return [os.path.join(source, name) for name in names]
+    if Path(source).is_file():
+        return [source]
+    if os.path.lexists(source) or not glob.has_magic(source):
+        found = 'no such file or folder'
+        if os.path.exists(source):
+            found = 'a pipe or a device, not a file'
+        raise SourceError(source, found, 'a video', 'correct the path')
+    names = sorted(n for n in glob.glob(source, recursive=True) if n.lower().endswith(SUFFIXES))
+    if not names:
+        raise SourceError(source, 'no video that matches', 'some', 'correct the pattern')
+    return names
 
 
 def _store(store: ClipStore) -> Clips:

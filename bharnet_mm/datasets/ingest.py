@@ -73,6 +73,11 @@ class Report:
         """Counts an item as refused for a reason."""
         self.refused.setdefault(reason, []).append((name, detail))
 
+    def unusable(self, path: str, reason: str) -> None:
+        """Counts something that was found and refused; for :mod:`bharnet_mm.io.listing`."""
+        self.found += 1
+        self.refuse(path, reason)
+
     def repair(self, name: str, repaired: Mapping[str, int]) -> None:
         """Counts what was repaired in one item."""
         for repair, num in repaired.items():

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, SourceError
-from ..io.names import is_shown, same_form
+from ..io.guard import reading
+from ..io.listing import Unusable, everything_below
+from ..io.names import same_form
 from .video_readers import OPEN, PICK, VideoInfo, available_readers
 
 SUFFIXES = tuple(
@@ -18,24 +20,27 @@ SUFFIXES = tuple(
 )
 
 
-def list_videos(folder: Path, others: list[str] | None = None) -> list[str]:
+def list_videos(
+    folder: Path,
+    others: list[str] | None = None,
+    unusable: Unusable = lambda path, reason: None,
+) -> list[str]:
     """Videos below a folder, as sorted relative paths. Hidden files are ignored.
 
     Args:
         folder: The folder.
         others: List to which the relative paths of files are added whose ending is not that of a
             video.
+        unusable: Is told what is neither a file nor a folder, see :mod:`bharnet_mm.io.listing`.
 
     Raises:
         SourceError: No such folder, or no video in it.
     """
     if not folder.is_dir():
         raise SourceError(str(folder), 'no folder', 'a folder of videos', 'correct the path')
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob('*')
-        if is_shown(path, folder) and path.is_file()
-    )
+    with reading(folder, 'a folder of videos', 'allow reading it'):
+        found = everything_below(folder, unusable).files
+    names = sorted(path.relative_to(folder).as_posix() for path in found)
     videos = [name for name in names if name.lower().endswith(SUFFIXES)]
     if others is not None:
         others += sorted(set(names) - set(videos))

@@ -40,7 +40,7 @@ def reading(
         but: Exceptions that are not converted.
     """
     try:
-        _refuse_special(path)
+        refuse_special(path)
         yield
     except (BHaRNetError, *_PROGRAMMING_ERRORS, *but):
         raise
@@ -66,8 +66,12 @@ def reading(
     raise error(f'{path}', found, expected, fix) from None
 
 
-def _refuse_special(path: str | os.PathLike) -> None:
-    """Refuses a pipe, which would be waited for, and a device, whose bytes may never end."""
+def refuse_special(path: str | os.PathLike) -> None:
+    """Refuses a pipe, which would be waited for, and a device, whose bytes may never end.
+
+    Raises:
+        ValueError: It is one of them.
+    """
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):  # not there, or no path at all: what reads it will say so
@@ -88,7 +92,7 @@ def reads(expected: str, fix: str = 'restore or make the file again') -> Callabl
                 # The item may be a pair of the clip's id and the path.
                 for part in item if isinstance(item, (tuple, list)) else (item,):
                     if isinstance(part, (str, os.PathLike)):
-                        _refuse_special(part)
+                        refuse_special(part)
                 return function(item, *arguments, **options)
 
         return guarded

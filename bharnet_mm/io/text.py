@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ..errors import BHaRNetError, SourceError
-from .guard import reading
+from .guard import reading, refuse_special
 
 #: Bytes of a file that is read whole as text.
 MAX_BYTES = 2**28
@@ -42,8 +42,9 @@ def read_bytes(path: str | os.PathLike, most: int = MAX_BYTES) -> bytes:
     """The content of a file, to be called within :func:`.guard.reading`.
 
     Raises:
-        ValueError: It has more than ``most`` bytes.
+        ValueError: It has more than ``most`` bytes, or is a pipe or a device.
     """
+    refuse_special(path)
     with open(path, 'rb') as stream:
         content = stream.read(min(most, os.fstat(stream.fileno()).st_size) + 1)
     if len(content) > most:

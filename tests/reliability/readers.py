@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,10 +54,17 @@ class Reader(NamedTuple):
     forked: bool = False
 
 
-def tool(name: str) -> Callable[[Path], object]:
+def tool_module(name: str) -> Any:
+    """A script of tools/data as a module."""
     spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/data/{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def tool(name: str) -> Callable[[Path], object]:
+    """What calls a converter on a source."""
+    module = tool_module(name)
 
     def read(source: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -70,8 +70,9 @@ def plan_videos(
         ConfigError: The expression is malformed, or a video does not match it.
     """
     others: list[str] = []
-    paths = list_videos(folder, others)
-    if others and report is not None:
+    report = report or Report()
+    paths = list_videos(folder, others, report.unusable)
+    if others:
         kinds = sorted({Path(name).suffix or Path(name).name for name in others})
         report.notes.append(
             f'passed over {len(others)} files that are no videos ({", ".join(kinds[:8])}), '

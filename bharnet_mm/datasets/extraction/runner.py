@@ -124,7 +124,7 @@ def extract(
     jobs, target = plan.jobs, Path(out)
     if shard is not None:
         jobs, target = jobs[shard[0] - 1 :: shard[1]], shard_folder(target, *shard)
-    report.found = len(jobs)
+    report.found += len(jobs)
     build = partial(build_worker, Path(videos), settings, store, models)
     check_splits(target, plan, source, lists, splits)
     check_settings(target, settings)

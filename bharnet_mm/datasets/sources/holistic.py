@@ -23,7 +23,8 @@ import numpy as np
 from ...errors import ConfigError, SourceError
 from ...io.arrays import load_npy, load_npz, names_in_npz
 from ...io.guard import reads
-from ...io.names import is_shown, same_form
+from ...io.listing import grandchildren
+from ...io.names import same_form
 from ...layouts import get_layout
 from ..clip import Clip
 from ..ingest import Converted, Report
@@ -334,18 +335,16 @@ def list_tree(
     Clips are called ``<label>/<clip>``. Arguments and errors are those of :func:`list_npz`.
     """
     folder = Path(folder)
-    folders = sorted(path for path in folder.iterdir() if _is_shown_dir(path))
-    classes = sorted({same_form(path.name) for path in folders})
+    found = grandchildren(folder, report.unusable)
+    classes = sorted({same_form(path.name) for path, _ in found})
     items = []
     for label, name in enumerate(classes):
-        same = [path for path in folders if same_form(path.name) == name]
-        clips = [path for of in same for path in of.iterdir() if is_shown(path.name)]
-        for path in sorted(clips, key=_natural):
+        same = [inside for path, inside in found if same_form(path.name) == name]
+        for path in (file for inside in same for file in inside.files):
+            report.unusable(f'{name}/{same_form(path.name)}', 'not a folder of frames')
+        for path in sorted((clip for inside in same for clip in inside.folders), key=_natural):
             clip_id = f'{name}/{same_form(path.name)}'
             report.found += 1
-            if not path.is_dir():
-                report.refuse(clip_id, 'not a folder of frames')
-                continue
             subject = '' if subject_from is None else _subject(clip_id, subject_from)
             items.append(HolisticClip(clip_id, label, subject, str(path)))
     if not items:
@@ -361,10 +360,6 @@ def list_tree(
 def subjects_of(items: Sequence[HolisticClip]) -> list[str]:
     """The subjects, sorted."""
     return sorted({item.subject for item in items if item.subject}, key=_digits)
-
-
-def _is_shown_dir(path: Path) -> bool:
-    return path.is_dir() and is_shown(path.name)
 
 
 def _natural(path: Path) -> list:

@@ -18,7 +18,8 @@ import numpy as np
 
 from ...errors import SourceError
 from ...io.guard import reading, reads
-from ...io.names import is_shown, same_form
+from ...io.listing import grandchildren
+from ...io.names import same_form
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
 from ..ingest import Converted, Report
@@ -81,10 +82,10 @@ def list_clips(
     Raises:
         SourceError: There is no clip.
     """
-    folders = sorted(p for p in Path(folder).iterdir() if p.is_dir() and is_shown(p.name))
-    classes = sorted({same_form(path.name) for path in folders})
+    found = grandchildren(folder, report.unusable)
+    classes = sorted({same_form(path.name) for path, _ in found})
     items = []
-    for path in (p for of in folders for p in sorted(of.iterdir()) if is_shown(p.name)):
+    for path in (path for _, inside in found for path in sorted([*inside.files, *inside.folders])):
         name = same_form(path.parent.name)
         report.found += 1
         clip_id = f'{name}/{same_form(path.name if path.is_dir() else path.stem)}'

@@ -26,7 +26,7 @@ import numpy as np
 
 from ...errors import SourceError
 from ...io.guard import reads
-from ...io.names import is_shown
+from ...io.listing import everything_below
 from ...io.text import read_bytes, read_lines
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
@@ -254,6 +254,7 @@ def read_missing_list(path: str | os.PathLike) -> set[str]:
     return ids
 
 
+@reads('a folder of skeletons as docs/data.md describes it')
 def list_skeleton_files(
     folder: str | os.PathLike, report: Report, missing: Iterable[str] = (), max_setup: int = 32
 ) -> list[str]:
@@ -270,25 +271,22 @@ def list_skeleton_files(
     """
     missing = set(missing)
     found: dict[str, str] = {}
-    for base, below, names in os.walk(folder):
-        below[:] = filter(is_shown, below)
-        for name in names:
-            if not name.endswith('.skeleton') or not is_shown(name):
-                continue
-            report.found += 1
-            clip_id, path = name.removesuffix('.skeleton'), os.path.join(base, name)
-            fields = _fields(clip_id)
-            if not fields:
-                report.refuse(name, 'name is not of the form SsssCcccPpppRrrrAaaa')
-            elif clip_id in missing:
-                report.refuse(clip_id, 'on the list of missing skeletons')
-            elif int(fields['setup']) > max_setup:
-                report.refuse(clip_id, f'setup above {max_setup}: not in NTU RGB+D 60')
-            elif clip_id in found:
-                report.refuse(clip_id, 'the same clip again', max(path, found[clip_id]))
-                found[clip_id] = min(path, found[clip_id])
-            else:
-                found[clip_id] = path
+    for file in everything_below(folder, report.unusable).files:
+        if file.suffix != '.skeleton':
+            continue
+        report.found += 1
+        clip_id, path = file.stem, str(file)
+        fields = _fields(clip_id)
+        if not fields:
+            report.refuse(file.name, 'name is not of the form SsssCcccPpppRrrrAaaa')
+        elif clip_id in missing:
+            report.refuse(clip_id, 'on the list of missing skeletons')
+        elif int(fields['setup']) > max_setup:
+            report.refuse(clip_id, f'setup above {max_setup}: not in NTU RGB+D 60')
+        elif clip_id in found:
+            report.refuse(clip_id, 'the same clip again', path)
+        else:
+            found[clip_id] = path
     if not found and not report.refused:
         raise SourceError(
             str(folder),

@@ -23,6 +23,7 @@ import numpy as np
 from ...errors import SourceError
 from ...io.archive import MAX_FILE, files_in_archive, read_archive
 from ...io.guard import reads
+from ...io.listing import children, everything_below
 from ...io.names import is_shown
 from ...io.text import parse_json, read_bytes
 from ...io.text import read_text as text_of
@@ -59,11 +60,11 @@ def list_nucla(source: str | os.PathLike, report: Report) -> tuple[list[tuple[st
         sizes, form = dict(inside), 'json'
         names = sorted(name for name, _ in inside if name.endswith('.json') and is_shown(name))
     else:
-        shown = [path for path in sorted(source.rglob('*')) if is_shown(path, source)]
-        names = [str(path) for path in shown if path.suffix == '.json']
+        files, folders = everything_below(source, report.unusable)
+        names = [str(path) for path in files if path.suffix == '.json']
         form = 'json' if names else 'text'
         if not names:
-            names = [str(path) for path in shown if _TEXT_FOLDER.fullmatch(path.name)]
+            names = [str(path) for path in folders if _TEXT_FOLDER.fullmatch(path.name)]
     found = {}
     for name in names:
         report.found += 1
@@ -150,7 +151,7 @@ def read_text(item: tuple[str, str]) -> Converted:
     clip_id, folder = item
     numbers = _frame_numbers(Path(folder))
     files = {}
-    for path in sorted(Path(folder).iterdir()):
+    for path in children(folder).files:
         match = _FRAME_FILE.fullmatch(path.name)
         if match:
             files[int(match[1])] = path

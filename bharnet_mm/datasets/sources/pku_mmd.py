@@ -21,7 +21,7 @@ import numpy as np
 
 from ...errors import SourceError
 from ...io.guard import reads
-from ...io.names import is_shown
+from ...io.listing import everything_below
 from ...io.text import read_bytes, read_text
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
@@ -59,7 +59,10 @@ def list_recordings(
     Raises:
         SourceError: No recording has both.
     """
-    skeleton_files, label_files = _files(skeletons, '.skeleton'), _files(labels, '.label')
+    skeleton_files, label_files = (
+        _files(skeletons, '.skeleton', report),
+        _files(labels, '.label', report),
+    )
     recordings = []
     for name in sorted(skeleton_files.keys() | label_files.keys()):
         report.found += 1
@@ -106,10 +109,14 @@ def present_splits(
     return present
 
 
-def _files(folder: str | os.PathLike, suffix: str) -> dict[str, str]:
-    paths = [p for p in sorted(Path(folder).rglob('*')) if is_shown(p, folder)]
-    paths = [p for p in paths if p.suffix in ('.txt', suffix)]
-    return {path.stem: str(path) for path in paths}
+def _files(folder: str | os.PathLike, suffix: str, report: Report) -> dict[str, str]:
+    paths = everything_below(folder, report.unusable).files
+    found: dict[str, str] = {}
+    for path in paths:
+        if path.suffix in ('.txt', suffix) and found.setdefault(path.stem, str(path)) != str(path):
+            report.found += 1
+            report.refuse(str(path), 'the same recording again', found[path.stem])
+    return found
 
 
 def parse_recording(data: bytes, where: str) -> np.ndarray:
