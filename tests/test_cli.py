@@ -94,7 +94,7 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path):
 def test_without_the_right_to_write(tmp_path):
     import argparse
 
-    from bharnet_mm.io.command import output_file
+    from bharnet_mm.io.outputs import output_file
 
     os.chmod(tmp_path, 0o755)
     os.seteuid(65534)

@@ -15,8 +15,9 @@ from ..datasets.store import ClipStore, StoreWriter
 from ..datasets.store.format import LOCK_FILE, META_FILE
 from ..errors import ConfigError
 from ..io.atomic import remove_left_overs, swap_folders, undo_swap
-from ..io.command import output_file, run_command
+from ..io.command import run_command
 from ..io.lock import FolderLock
+from ..io.outputs import output_file, output_folder
 
 
 def converter_parser(description: str, source: str, source_help: str) -> argparse.ArgumentParser:
@@ -25,7 +26,9 @@ def converter_parser(description: str, source: str, source_help: str) -> argpars
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('source', metavar=source, type=Path, help=source_help)
-    parser.add_argument('out', metavar='OUT', type=Path, help='folder of the clip store to write')
+    parser.add_argument(
+        'out', metavar='OUT', type=output_folder, help='folder of the clip store to write'
+    )
     exists = parser.add_mutually_exclusive_group()
     exists.add_argument(
         '--resume',

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..io.command import output_file
+from ..io.outputs import output_file
 
 if TYPE_CHECKING:  # the rest is imported when the command runs: --help needs none of it
     from ..datasets import Clip, ClipStore

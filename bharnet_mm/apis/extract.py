@@ -9,6 +9,7 @@ from ..datasets.extraction.output import Settings, merge
 from ..datasets.extraction.own_splits import OwnSplits
 from ..datasets.extraction.runner import extract
 from ..errors import ConfigError
+from ..io.outputs import output_folder
 from .converter import add_timeout, add_workers
 
 DESCRIPTION = """Finds hands (and bodies) in videos and writes them to a clip store.
@@ -25,7 +26,9 @@ then once --merge. See docs/extraction.md."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument('videos', metavar='VIDEOS', type=Path, help='folder of videos')
-    parser.add_argument('out', metavar='OUT', type=Path, help='clip store to write or continue')
+    parser.add_argument(
+        'out', metavar='OUT', type=output_folder, help='clip store to write or continue'
+    )
     parser.add_argument('--store', type=Path, help='clip store whose bodies are there already')
     parser.add_argument(
         '--backend',

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, SourceError
-from ..io.command import output_file
+from ..io.outputs import output_file
 from .results import Result
 
 DESCRIPTION = """Recognises actions in videos, streams and clip stores.

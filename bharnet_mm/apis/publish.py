@@ -17,8 +17,8 @@ from ..errors import ConfigError
 from ..evaluation.fusion import fit_temperature
 from ..evaluation.measures import calibration_error, confidence, separation
 from ..evaluation.scores import Scores, load_scores
-from ..io.command import output_file
 from ..io.guard import reading
+from ..io.outputs import output_file
 from ..io.text import load_json
 from .model_card import CARD_KEY, CONFIDENCES, ModelCard, describe_layout, plain
 from .recognizer import calibrated, log_scores

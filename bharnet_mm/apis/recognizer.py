@@ -81,13 +81,15 @@ class Recognizer(abc.ABC):
         if not clips:
             return []
         scores = self.scores(clips) if grids is None else self.scores(clips, grids)
-        if scores['fused'].shape[-1] != len(card.classes):
-            raise ConfigError(
-                f'model {card.name!r}',
-                f'{scores["fused"].shape[-1]} outputs',
-                f'{len(card.classes)}, one for each class of its card',
-                'publish or export the model again',
-            )
+        wanted = len(clips), len(card.classes)
+        for name, value in {'fused': None, **scores}.items():
+            if np.shape(value) != wanted:
+                raise ConfigError(
+                    f'model {card.name!r}',
+                    f'{name} scores of shape {np.shape(value)} for {len(clips)} clips',
+                    f'{wanted}, one for each class of its card',
+                    'publish or export the model again',
+                )
         if not np.isfinite(scores['fused']).all():
             first = int(np.flatnonzero(~np.isfinite(scores['fused']).all(-1))[0])
             raise ConfigError(

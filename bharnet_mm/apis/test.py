@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.arguments import add_common_arguments, check_data
 from ..errors import ConfigError
-from ..io.command import output_file
+from ..io.outputs import output_file
 from .model_zoo import find_config
 
 if TYPE_CHECKING:

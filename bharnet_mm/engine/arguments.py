@@ -9,11 +9,14 @@ from typing import Any
 
 from ..datasets.store import ClipStore
 from ..errors import ConfigError
+from ..io.outputs import output_folder
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that both tools take, under MMAction2's names."""
-    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
+    parser.add_argument(
+        '--work-dir', type=output_folder, help='folder for logs, checkpoints and results'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',

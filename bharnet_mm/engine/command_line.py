@@ -39,7 +39,7 @@ def read_config(args: argparse.Namespace) -> Config:
     cfg = fill_from_store(load_config(args.config, parse_options(args.cfg_options)))
     cfg.launcher = args.launcher
     if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+        cfg.work_dir = str(args.work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     return cfg

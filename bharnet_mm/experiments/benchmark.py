@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from ..io.atomic import write_text
+from ..io.outputs import output_files
 from ..io.process import die_with, unheard
 from ..models import use_plain_form
 from ..models.compiled import compile_blocks
@@ -220,7 +221,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--release', type=Path, help=f"checkout of DeGCN's public release: adds {RELEASE!r}"
     )
-    parser.add_argument('--out', type=Path, help='writes OUT.json and OUT.md')
+    parser.add_argument(
+        '--out', type=output_files('.json', '.md'), help='writes OUT.json and OUT.md'
+    )
     args = parser.parse_args(argv)
     known = [*contenders(), *([RELEASE] if args.release else [])]
     unknown = set(args.contenders or ()) - set(known)

@@ -22,6 +22,7 @@ from mmengine.dataset import Compose
 
 from ..datasets import BodyHandDataset, Clip, ClipStore
 from ..io.atomic import write_json
+from ..io.outputs import output_file
 
 
 def touch(clip: Clip) -> None:
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('store', help='bodies of layout kinect_v2')
     parser.add_argument('--clips', type=int, default=300)
     parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--out', type=Path, help='JSON file')
+    parser.add_argument('--out', type=output_file, help='JSON file')
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     np.random.seed(0)

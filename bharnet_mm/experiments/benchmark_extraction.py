@@ -20,6 +20,7 @@ from ..datasets.extraction.estimators import Estimator, build_estimator
 from ..datasets.extraction.extract import extract_clip
 from ..datasets.video import list_videos, open_video
 from ..io.atomic import write_json
+from ..io.outputs import output_file
 
 STAGES = ('decode', 'pose', 'hands', 'association')
 
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument('videos', type=Path, help='folder of videos')
     parser.add_argument('--only', nargs='+', help='names of videos in it')
     parser.add_argument('--backend', default='mediapipe')
-    parser.add_argument('--out', type=Path, help='JSON file')
+    parser.add_argument('--out', type=output_file, help='JSON file')
     args = parser.parse_args(argv)
     timed = Timed(build_estimator(args.backend))
     rows = {

@@ -24,6 +24,7 @@ from ..datasets import BodyHandDataset, Clip, ClipStore
 from ..datasets.store.regions import RegionStore
 from ..datasets.video import VideoFolder, available_readers, read_frames
 from ..io.atomic import write_json
+from ..io.outputs import output_file
 
 
 def only_grid(results: dict) -> dict:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument('--clips', type=int, default=200, help='read in each round (200)')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 2], help='(0 2)')
-    parser.add_argument('--out', type=Path, help='JSON file')
+    parser.add_argument('--out', type=output_file, help='JSON file')
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     store, regions = ClipStore(args.store), RegionStore(args.regions)

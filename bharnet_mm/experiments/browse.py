@@ -22,6 +22,7 @@ from ..apis.region_figure import save_regions
 from ..apis.visualizer import save_clip
 from ..datasets import ClipStore
 from ..errors import ClipError, SourceError
+from ..io.outputs import output_folder
 
 
 def main(argv: Sequence[str] | None = None) -> list[Path]:
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     which.add_argument('--n', type=int, help='this many clips, evenly spread over the store')
     parser.add_argument('--frames', type=int, default=6, help='frames a clip')
     parser.add_argument('--videos', type=Path, help='folder of the videos: draw regions')
-    parser.add_argument('--out', type=Path, required=True, help='folder for the PNG files')
+    parser.add_argument('--out', type=output_folder, required=True, help='folder for the PNG files')
     args = parser.parse_args(argv)
 
     store = ClipStore(args.store)

@@ -29,9 +29,9 @@ from ..evaluation import Scores, load_scores
 from ..evaluation.fusion import align, fuse
 from ..features import FEATURES
 from ..io.atomic import write_json, write_text
-from ..io.command import output_file
 from ..io.guard import reading
 from ..io.lock import FolderLock
+from ..io.outputs import output_file, output_folder
 from ..io.process import thread_pool
 from ..io.text import read_json, read_text
 from .cost import cost_of_model
@@ -253,7 +253,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('configs', nargs='+', help='in the order of training and of the table')
     parser.add_argument('--ensembles', nargs='+', help='which of them get all four features')
-    parser.add_argument('--out', type=Path, required=True, help='where runs and scores are kept')
+    parser.add_argument(
+        '--out', type=output_folder, required=True, help='where runs and scores are kept'
+    )
     parser.add_argument('--field', default='subject', help='what the folds leave out')
     parser.add_argument('--folds', nargs='+', help='values of the field; default: all in the store')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0])

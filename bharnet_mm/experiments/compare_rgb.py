@@ -21,8 +21,8 @@ from mmengine.config import Config
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..io.atomic import write_json
-from ..io.command import output_file
 from ..io.lock import FolderLock
+from ..io.outputs import output_file, output_folder
 from .cross_validation import Entry, run_config
 
 _STAGES = dict(num_stages=3, out_indices=(2,), strides=(2, 2, 2), dilations=(1, 1, 1))
@@ -101,7 +101,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     out.add_argument('--test', required=True, help='split to test on')
     out.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS))
     out.add_argument('--seeds', nargs='+', type=int, default=[0])
-    out.add_argument('--out', type=Path, required=True, help='where runs and scores are kept')
+    out.add_argument(
+        '--out', type=output_folder, required=True, help='where runs and scores are kept'
+    )
     out.add_argument('--data-root', help='sets data_root of the config')
     out.add_argument('--epochs', type=int, help='sets max_epochs of the config')
     out.add_argument('--amp', action='store_true', help='train in mixed precision')

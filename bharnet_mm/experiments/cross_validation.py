@@ -29,6 +29,7 @@ from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
 from ..io.atomic import write_json, write_text
+from ..io.outputs import output_folder
 from ..io.process import thread_pool
 from ..io.text import read_text
 from .shares import share_of
@@ -243,7 +244,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('config')
     parser.add_argument(
-        '--work-dir', type=Path, help='default: work_dirs/leave_one_out/<config name>'
+        '--work-dir',
+        type=output_folder,
+        help='default: work_dirs/leave_one_out/<config name>',
     )
     parser.add_argument('--field', default='subject', help='what the folds leave out')
     parser.add_argument('--folds', nargs='+', help='values of the field; default: all in the store')

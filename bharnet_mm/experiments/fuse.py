@@ -37,7 +37,7 @@ from ..evaluation.fusion import (
 from ..evaluation.measures import measure
 from ..fusion import METHODS
 from ..io.atomic import write_json
-from ..io.command import output_file
+from ..io.outputs import output_file
 
 
 def read_members(

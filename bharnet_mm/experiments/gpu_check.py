@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..io.atomic import atomic_write
+from ..io.outputs import output_folder
 from ..io.process import die_with, unheard
 from ..io.text import read_json
 from . import gpu_epoch, gpu_graphs, gpu_kernels
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'))
+    parser.add_argument('--out', type=output_folder, default=Path('work_dirs/gpu_check'))
     parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda')
     parser.add_argument('--sections', nargs='+', choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument('--limit', type=float, default=360, help='seconds in all')

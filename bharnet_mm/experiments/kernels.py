@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ..io.atomic import write_text
+from ..io.outputs import output_file
 
 KINDS = {
     torch.float32: 'fp32',
@@ -164,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--dtypes', nargs='+', default=['bf16'], choices=list(DTYPES))
     parser.add_argument('--capability', type=int, default=90, help='90: H100, 80: A100')
     parser.add_argument('--kernels', help='only those whose name contains this')
-    parser.add_argument('--out', type=Path, help='writes all variants as JSON')
+    parser.add_argument('--out', type=output_file, help='writes all variants as JSON')
     args = parser.parse_args(argv)
     os.environ['BHARNET_NATIVE'] = '0'
     from mmengine.registry import init_default_scope

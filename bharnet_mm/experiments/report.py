@@ -21,7 +21,7 @@ from ..apis.model_report import write_report
 from ..apis.trained_run import TrainedRun
 from ..apis.training_curve import read_training_curve
 from ..evaluation.fusion import align, concatenate
-from ..io.command import output_file
+from ..io.outputs import output_file
 from ..layouts import get_layout
 
 

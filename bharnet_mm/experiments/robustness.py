@@ -21,6 +21,7 @@ import numpy as np
 from ..apis.trained_run import TrainedRun, checkpoint_of
 from ..io.atomic import write_json, write_text
 from ..io.guard import reading
+from ..io.outputs import output_files
 from ..io.text import read_json
 from .damage import CONDITIONS, Damage
 
@@ -125,7 +126,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f'some of {", ".join(CONDITIONS)}; default: all',
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--out', type=Path, required=True, help='OUT.json, OUT.md, OUT.png')
+    parser.add_argument(
+        '--out',
+        type=output_files('.json', '.md', '.png'),
+        required=True,
+        help='OUT.json, OUT.md, OUT.png',
+    )
     args = parser.parse_args(argv)
     if any(len(entry) < 2 for entry in args.entry):
         parser.error('--entry takes a name and at least one work folder')

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..evaluation import load_scores
 from ..evaluation.fusion import align
 from ..io.atomic import write_json
-from ..io.command import output_file
+from ..io.outputs import output_file
 from .cross_validation import summarise
 
 

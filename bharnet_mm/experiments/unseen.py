@@ -20,7 +20,7 @@ from ..datasets import ClipStore
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..io.atomic import write_text
-from ..io.command import output_file
+from ..io.outputs import output_file
 
 
 def content(store: ClipStore, numbers: np.ndarray) -> list[bytes]:

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import WriteError
+from .outputs import may_write
 
 try:
     import fcntl
 except ImportError:  # Windows: files are still written whole, but left-overs are not removed
     fcntl = None
 
+_LONGEST = 200  # bytes of a name that a temporary name repeats, of the 255 that a name may have
 _TEMPORARY = re.compile(r'\..+\.[0-9a-f]{12}\.partial')
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -34,7 +36,8 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
     The content goes to a temporary file in the same folder, is flushed to disk and renamed, and the
     rename is flushed too. Whenever the process or the machine stops, ``path`` holds either all of
     the old content or all of the new. Links are followed and the file's permissions are kept. A
-    path that is no regular file (``/dev/stdout``) is written directly.
+    path that is no regular file (``/dev/stdout``) is written directly. A file without the right to
+    write is not replaced.
 
     Args:
         path: The file; its folder must exist.
@@ -43,18 +46,24 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
 
     Raises:
         WriteError: If the disk is full or refuses the data; ``path`` is unchanged.
+        OSError: There is no such folder, or no right to write.
     """
     if mode not in ('w', 'wb'):
         raise ValueError(f"mode must be 'w' or 'wb', not {mode!r}")
     if mode == 'w':
         options.setdefault('encoding', 'utf-8')
+        # Half a character, as in the name of a file that is no UTF-8, is written as \\udc80.
+        options.setdefault('errors', 'backslashreplace')
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with open(target, mode, **options) as stream:
-            yield stream
-        return
     temporary = None
     try:
+        if target.exists():
+            if not may_write(target):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            if not target.is_file():
+                with open(target, mode, **options) as stream:
+                    yield stream
+                return
         temporary, stream = _open_temporary(target, mode, options)
         try:
             yield stream
@@ -113,8 +122,9 @@ def copy_whole(source: str | os.PathLike, path: str | os.PathLike) -> int:
 
 
 def _open_temporary(target: Path, mode: str, options: dict) -> tuple[Path, IO[Any]]:
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
     while True:
-        temporary = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.partial')
+        temporary = target.with_name(f'.{name}.{uuid.uuid4().hex[:12]}.partial')
         stream = open(temporary, mode.replace('w', 'x'), **options)
         if fcntl is not None:
             with contextlib.suppress(OSError):  # a file system without locks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import os
@@ -10,7 +9,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from ..errors import BHaRNetError
@@ -49,6 +47,9 @@ def run_command(
         debug: Whether tracebacks are shown. By default only those of faults of the program are.
         hint: Printed where a signal ended the command, such as how to go on.
     """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # replaced by a test or a notebook
+            stream.reconfigure(errors='backslashreplace')  # names that the terminal has no text for
     with stopped_by_signals() as received:
         try:
             if isinstance(command, str):
@@ -66,7 +67,7 @@ def run_command(
                 text = 'interrupted' if number == signal.SIGINT else f'ended by {_name(number)}'
                 status = 128 + _failed(text + hint, debug, number)
             elif isinstance(error, (BHaRNetError, OSError)):
-                status = _failed(f'error: {error}', debug)
+                status = _failed(f'error: {_of_system(error)}', debug)
             elif debug is None or not isinstance(error, Exception):
                 raise
             else:
@@ -74,38 +75,6 @@ def run_command(
                 text = f'error: {type(error).__name__}: {said}\n--debug shows where it came from'
                 status = _failed(text, debug)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def output_file(text: str) -> Path:
-    """For argparse: a file that can be written, so that what a command worked for is not lost.
-
-    Raises:
-        ArgumentTypeError: It is a folder, or there is no right to write it or to make its folder.
-    """
-    path = Path(text)
-    try:
-        found = _hindrance(Path(os.path.realpath(path)))
-    except OSError as error:
-        found = f'{error.strerror}'
-    if not found:
-        return path
-    raise argparse.ArgumentTypeError(f'{text}: found {found}; expected a file that can be written')
-
-
-def _hindrance(target: Path) -> str:
-    """Why a file cannot be written; empty if it can."""
-    above = target.parent
-    while not os.path.lexists(above) and above != above.parent:
-        above = above.parent
-    if target.is_dir():
-        return 'a folder'
-    if not above.is_dir():
-        return f'no folder at {above}'
-    effective = {'effective_ids': True} if os.access in os.supports_effective_ids else {}
-    special = target.exists() and not target.is_file()
-    if not special and not os.access(above, os.W_OK | os.X_OK, **effective):
-        return f'no right to write in {above}'
-    return ''
 
 
 @contextlib.contextmanager
@@ -143,6 +112,14 @@ def stopped_by_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _of_system(error: BHaRNetError | OSError) -> str:
+    """The text of an error; that of the system is 'file: reason', without its number."""
+    if isinstance(error, BHaRNetError) or not error.strerror:
+        return str(error)
+    files = [os.fsdecode(name) for name in (error.filename, error.filename2) if name]
+    return ': '.join([' and '.join(files), error.strerror]).removeprefix(': ')
 
 
 def _name(number: int) -> str:

@@ -98,7 +98,9 @@ class ExportedRecognizer(Recognizer):
         self, clips: Sequence[Clip], grids: Sequence[Any] | None = None
     ) -> dict[str, np.ndarray]:
         """Log probabilities ``(N, K)`` of the fused prediction and of each expert."""
-        return log_scores(self.run(self.prepare(clips, grids)))
+        answers = self.run(self.prepare(clips, grids))
+        with reading(self.path, 'a graph with pred_score and logits', _FIX, ConfigError):
+            return log_scores(answers)
 
 
 class OnnxRecognizer(ExportedRecognizer):

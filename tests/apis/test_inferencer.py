@@ -164,3 +164,25 @@ def test_save_and_plot(infer, tmp_path):
     assert np.abs(shown[0].astype(int) - frame(160)).max() > 100  # something is drawn
     with pytest.raises(ConfigError, match='ending'):
         results[0].save(video=tmp_path / 'out.gif')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('fused', np.zeros((1, 2))),
+        ('fused', np.zeros((2, 3))),
+        ('fused', np.zeros((1, 3, 3))),
+        ('fused', np.float32(0)),
+        ('body', np.zeros((1, 4))),
+        ('hand', np.zeros(3)),
+    ],
+)
+def test_scores_of_another_shape_are_refused(name, value):
+    """Such as those of an exported graph that was changed."""
+
+    class Other(FakeRecognizer):
+        def scores(self, clips):
+            return super().scores(clips) | {name: value}
+
+    with pytest.raises(ConfigError, match=f'{name} scores of shape'):
+        Other().predict([clip()])

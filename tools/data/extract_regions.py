@@ -14,6 +14,7 @@ from bharnet_mm.apis.converter import add_timeout, add_workers, main
 from bharnet_mm.datasets.extraction.regions import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.facts import StoreFacts
+from bharnet_mm.io.outputs import output_folder
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument('videos', metavar='VIDEOS', type=Path, help='folder of videos')
     out.add_argument('store', metavar='STORE', type=Path, help='clip store of their bodies')
-    out.add_argument('out', metavar='OUT', type=Path, help='region store to write or continue')
+    out.add_argument(
+        'out', metavar='OUT', type=output_folder, help='region store to write or continue'
+    )
     shape = out.add_argument_group('grids', 'as CutRegions is configured for training')
     shape.add_argument(
         '--parts',

@@ -14,6 +14,7 @@ from bharnet_mm.apis.converter import add_workers, main
 from bharnet_mm.datasets.extraction.output import Settings, add_splits
 from bharnet_mm.datasets.extraction.runner import extract
 from bharnet_mm.datasets.sources.jhmdb import read_splits, source_pattern
+from bharnet_mm.io.outputs import output_folder
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         'splits', metavar='SPLITS', type=Path, help='its folder of split files, or a CSV file'
     )
-    out.add_argument('out', metavar='OUT', type=Path, help='clip store to write or continue')
+    out.add_argument(
+        'out', metavar='OUT', type=output_folder, help='clip store to write or continue'
+    )
     out.add_argument('--backend', default='mediapipe', help='see extract_hands.py (mediapipe)')
     add_workers(out)
     return out

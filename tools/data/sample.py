@@ -12,12 +12,13 @@ from bharnet_mm.datasets.synthetic.ceilings import body_ceiling, fused_ceiling, 
 from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.datasets.synthetic.videos import write_videos
 from bharnet_mm.io.command import run_command
+from bharnet_mm.io.outputs import output_folder
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', help='folder of the new clip store')
+    parser.add_argument('out', type=output_folder, help='folder of the new clip store')
     parser.add_argument('--videos', metavar='DIR', help='render the clips to video files there')
     parser.add_argument('--seed', type=int, default=0, help='of everything random')
     parser.add_argument('--clips-per-class', type=int, default=32)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 from html import escape
-from pathlib import Path
+
+from bharnet_mm.io.atomic import write_text
+from bharnet_mm.io.outputs import output_file
 
 WIDTH, HEIGHT = 1000, 470
 COLORS = {
@@ -122,8 +124,8 @@ def draw() -> str:
 def main(argv: list[str] | None = None) -> None:
     """Writes the figure."""
     parser = argparse.ArgumentParser(description='Draw the architecture as an SVG file.')
-    parser.add_argument('out', type=Path, help='file to write')
-    parser.parse_args(argv).out.write_text(draw(), encoding='utf-8')
+    parser.add_argument('out', type=output_file, help='file to write')
+    write_text(parser.parse_args(argv).out, draw())
 
 
 if __name__ == '__main__':

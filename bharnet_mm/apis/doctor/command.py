@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...io.atomic import write_text
-from ...io.command import output_file
+from ...io.outputs import output_file
 from . import examine, print_diagnosis, write_page
 
 DESCRIPTION = """Examines a clip store or an annotation pickle before a GPU hour is spent on it.

@@ -9,7 +9,7 @@ import sys
 import time
 
 from ...errors import ConfigError
-from ...io.command import output_file
+from ...io.outputs import output_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

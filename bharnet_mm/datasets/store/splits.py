@@ -122,22 +122,18 @@ def match(
                 mask &= ~match(index, classes, part, f'{where}, exclude[{i}]', strict)
             continue
         column = np.ascontiguousarray(index[key])
-        if key == 'label':
-            values = np.array(
-                [_label(v, classes, where) for v in _values(wanted)], dtype=column.dtype
-            )
-        else:
-            values = np.array([v.encode('utf-8', 'surrogatepass') for v in _values(wanted)])
-        unknown = ~np.isin(values, column)
-        if strict and unknown.any():
-            have = [_text(v) for v in np.unique(column)[:50]]
+        values = _coded(key, wanted, classes, where)
+        have = set(column.tolist())
+        if strict and not set(values) <= have:
+            unknown = [value for coded, value in values.items() if coded not in have]
             raise ConfigError(
                 f'{where}, {key}',
-                f'the values {[_text(v) for v in values[unknown][:10]]}, which no clip has',
-                f'some of {have}',
+                f'the values {[value[:100] for value in unknown[:10]]}, which no clip has',
+                f'some of {[_text(v) for v in np.unique(column)[:50]]}',
                 'name values that the store holds, or convert the missing clips',
             )
-        hit = np.isin(column, values)
+        # An array of the values would have room for the longest in each place.
+        hit = np.isin(column, np.array([v for v in values if v in have], dtype=column.dtype))
         mask &= ~hit if isinstance(wanted, Mapping) else hit
     return mask
 
@@ -159,8 +155,7 @@ def absent_values(
                     absent.setdefault(name, []).extend(values)
             continue
         have = set(np.unique(index[key]).tolist())
-        for value in _values(wanted):
-            coded = _label(value, classes, where) if key == 'label' else value.encode()
+        for coded, value in _coded(key, wanted, classes, where).items():
             if coded not in have:
                 absent.setdefault(key, []).append(value)
     return absent
@@ -181,14 +176,23 @@ def _values(wanted: Any) -> list[str]:
     return [same_form(str(value)) for value in wanted]
 
 
-def _label(value: str, classes: Sequence[str], where: str) -> int:
-    if value in classes:
-        return list(classes).index(value)
-    if value.isdecimal() and int(value) < len(classes):
+def _coded(key: str, wanted: Any, classes: Sequence[str], where: str) -> dict[int | bytes, str]:
+    """Values as the index has them, a label as its number, with the value as it was given."""
+    values = _values(wanted)
+    if key != 'label':
+        return {value.encode('utf-8', 'surrogatepass'): value for value in values}
+    number = {name: i for i, name in reversed(list(enumerate(classes)))}
+    return {_label(value, number, classes, where): value for value in values}
+
+
+def _label(value: str, number: Mapping[str, int], classes: Sequence[str], where: str) -> int:
+    if value in number:
+        return number[value]
+    if value.isdecimal() and len(value) < 10 and int(value) < len(classes):
         return int(value)
     raise ConfigError(
         f'{where}, label',
-        f'{value!r}',
+        f'{value[:100]!r}',
         f'a class name or a number from 0 to {len(classes) - 1}; names: {list(classes)[:50]}',
         'correct the class',
     )

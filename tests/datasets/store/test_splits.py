@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from mmengine.config import ConfigDict
@@ -80,3 +82,16 @@ def test_stored_rules_are_plain(write_store):
     exclude = splits['a_train'].pop('exclude')
     assert splits == {'a_train': {'subject': ['1', '2'], 'camera': {'not_in': ['1']}}}
     assert sorted(exclude[0]['label']) == ['0', '1']
+
+
+def test_values_of_any_length_take_little_memory(write_store):
+    """An array of all values would have room for the longest in each place: two gigabytes here."""
+    store = ClipStore(write_store(6))
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match='which no clip has'):
+        store.select({'subject': ['x' * 100_000, *map(str, range(20_000))]})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30e6
+    with pytest.raises(ConfigError, match='a class name or a number'):
+        store.select({'label': '1' * 5000})
