@@ -39,6 +39,12 @@ inline vec every(const float* p, int64_t stride) {
   return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
 
+// a and b in turn: the even and the odd of 32 floats.
+inline void store_in_turn(float* p, vec a, vec b) {
+  store(p, __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+  store(p + LANES, __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+}
+
 }  // namespace
 
 // What temporal.py hands over, in this order. 4·Q channels; weights (Q, Q, 4), offsets (4).
@@ -79,6 +85,10 @@ struct Branch {
       share[r] = offset[r] - floor;  // not a number if the offset is not
     }
   }
+
+  int64_t least() const { return *std::min_element(low, low + ETA); }
+  // Frames from the first sample to the last, and one.
+  int64_t reach() const { return *std::max_element(low, low + ETA) - least() + 1; }
 };
 
 struct Joint {
@@ -122,6 +132,87 @@ struct Joint {
           store(to + i, a + (b - a) * share);
         });
       }
+  }
+
+  // Gradient of a deformable convolution's input, added to activated rows gh; `back` has room for its samples' gradient.
+  // `tilt` gets the gradients of the offsets.
+  void scatter(const Branch& branch, const float* gz, int64_t pitch, float* back, const float* h, float* gh,
+               double* tilt) const {
+    // A row with zeros on both sides, so that a frame can read what all samples give it without a test.
+    const int64_t frames = s.frames(), margin = branch.reach(), own = frames + 2 * margin + SLACK;
+    for (int64_t d = 0; d < s.Q * ETA; ++d) {
+      std::fill_n(back + d * own, margin, 0.f);
+      std::fill_n(back + d * own + margin + frames, margin + LANES, 0.f);
+    }
+    back += margin;
+    product(branch.backward, gz, pitch, 1, frames, back, own);
+    vec tilts[ETA] = {};
+    for (int64_t c = 0; c < s.Q; ++c, h += wide(), gh += wide(), back += ETA * own) {
+      for (int r = 0; r < ETA; ++r)
+        over(frames, [&, r](int64_t t, int n) {
+          const vec g = load(back + r * own + t);  // zeros past the end
+          const float* at = h + branch.low[r] + t * s.stride;
+          vec step = every(at + 1, s.stride) - every(at, s.stride);
+          if (n < LANES) step = (vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)step);
+          tilts[r] += g * step;
+          if (s.stride == 1) return;
+          float* out = gh + branch.low[r] + t * s.stride;
+          vec even = g * (1 - branch.share[r]), odd = g * branch.share[r];
+          vec both[2];
+          store_in_turn((float*)both, even, odd);
+          store(out, load(out) + both[0]);
+          store(out + LANES, load(out + LANES) + both[1]);
+        });
+      if (s.stride > 1) continue;
+      const int64_t first = branch.least();
+      over(frames + margin, [&](int64_t i, int) {
+        vec total = {};
+        for (int r = 0; r < ETA; ++r) {
+          const float* g = back + r * own + first + i - branch.low[r];
+          total += load(g) * (1 - branch.share[r]) + load(g - 1) * branch.share[r];
+        }
+        store(gh + first + i, total);
+      });
+    }
+    for (int r = 0; r < ETA; ++r) tilt[r] += sum(tilts[r]);
+  }
+
+  // Gradient of the maximum of three frames: to the frame itself if it is the largest, otherwise to the one before,
+  // otherwise to the one after. `room` has space for three rows.
+  void back_to_largest(const float* row, const float* g, float* room, float* out) const {
+    const int64_t frames = s.frames();
+    float *before = room, *after = room + frames + SLACK;  // what frame t gives to its neighbours
+    after[0] = 0;
+    ++after;
+    auto itself = [&](int64_t t, int n) {
+      const float* at = row + t * s.stride;
+      const vec left = every(at - 1, s.stride), here = every(at, s.stride), right = every(at + 1, s.stride);
+      vec largest = left < here ? here : left;
+      largest = largest < right ? right : largest;
+      const vec given = n == LANES ? load(g + t) : load(g + t, n), none = {};
+      const vec others = here >= largest ? none : given;
+      store(before + t, left >= largest ? others : none);
+      store(after + t, left >= largest ? none : others);
+      return here >= largest ? given : none;
+    };
+    if (s.stride == 1) {
+      over(frames, [&](int64_t t, int n) { store(out + t, itself(t, n)); });
+      store(before + frames, vec{});
+      store(after + frames, vec{});
+      // Frame t has what t + 1 gives to the one before, and t - 1 to the one after.
+      over(frames, [&](int64_t t, int) {
+        store(out + t, load(out + t) + load(before + t + 1) + load(after + t - 1));
+      });
+      out[-1] = before[0], out[frames] = after[frames - 1];
+      return;
+    }
+    float* own = after + frames + SLACK;
+    over(frames, [&](int64_t t, int n) { store(own + t, itself(t, n)); });
+    store(before + frames, vec{});
+    over(frames, [&](int64_t t, int) {
+      store_in_turn(out + t * s.stride, load(own + t), load(after + t) + load(before + t + 1));
+    });
+    out[-1] = before[0];
   }
 };
 
@@ -203,20 +294,24 @@ void forward(const Temporal& s, const T* u, const float* stats, T* z) {
       over(frames, [=](int64_t t, int n) {
         put(out + c * s.V * frames + t, load(result + c * pitch + t), n);
       });
-    for (int64_t c = 3 * s.Q; c < 4 * s.Q; ++c)
-      for (int64_t t = 0; t < frames; ++t)
-        out[c * s.V * frames + t] = in[c * s.V * s.T + t * s.stride];
+    for (int64_t c = 3 * s.Q; c < 4 * s.Q; ++c) {
+      const T* row = in + c * s.V * s.T;
+      T* to = out + c * s.V * frames;
+      if (s.stride == 1) std::memcpy(to, row, frames * sizeof(T));
+      else for (int64_t t = 0; t < frames; ++t) to[t] = row[t * s.stride];
+    }
   }
 }
 
-// Of one thread: gradients of weights and offsets, and the norm's two sums.
-struct Totals {
-  std::vector<float> near, far;    // [16 rows, Q·4 and rest, lane]
-  std::vector<double> sums;        // 3·Q of the gradient, 3·Q of gradient times distance from the mean
+// Of one thread: gradients of weights and offsets, and the norm's two sums. No two threads write to one line of the
+// cache.
+struct alignas(64) Totals {
+  std::vector<float> near, far;    // [16 rows, Q·4 and rest, lane]; then a line that is not used
+  std::vector<double> sums;        // 3·Q of the gradient, 3·Q of gradient times distance from the mean; likewise
   double offsets[2][ETA] = {};
 
-  explicit Totals(int64_t q) : sums(6 * q) {
-    near.resize((q + LANES - 1) / LANES * whole(q * ETA) * LANES);
+  explicit Totals(int64_t q) : sums(6 * q + LANES) {
+    near.resize((q + LANES - 1) / LANES * whole(q * ETA) * LANES + LANES);
     far.resize(near.size());
   }
 };
@@ -263,9 +358,9 @@ void backward(const Temporal& s, const T* grad, const T* u, const float* stats, 
     float* h = scratch.take(3 * q * wide) - joint.first;
     float* gh = scratch.take(3 * q * wide) - joint.first;
     float* samples = scratch.take(whole(q * ETA) * pitch);
-    float* back = scratch.take(q * ETA * pitch);
+    float* back = scratch.take(q * ETA * (frames + SLACK + 2 * std::max(near.reach(), far.reach())));
     float* gz = scratch.take(3 * q * pitch);
-    float* lanes = scratch.take((frames + 4) * LANES);
+    float* lanes = scratch.take(std::max((frames + 4) * LANES, 3 * pitch));
     joint.activate(in, affine.scale.data(), affine.shift.data(), h);
     std::fill_n(gh + joint.first, 3 * q * wide, 0.f);
     for (int64_t c = 0; c < 3 * q; ++c)
@@ -278,41 +373,10 @@ void backward(const Temporal& s, const T* grad, const T* u, const float* stats, 
       float* own_gh = gh + side * q * wide;
       joint.sample(branch, own_h, samples, pitch);
       back_to_weight(q, frames, own_gz, samples, pitch, lanes, (side ? own.far : own.near).data());
-      product(branch.backward, own_gz, pitch, 1, frames, back, pitch);
-      for (int64_t c = 0; c < q; ++c)
-        for (int r = 0; r < ETA; ++r) {
-          const float *row = back + (c * ETA + r) * pitch, *a = own_h + c * wide + branch.low[r];
-          float* out = own_gh + c * wide + branch.low[r];
-          const float share = branch.share[r];
-          vec tilt = {};
-          over(frames, [&](int64_t t, int n) {
-            const vec g = n == LANES ? load(row + t) : load(row + t, n);  // zeros past the end
-            const float* at = a + t * s.stride;
-            vec step = every(at + 1, s.stride) - every(at, s.stride);
-            if (n < LANES) step = (vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)step);
-            tilt += g * step;
-            if (s.stride == 1) {
-              store(out + t, load(out + t) + g * (1 - share));
-              store(out + t + 1, load(out + t + 1) + g * share);
-            }
-          });
-          if (s.stride > 1)
-            for (int64_t t = 0; t < frames; ++t) {
-              out[t * s.stride] += row[t] * (1 - share);
-              out[t * s.stride + 1] += row[t] * share;
-            }
-          own.offsets[side][r] += sum(tilt);
-        }
+      joint.scatter(branch, own_gz, pitch, back, own_h, own_gh, own.offsets[side]);
     }
-    for (int64_t c = 2 * q; c < 3 * q; ++c) {
-      const float *row = h + c * wide, *g = gz + c * pitch;
-      float* out = gh + c * wide;
-      for (int64_t k = 0; k < frames; ++k) {
-        const int64_t t = k * s.stride;
-        const float largest = std::max(std::max(row[t - 1], row[t]), row[t + 1]);
-        out[row[t] >= largest ? t : row[t - 1] >= largest ? t - 1 : t + 1] += g[k];
-      }
-    }
+    for (int64_t c = 2 * q; c < 3 * q; ++c)
+      joint.back_to_largest(h + c * wide, gz + c * pitch, lanes, gh + c * wide);
     for (int64_t c = 0; c < 3 * q; ++c) {
       float* row = gh + c * wide;
       const float* active = h + c * wide;
@@ -333,7 +397,11 @@ void backward(const Temporal& s, const T* grad, const T* u, const float* stats, 
     for (int64_t c = 3 * q; c < 4 * q; ++c) {
       T* row = to + c * s.V * s.T;
       const T* g = from + c * s.V * frames;
-      if (s.stride > 1) std::memset(row, 0, s.T * sizeof(T));
+      if (s.stride == 1) {
+        std::memcpy(row, g, frames * sizeof(T));
+        continue;
+      }
+      std::memset(row, 0, s.T * sizeof(T));
       for (int64_t t = 0; t < frames; ++t) row[t * s.stride] = g[t];
     }
   }
