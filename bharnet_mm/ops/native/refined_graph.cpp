@@ -18,36 +18,39 @@ inline void back_to_values(const Shape& s, const float* top, const float* g, int
     const float* a = top + (u * s.senders() + k * NU) * LANES;
     for (int i = 0; i < NU; ++i) {
       vec b[4];
-      for (int j = 0; j < 4; ++j) b[j] = load(g + ((u + i) * 4 + j) * LANES);
-      for (int m = 0; m < N; ++m)
-        for (int j = 0; j < 4; ++j) acc[m][j] += load(a + (m * NU + i) * LANES) * b[j];
+      for (int j = 0; j < 4; ++j) b[j] = held(g + ((u + i) * 4 + j) * LANES);
+      for (int m = 0; m < N; ++m) {
+        const vec left = held(a + (m * NU + i) * LANES);
+        for (int j = 0; j < 4; ++j) acc[m][j] += left * b[j];
+      }
     }
   });
   for (int m = 0; m < N; ++m)
     for (int j = 0; j < 4; ++j) store(gval + ((k + m) * 4 + j) * LANES, acc[m][j]);
 }
 
-// g_top += val g^T, for some blocks of frames.
+// g_top += val g^T, for some blocks of frames. The values of three senders stay in the first cache.
 inline void back_to_topology(const Shape& s, const float* val, const float* g, int64_t blocks,
                              float* gtop) {
-  s.each_receivers([&](int64_t u, auto count) {
-    constexpr int NU = decltype(count)::value;
-    for (int64_t k = 0; k < s.senders(); k += 3) {
+  for (int64_t k = 0; k < s.senders(); k += 3)
+    s.each_receivers([&](int64_t u, auto count) {
+      constexpr int NU = decltype(count)::value;
       float* out = gtop + (u * s.senders() + k * NU) * LANES;
       vec acc[3][NU];
       for (int m = 0; m < 3 * NU; ++m) acc[m / NU][m % NU] = load(out + m * LANES);
       for (int64_t tb = 0; tb < blocks; ++tb) {
         const float* a = val + (tb * s.senders() + k) * 4 * LANES;
         const float* b = g + (tb * s.V + u) * 4 * LANES;
-        for (int j = 0; j < 4; ++j)
+        for (int j = 0; j < 4; ++j) {
+          const vec left[3] = {held(a + j * LANES), held(a + (4 + j) * LANES), held(a + (8 + j) * LANES)};
           for (int i = 0; i < NU; ++i) {
-            const vec right = load(b + (i * 4 + j) * LANES);
-            for (int m = 0; m < 3; ++m) acc[m][i] += load(a + (m * 4 + j) * LANES) * right;
+            const vec right = held(b + (i * 4 + j) * LANES);
+            for (int m = 0; m < 3; ++m) acc[m][i] += left[m] * right;
           }
+        }
       }
       for (int m = 0; m < 3 * NU; ++m) store(out + m * LANES, acc[m / NU][m % NU]);
-    }
-  });
+    });
 }
 
 // g_U += g_val x^T for N channels in.
@@ -63,7 +66,7 @@ inline void back_to_weight(const Shape& s, const float* gval, const float* xp, i
       const float* left = gval + (tb * s.senders() + v) * 4 * LANES;
       for (int j = 0; j < 4; ++j) {
         vec a[S];
-        for (int q = 0; q < S; ++q) a[q] = load(left + (q * s.V * 4 + j) * LANES);
+        for (int q = 0; q < S; ++q) a[q] = held(left + (q * s.V * 4 + j) * LANES);
         for (int i = 0; i < N; ++i)
           for (int q = 0; q < S; ++q) acc[q][i] += a[q] * right[i * 4 + j];
       }
@@ -76,19 +79,23 @@ inline void back_to_weight(const Shape& s, const float* gval, const float* xp, i
 template <int N>
 inline void back_to_features(const Shape& s, const float* ut, const float* gval, int64_t v, int rows,
                              float* gx) {
+  gx += v * 4 * LANES;
   vec acc[N][4];
-  for (int i = 0; i < 4 * N; ++i) acc[i / 4][i % 4] = load(gx + (v * 4 + i) * LANES);
+  for (int i = 0; i < N; ++i)
+    for (int j = 0; j < 4; ++j) acc[i][j] = load(gx + (i * 4 + j) * LANES);
   for (int o = 0; o < rows; ++o)
     for (int q = 0; q < S; ++q) {
-      const vec u = load(ut + (o * S + q) * LANES);
+      const vec u = held(ut + (o * S + q) * LANES);
       const float* row = gval + (q * s.V + v) * 4 * LANES + o;
-      for (int i = 0; i < 4 * N; ++i) acc[i / 4][i % 4] += u * row[i * LANES];
+      for (int i = 0; i < N; ++i)
+        for (int j = 0; j < 4; ++j) acc[i][j] += u * row[(i * 4 + j) * LANES];
     }
-  for (int i = 0; i < 4 * N; ++i) store(gx + (v * 4 + i) * LANES, acc[i / 4][i % 4]);
+  for (int i = 0; i < N; ++i)
+    for (int j = 0; j < 4; ++j) store(gx + (i * 4 + j) * LANES, acc[i][j]);
 }
 
 // g_W += g_top rel^T, and g_rel += W^T g_top with the relation's channels and A as lanes.
-void back_to_relation(const Shape& s, const Packed& w, int64_t g, int64_t ob, const float* rel,
+void back_to_relation(const Shape& s, const Packed& w, int64_t g, int64_t ob, const float* rel, const float* ones,
                       const float* gtop, float* gw, float* grel) {
   const int rows = s.lanes(ob);
   const float* wt = w.transposed_refine(s, g, ob);
@@ -96,23 +103,29 @@ void back_to_relation(const Shape& s, const Packed& w, int64_t g, int64_t ob, co
     constexpr int NU = decltype(count)::value;
     for (int q = 0; q < S; ++q) {
       const float* own = gtop + (u * s.senders() + q * s.V * NU) * LANES;
-      for (int64_t r = 0; r <= s.R; ++r) {
-        vec acc[NU] = {};
-        const float* plane = rel + (q * s.R + r) * s.V * s.V + u;
+      for (int64_t r = 0; r <= s.R; r += 3) {
+        const float* planes[3];  // the last row of a product is constant, and some of these are not used
+        for (int m = 0; m < 3; ++m)
+          planes[m] = (r + m < s.R ? rel + (q * s.R + r + m) * s.V * s.V : ones) + u;
+        vec acc[3][NU] = {};
         for (int64_t v = 0; v < s.V; ++v)
-          for (int i = 0; i < NU; ++i)
-            acc[i] += load(own + (v * NU + i) * LANES) * (r < s.R ? plane[v * s.V + i] : 1.f);
-        float* out = gw + (q * (s.R + 1) + r) * LANES;
-        vec total = load(out);
-        for (int i = 0; i < NU; ++i) total += acc[i];
-        store(out, total);
+          for (int i = 0; i < NU; ++i) {
+            const vec left = held(own + (v * NU + i) * LANES);
+            for (int m = 0; m < 3; ++m) acc[m][i] += left * planes[m][v * s.V + i];
+          }
+        for (int m = 0; m < 3 && r + m <= s.R; ++m) {
+          float* out = gw + (q * (s.R + 1) + r + m) * LANES;
+          vec total = load(out);
+          for (int i = 0; i < NU; ++i) total += acc[m][i];
+          store(out, total);
+        }
       }
       for (int64_t v = 0; v < s.V; ++v) {
         float* out = grel + ((q * s.V + v) * s.V + u) * LANES;
         vec acc[NU];
         for (int i = 0; i < NU; ++i) acc[i] = load(out + i * LANES);
         for (int o = 0; o < rows; ++o) {
-          const vec weight = load(wt + (o * S + q) * LANES);
+          const vec weight = held(wt + (o * S + q) * LANES);
           for (int i = 0; i < NU; ++i) acc[i] += weight * own[(v * NU + i) * LANES + o];
         }
         for (int i = 0; i < NU; ++i) store(out + i * LANES, acc[i]);
@@ -125,22 +138,24 @@ template <typename T>
 void backward_group(const Shape& s, const Packed& w, int64_t g, const T* grad, const T* x,
                     const float* query, const float* key, const float* adjacency, T* grad_x,
                     float* grad_query, float* grad_key, const Sums& sums) {
-  constexpr int64_t TILE = 4;  // blocks of frames at a time
   const int64_t senders = s.senders(), channels16 = (s.C + LANES - 1) / LANES;
+  const int64_t tiles = (s.frames4() + TILE - 1) / TILE;
   Scratch scratch;
-  float* rel = scratch.take(s.relations() + LANES);
+  float* rel = scratch.take(s.relations() + s.V * s.V + LANES);
+  float* ones = rel + s.relations();
   float* xp = scratch.take(s.padded() * s.C);
   float* top = scratch.take(senders * s.V * LANES);
   float* gtop = scratch.take(senders * s.V * LANES);
   float* val = scratch.take(TILE * senders * 4 * LANES);
   float* gval = scratch.take(TILE * senders * 4 * LANES);
-  float* gy = scratch.take(TILE * s.V * 4 * LANES);
-  float* grel = scratch.take(senders * s.V * LANES);
-  float* gx = scratch.take(channels16 * s.padded() * LANES);
+  float* gy = scratch.take(s.V * 4 * TILE * LANES);
+  float* grel = scratch.take(senders * s.V * LANES + LANES * LANES);
+  float* gx = scratch.take(channels16 * tiles * s.V * 4 * TILE * LANES);
   relation(s, query, key, rel);
+  std::fill_n(ones, s.V * s.V, 1.f);  // after the relation, which writes past its end
   pack_features(s, x, xp);
   std::fill_n(grel, senders * s.V * LANES, 0.f);
-  std::fill_n(gx, channels16 * s.padded() * LANES, 0.f);
+  std::fill_n(gx, channels16 * tiles * s.V * 4 * TILE * LANES, 0.f);
   for (int64_t ob = 0; ob < s.blocks(); ++ob) {
     const int rows = s.lanes(ob);
     topology(s, w, g, ob, rel, adjacency, top);
@@ -149,16 +164,20 @@ void backward_group(const Shape& s, const Packed& w, int64_t g, const T* grad, c
     for (int64_t start = 0; start < s.frames4(); start += TILE) {
       const int64_t blocks = std::min(TILE, s.frames4() - start);
       const float* xt = xp + start * s.V * s.C * 4;
+      const int n = int(std::min<int64_t>(LANES, s.T - 4 * start));
+      for (int64_t u = 0; u < s.V; ++u)
+        get_tile(grad + (ob * LANES * s.V + u) * s.T + 4 * start, s.V * s.T, rows, n,
+                 gy + u * 4 * LANES, s.V * 4 * LANES);
+      int64_t k = 0;  // of some senders, whose topology stays in the first cache
+      for (; k + 6 <= senders; k += 6)
+        for (int64_t tb = 0; tb < blocks; ++tb)
+          back_to_values<6>(s, top, gy + tb * s.V * 4 * LANES, k, gval + tb * senders * 4 * LANES);
+      if (k < senders)
+        for (int64_t tb = 0; tb < blocks; ++tb)
+          back_to_values<3>(s, top, gy + tb * s.V * 4 * LANES, k, gval + tb * senders * 4 * LANES);
       for (int64_t tb = 0; tb < blocks; ++tb) {
-        const int64_t t = 4 * (start + tb);
-        const int n = int(std::min<int64_t>(4, s.T - t));
-        float *gt = gy + tb * s.V * 4 * LANES, *gv = gval + tb * senders * 4 * LANES;
-        for (int64_t u = 0; u < s.V; ++u)
-          get_rows(grad + (ob * LANES * s.V + u) * s.T + t, s.V * s.T, rows, n, gt + u * 4 * LANES);
+        float* gv = gval + tb * senders * 4 * LANES;
         values(s, w, g, ob, xt + tb * s.V * s.C * 4, val + tb * senders * 4 * LANES);
-        int64_t k = 0;
-        for (; k + 6 <= senders; k += 6) back_to_values<6>(s, top, gt, k, gv);
-        if (k < senders) back_to_values<3>(s, top, gt, k, gv);
         for (int q = 0; q < S; ++q) {
           vec total[4] = {};
           for (int64_t i = 0; i < s.V * 4; ++i) total[i % 4] += load(gv + (q * s.V * 4 + i) * LANES);
@@ -166,7 +185,7 @@ void backward_group(const Shape& s, const Packed& w, int64_t g, const T* grad, c
         }
         for (int64_t cb = 0; cb < channels16; ++cb) {
           const float* ut = w.transposed_value(s, g, cb, ob);
-          float* out = gx + (cb * s.frames4() + start + tb) * s.V * 4 * LANES;
+          float* out = gx + ((cb * tiles * TILE + start + tb) * s.V) * 4 * LANES;
           int64_t v = 0;
           for (; v + 5 <= s.V; v += 5) back_to_features<5>(s, ut, gv, v, rows, out);
           for (; v + 2 <= s.V; v += 2) back_to_features<2>(s, ut, gv, v, rows, out);
@@ -179,31 +198,32 @@ void backward_group(const Shape& s, const Packed& w, int64_t g, const T* grad, c
       for (; c + 4 <= s.C; c += 4) back_to_weight<4>(s, gval, xt, c, blocks, gu);
       for (; c < s.C; ++c) back_to_weight<1>(s, gval, xt, c, blocks, gu);
     }
-    back_to_relation(s, w, g, ob, rel, gtop, gw, grel);
+    back_to_relation(s, w, g, ob, rel, ones, gtop, gw, grel);
   }
   for (int64_t cb = 0; cb < channels16; ++cb)
-    for (int64_t tb = 0; tb < s.frames4(); ++tb)
-      for (int64_t v = 0; v < s.V; ++v) {
-        const float* from = gx + ((cb * s.frames4() + tb) * s.V + v) * 4 * LANES;
-        const vec t[4] = {load(from), load(from + LANES), load(from + 2 * LANES),
-                          load(from + 3 * LANES)};
-        put_rows(t, grad_x + (cb * LANES * s.V + v) * s.T + 4 * tb, s.V * s.T,
+    for (int64_t v = 0; v < s.V; ++v)
+      for (int64_t tile = 0; tile < tiles; ++tile)
+        put_tile(gx + ((cb * tiles + tile) * TILE * s.V + v) * 4 * LANES, s.V * 4 * LANES,
+                 grad_x + (cb * LANES * s.V + v) * s.T + tile * LANES, s.V * s.T,
                  int(std::min<int64_t>(LANES, s.C - cb * LANES)),
-                 int(std::min<int64_t>(4, s.T - 4 * tb)), false);
-      }
+                 int(std::min<int64_t>(LANES, s.T - tile * LANES)), false);
   std::fill_n(grad_query, S * s.R * s.V, 0.f);
   std::fill_n(grad_key, S * s.R * s.V, 0.f);
   for (int q = 0; q < S; ++q)
     for (int64_t v = 0; v < s.V; ++v)
-      for (int64_t u = 0; u < s.V; ++u) {
-        const float* own = grel + ((q * s.V + v) * s.V + u) * LANES;
-        sums.adjacency(s)[(q * s.V + u) * s.V + v] += own[s.R];
+      for (int64_t u = 0; u < s.V; u += LANES) {
+        const int n = int(std::min<int64_t>(LANES, s.V - u));
+        vec own[LANES];  // after it a row a channel, with receivers as lanes
+        for (int i = 0; i < LANES; ++i) own[i] = load(grel + ((q * s.V + v) * s.V + u + i) * LANES);
+        transpose(own);
         for (int64_t r = 0; r < s.R; ++r) {
           const int64_t d = q * s.R + r;
-          const float tanh = rel[(d * s.V + v) * s.V + u], slope = own[r] * (1 - tanh * tanh);
-          grad_query[d * s.V + u] += slope;
-          grad_key[d * s.V + v] -= slope;
+          const vec tanh = load(rel + (d * s.V + v) * s.V + u, n), slope = own[r] * (1 - tanh * tanh);
+          float* to = grad_query + d * s.V + u;
+          store(to, load(to, n) + slope, n);
+          grad_key[d * s.V + v] -= sum((vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)slope));
         }
+        for (int i = 0; i < n; ++i) sums.adjacency(s)[(q * s.V + u + i) * s.V + v] += own[s.R][i];
       }
 }
 

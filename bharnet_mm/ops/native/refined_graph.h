@@ -68,7 +68,7 @@ class Scratch {
  private:
   using Slot = std::pair<int64_t, std::unique_ptr<float, Free>>;
   static Slot* slots() {
-    thread_local Slot all[13];  // 9 of a gradient; 4 + 5 of a block at inference
+    thread_local Slot all[13];  // 9 of a gradient; 5 of a forward pass, 8 to 12 of a block around it
     return all;
   }
   int next_ = 0;
@@ -177,12 +177,19 @@ inline void relation(const Shape& s, const float* query, const float* key, float
 // (C, V, T) -> [block of four frames, joint, channel, frame]; zeros past the last frame.
 template <typename T>
 inline void pack_features(const Shape& s, const T* x, float* xp) {
+  const int64_t pitch = s.V * s.C * 4;
   for (int64_t c = 0; c < s.C; ++c)
     for (int64_t v = 0; v < s.V; ++v)
-      for (int64_t tb = 0; tb < s.frames4(); ++tb) {
-        const int n = int(std::min<int64_t>(4, s.T - 4 * tb));
-        const vec4 four = load4(x + (c * s.V + v) * s.T + 4 * tb, n);
-        std::memcpy(xp + ((tb * s.V + v) * s.C + c) * 4, &four, sizeof four);
+      for (int64_t t = 0; t < s.T; t += LANES) {
+        const T* row = x + (c * s.V + v) * s.T + t;
+        const vec line = s.T - t >= LANES ? load(row) : load(row, int(s.T - t));
+        float* to = xp + t / 4 * pitch + (v * s.C + c) * 4;
+        const vec4 parts[4] = {
+            __builtin_shufflevector(line, line, 0, 1, 2, 3), __builtin_shufflevector(line, line, 4, 5, 6, 7),
+            __builtin_shufflevector(line, line, 8, 9, 10, 11),
+            __builtin_shufflevector(line, line, 12, 13, 14, 15)};
+        const int n = int(std::min<int64_t>(4, s.frames4() - t / 4));
+        for (int i = 0; i < n; ++i) std::memcpy(to + i * pitch, parts + i, sizeof(vec4));
       }
 }
 
@@ -211,22 +218,57 @@ inline void topology(const Shape& s, const Packed& w, int64_t g, int64_t ob, con
   });
 }
 
-// U x + b of 16 channels and four frames, as [subset and sender, frame].
+// U x + b of 16 channels, four frames and N joints, as [subset and sender, frame].
+template <int N>
+inline void values(const Shape& s, const float* value, const float* bias, const float* xp, int64_t v,
+                   float* val) {
+  vec acc[N][S][4];
+  for (int i = 0; i < N; ++i)
+    for (int q = 0; q < S; ++q)
+      for (int j = 0; j < 4; ++j) acc[i][q][j] = load(bias + q * LANES);
+  const float* x = xp + v * 4 * s.C;
+  for (int64_t c = 0; c < s.C; ++c)
+    for (int q = 0; q < S; ++q) {
+      const vec a = held(value + (q * s.C + c) * LANES);
+      for (int i = 0; i < N; ++i)
+        for (int j = 0; j < 4; ++j) acc[i][q][j] += a * x[4 * (i * s.C + c) + j];
+    }
+  for (int i = 0; i < N; ++i)
+    for (int q = 0; q < S; ++q)
+      for (int j = 0; j < 4; ++j) store(val + ((q * s.V + v + i) * 4 + j) * LANES, acc[i][q][j]);
+}
+
 inline void values(const Shape& s, const Packed& w, int64_t g, int64_t ob, const float* xp,
                    float* val) {
   const float *bias = w.bias(s, g, ob), *value = w.value(s, g, ob);
-  for (int64_t v = 0; v < s.V; ++v, xp += 4 * s.C) {
-    vec acc[S][4];
-    for (int q = 0; q < S; ++q)
-      for (int j = 0; j < 4; ++j) acc[q][j] = load(bias + q * LANES);
-    for (int64_t c = 0; c < s.C; ++c)
-      for (int q = 0; q < S; ++q) {
-        const vec a = load(value + (q * s.C + c) * LANES);
-        for (int j = 0; j < 4; ++j) acc[q][j] += a * xp[4 * c + j];
-      }
-    for (int q = 0; q < S; ++q)
-      for (int j = 0; j < 4; ++j) store(val + ((q * s.V + v) * 4 + j) * LANES, acc[q][j]);
-  }
+  int64_t v = 0;
+  for (; v + 2 <= s.V; v += 2) values<2>(s, value, bias, xp, v, val);
+  if (v < s.V) values<1>(s, value, bias, xp, v, val);
+}
+
+// Frames of a tile: a row of it is a line of the cache in float32.
+constexpr int64_t TILE = 4;  // blocks of four
+
+// Up to 16 rows of n frames each <-> a tile, with the rows as lanes, four frames and then the next block.
+template <typename T>
+inline void get_tile(const T* in, int64_t stride, int rows, int n, float* to, int64_t block) {
+  vec a[LANES];
+  for (int o = 0; o < LANES; ++o)
+    a[o] = o >= rows ? vec{} : n == LANES ? load(in + o * stride) : load(in + o * stride, n);
+  transpose(a);
+  for (int j = 0; j < LANES; ++j) store(to + j / 4 * block + j % 4 * LANES, a[j]);
+}
+
+template <typename T>
+inline void put_tile(const float* from, int64_t block, T* out, int64_t stride, int rows, int n, bool add) {
+  vec a[LANES];
+  for (int j = 0; j < LANES; ++j) a[j] = load(from + j / 4 * block + j % 4 * LANES);
+  transpose(a);
+  for (int o = 0; o < rows; ++o, out += stride)
+    if (n == LANES)
+      store(out, add ? load(out) + a[o] : a[o]);
+    else
+      store(out, add ? load(out, n) + a[o] : a[o], n);
 }
 
 // Four frames of up to 16 channels, from lanes to where they lie in memory, or added there.
@@ -265,19 +307,20 @@ inline void get_rows(const T* in, int64_t stride, int rows, int n, float* to) {
   for (int j = 0; j < 4; ++j) store(to + j * LANES, t[j]);
 }
 
-// acc[i][j] over depth: y of NU receivers and four frames.
+// y of NU receivers and four frames, a product over senders.
 template <int NU>
-inline void aggregate(const Shape& s, const float* top, const float* val, vec (&acc)[NU][4]) {
-  for (int i = 0; i < NU; ++i)
-    for (int j = 0; j < 4; ++j) acc[i][j] = vec{};
+inline void aggregate(const Shape& s, const float* top, const float* val, float* y) {
+  vec acc[NU][4] = {};
   for (int64_t k = 0; k < s.senders(); ++k, top += NU * LANES, val += 4 * LANES) {
     vec b[4];
-    for (int j = 0; j < 4; ++j) b[j] = load(val + j * LANES);
+    for (int j = 0; j < 4; ++j) b[j] = held(val + j * LANES);
     for (int i = 0; i < NU; ++i) {
-      const vec a = load(top + i * LANES);
+      const vec a = held(top + i * LANES);
       for (int j = 0; j < 4; ++j) acc[i][j] += a * b[j];
     }
   }
+  for (int i = 0; i < NU; ++i)
+    for (int j = 0; j < 4; ++j) store(y + (i * 4 + j) * LANES, acc[i][j]);
 }
 
 template <typename T>
@@ -287,24 +330,25 @@ void forward_group(const Shape& s, const Packed& w, int64_t g, const T* x, const
   float* rel = scratch.take(s.relations() + LANES);
   float* xp = scratch.take(s.padded() * s.C);
   float* top = scratch.take(s.senders() * s.V * LANES);
-  float* val = scratch.take(s.senders() * 4 * LANES);
+  float* val = scratch.take(TILE * s.senders() * 4 * LANES);
+  float* tile = scratch.take(s.V * 4 * TILE * LANES);
   relation(s, query, key, rel);
   pack_features(s, x, xp);
   for (int64_t ob = 0; ob < s.blocks(); ++ob) {
-    const int rows = s.lanes(ob);
     topology(s, w, g, ob, rel, adjacency, top);
-    for (int64_t tb = 0; tb < s.frames4(); ++tb) {
-      const int n = int(std::min<int64_t>(4, s.T - 4 * tb));
-      values(s, w, g, ob, xp + tb * s.V * s.C * 4, val);
-      s.each_receivers([&](int64_t u, auto count) {
-        constexpr int NU = decltype(count)::value;
-        vec acc[NU][4];
-        aggregate<NU>(s, top + u * s.senders() * LANES, val, acc);
-        for (int i = 0; i < NU; ++i) {
-          T* out = y + (ob * LANES * s.V + u + i) * s.T + 4 * tb;
-          put_rows(acc[i], out, s.V * s.T, rows, n, add);
-        }
+    for (int64_t start = 0; start < s.frames4(); start += TILE) {
+      const int64_t blocks = std::min(TILE, s.frames4() - start);
+      for (int64_t tb = 0; tb < blocks; ++tb)
+        values(s, w, g, ob, xp + (start + tb) * s.V * s.C * 4, val + tb * s.senders() * 4 * LANES);
+      s.each_receivers([&](int64_t u, auto count) {  // whose topology stays in the first cache
+        for (int64_t tb = 0; tb < blocks; ++tb)
+          aggregate<decltype(count)::value>(s, top + u * s.senders() * LANES,
+                                            val + tb * s.senders() * 4 * LANES,
+                                            tile + (tb * s.V + u) * 4 * LANES);
       });
+      for (int64_t u = 0; u < s.V; ++u)
+        put_tile(tile + u * 4 * LANES, s.V * 4 * LANES, y + (ob * LANES * s.V + u) * s.T + 4 * start,
+                 s.V * s.T, s.lanes(ob), int(std::min<int64_t>(LANES, s.T - 4 * start)), add);
     }
   }
 }

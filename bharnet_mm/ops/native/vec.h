@@ -37,6 +37,14 @@ inline vec load(const bf16* p) {
   return (vec)(__builtin_convertvector(h, uvec) << 16);
 }
 
+// A vector that is used several times. Without this, the compiler loads it again for each use, and a core can load no
+// more vectors than it can multiply.
+inline vec held(const float* p) {
+  vec v = load(p);
+  asm("" : "+v"(v));
+  return v;
+}
+
 inline void store(float* p, vec v) { std::memcpy(p, &v, sizeof v); }
 
 inline void store(bf16* p, vec v) {
@@ -114,6 +122,33 @@ inline void from_rows(const vec* rows, vec* t) {
   t[1] = __builtin_shufflevector(even[0], even[1], 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
   t[2] = __builtin_shufflevector(odd[0], odd[1], 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   t[3] = __builtin_shufflevector(odd[0], odd[1], 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
+// 16 rows of 16 elements -> columns.
+inline void transpose(vec* a) {
+  vec b[LANES];
+  for (int i = 0; i < LANES; i += 2) {  // pairs of elements
+    b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+    b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  }
+  for (int i = 0; i < LANES; i += 4)  // fours of elements: a[i + j] has column j of each four
+    for (int j = 0; j < 2; ++j) {
+      const vec x = b[i + j], y = b[i + 2 + j];
+      a[i + 2 * j] = __builtin_shufflevector(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+      a[i + 2 * j + 1] = __builtin_shufflevector(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    }
+  for (int j = 0; j < 4; ++j) {  // a[4 k + j]: rows 4 k to 4 k + 3; its quarter m is column 4 m + j
+    const vec w = a[j], x = a[4 + j], y = a[8 + j], z = a[12 + j];
+    const vec wx0 = __builtin_shufflevector(w, x, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    const vec wx1 = __builtin_shufflevector(w, x, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    const vec yz0 = __builtin_shufflevector(y, z, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    const vec yz1 = __builtin_shufflevector(y, z, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    b[j] = __builtin_shufflevector(wx0, yz0, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    b[4 + j] = __builtin_shufflevector(wx0, yz0, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    b[8 + j] = __builtin_shufflevector(wx1, yz1, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    b[12 + j] = __builtin_shufflevector(wx1, yz1, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  }
+  for (int i = 0; i < LANES; ++i) a[i] = b[i];
 }
 
 // tanh to 2e-7: 1 - 2 / (exp(2|x|) + 1), and its series near 0, where that would cancel.
