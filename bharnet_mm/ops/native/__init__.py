@@ -28,7 +28,7 @@ from ...errors import ConfigError
 from ...io.cache import cache_folder, is_sealed, seal
 
 SOURCES = ('vec.h', 'norm.cpp', 'refined_graph.h', 'refined_graph.cpp', 'product.h')
-SOURCES += ('folded.cpp', 'temporal.cpp')
+SOURCES += ('folded.cpp', 'temporal.h', 'temporal.cpp')
 FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC', '-shared')
 FLAGS += ('-fno-math-errno', '-fno-trapping-math', '-Wno-psabi')
 PLAIN = (Tensor, torch.nn.Parameter)  # other types may have no memory
