@@ -22,14 +22,15 @@ _FORMATS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}
 class VideoWriter:
     """Writes RGB frames of one size to an H.264 video, which every browser plays.
 
-    A context manager. The file gets its name when the block ends without an exception.
+    A context manager. The file gets its name when the block ends without an exception. A folder
+    that is missing is made.
 
     Args:
         path: An ``.mp4``, ``.mkv`` or ``.mov``.
         fps: Frames per second; 30 is used if it is not above 0.
 
     Raises:
-        ConfigError: PyAV is missing, or the path has another ending or no folder.
+        ConfigError: PyAV is missing, or the path has another ending.
     """
 
     def __init__(self, path: str | os.PathLike, fps: float) -> None:
@@ -41,10 +42,6 @@ class VideoWriter:
                 f'one of {", ".join(_FORMATS)}',
                 'rename the output',
             )
-        if not self.path.absolute().parent.is_dir():
-            raise ConfigError(
-                f'{path}', 'no folder of this name', 'a folder that exists', 'make it first'
-            )
         try:
             import av
         except ImportError as error:
@@ -54,6 +51,7 @@ class VideoWriter:
         self._av = av
 
     def __enter__(self) -> VideoWriter:
+        self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as opened:
             file = opened.enter_context(atomic_write(self.path, 'wb'))
             kind = _FORMATS[self.path.suffix.lower()]

@@ -14,6 +14,7 @@ from ..datasets.protocols import leave_one_out
 from ..datasets.store import ClipStore, StoreWriter
 from ..datasets.store.format import LOCK_FILE, META_FILE
 from ..errors import ConfigError
+from ..io.arguments import decimal, integer
 from ..io.atomic import remove_left_overs, swap_folders, undo_swap
 from ..io.command import run_command
 from ..io.lock import FolderLock
@@ -53,7 +54,7 @@ def add_workers(parser: argparse.ArgumentParser, more: str = '') -> None:
     allowed = hasattr(os, 'sched_getaffinity')
     parser.add_argument(
         '--workers',
-        type=int,
+        type=integer(0),
         default=len(os.sched_getaffinity(0)) if allowed else os.cpu_count(),
         help=f'processes (default: one for each core){more}',
     )
@@ -63,7 +64,7 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
     """The option ``--timeout`` of tools that read videos."""
     parser.add_argument(
         '--timeout',
-        type=float,
+        type=decimal(above=0),
         default=120.0,
         help='seconds without a frame after which a video is given up (120)',
     )

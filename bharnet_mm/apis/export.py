@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..io.arguments import integer
 from ..io.outputs import output_file
 
 if TYPE_CHECKING:  # the rest is imported when the command runs: --help needs none of it
@@ -36,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data', metavar='STORE', help="clips to compare on; by default the config's test clips"
     )
-    parser.add_argument('--clips', type=int, default=16, help='how many (default: 16)')
-    parser.add_argument('--threads', type=int, default=1, help="onnxruntime's, for the latency")
+    parser.add_argument('--clips', type=integer(1), default=16, help='how many (default: 16)')
+    parser.add_argument(
+        '--threads', type=integer(1), default=1, help="onnxruntime's, for the latency"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,9 +53,6 @@ def run(args: argparse.Namespace) -> None:
     from ..errors import ConfigError
     from ..io.atomic import copy_whole
 
-    for name in ('clips', 'threads'):
-        if getattr(args, name) < 1:
-            raise ConfigError(f'--{name}', str(getattr(args, name)), '1 or more', 'correct it')
     for out in args.out:
         check_format(out)
     store, split, regions = data_for_check(args.model, args.data)

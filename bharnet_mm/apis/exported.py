@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,14 +52,22 @@ def load_exported(
 
     Args:
         path: ``.onnx`` or ``.pt2``.
-        device: ``'cuda'`` for onnxruntime's CUDA provider. Defaults to the CPU, on which a ``.pt2``
-            always runs.
+        device: ``'cuda'`` or ``'cuda:1'`` for onnxruntime's CUDA provider. Defaults to the CPU, on
+            which a ``.pt2`` always runs.
         threads: Threads of onnxruntime.
         **regions: See :class:`~bharnet_mm.runtime.ExportedRecognizer`.
+
+    Raises:
+        ConfigError: See the recognizers, or the device is unknown or cannot be used.
     """
     if Path(path).suffix == '.pt2':
         if device not in (None, 'cpu'):
             raise ConfigError(f'{path}', f'device={device!r}', "'cpu'", 'export to ONNX for a GPU')
         return ProgramRecognizer(path, **regions)
-    first = ('CUDAExecutionProvider',) if str(device).startswith('cuda') else ()
-    return OnnxRecognizer(path, threads, (*first, 'CPUExecutionProvider'), **regions)
+    known = re.fullmatch(r'cpu|cuda(?::(\d+))?', device or 'cpu')
+    if known is None:
+        raise ConfigError(f'{path}', f'device={device!r}', "'cpu', 'cuda' or 'cuda:1'")
+    providers: list = ['CPUExecutionProvider']
+    if known[0] != 'cpu':
+        providers.insert(0, ('CUDAExecutionProvider', {'device_id': int(known[1] or 0)}))
+    return OnnxRecognizer(path, threads, providers, **regions)

@@ -9,6 +9,7 @@ from ..datasets.extraction.output import Settings, merge
 from ..datasets.extraction.own_splits import OwnSplits
 from ..datasets.extraction.runner import extract
 from ..errors import ConfigError
+from ..io.arguments import decimal, integer, seed_number
 from ..io.outputs import output_folder
 from .converter import add_timeout, add_workers
 
@@ -37,9 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--models', metavar='DIR', type=Path, help='model files of rtmlib')
     parser.add_argument(
-        '--min-score', type=float, default=0.5, help='hands of lower confidence are left out (0.5)'
+        '--min-score',
+        type=decimal(0, 1),
+        default=0.5,
+        help='hands of lower confidence are left out (0.5)',
     )
-    parser.add_argument('--max-persons', type=int, default=2, help='of plain videos (2)')
+    parser.add_argument('--max-persons', type=integer(1), default=2, help='of plain videos (2)')
     parser.add_argument(
         '--subject-regex',
         metavar='REGEX',
@@ -68,10 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     splits.add_argument(
         '--test-share',
-        type=float,
+        type=decimal(above=0, most=1),
         help='of each class to own_test, such as 0.2; the rest is own_train',
     )
-    splits.add_argument('--seed', type=int, default=0, help='of --test-share (0)')
+    splits.add_argument('--seed', type=seed_number, default=0, help='of --test-share (0)')
     parser.add_argument(
         '--shard', metavar='I/N', type=_shard, help='only every Nth video from the Ith'
     )

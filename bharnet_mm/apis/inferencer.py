@@ -79,6 +79,8 @@ class BodyHandInferencer:
                 raise ConfigError(
                     'BodyHandInferencer', f'{name}={value}', 'seconds above 0', 'correct it'
                 )
+        if not 0 <= min_score <= 1:
+            raise ConfigError('BodyHandInferencer', f'min_score={min_score}', '0 to 1')
         for name, value in (
             ('top_k', top_k),
             ('batch_size', batch_size),

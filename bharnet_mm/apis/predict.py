@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, SourceError
+from ..io.arguments import decimal, integer
 from ..io.outputs import output_file
 from .results import Result
 
@@ -38,11 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out', metavar='FILE', type=output_file, help='annotated video to write; for one video'
     )
     parser.add_argument('--json', metavar='FILE', type=output_file, help='predictions to write')
-    parser.add_argument('--window', type=float, help="seconds judged at once (the model's)")
-    parser.add_argument('--stride', type=float, help='seconds between windows (half of one)')
-    parser.add_argument('--top-k', type=int, default=5, help='labels of a prediction (5)')
-    parser.add_argument('--max-persons', type=int, default=2, help='persons of a window (2)')
-    parser.add_argument('--batch-size', type=int, default=8, help='windows at a time (8)')
+    parser.add_argument(
+        '--window', type=decimal(above=0), help="seconds judged at once (the model's)"
+    )
+    parser.add_argument(
+        '--stride', type=decimal(above=0), help='seconds between windows (half of one)'
+    )
+    parser.add_argument('--top-k', type=integer(1), default=5, help='labels of a prediction (5)')
+    parser.add_argument('--max-persons', type=integer(1), default=2, help='persons of a window (2)')
+    parser.add_argument('--batch-size', type=integer(1), default=8, help='windows at a time (8)')
     parser.add_argument('--device', help='as torch names it; the GPU if there is one')
     parser.add_argument('--backend', default='mediapipe', help='mediapipe, rtmlib or your own')
     parser.add_argument('--models', metavar='DIR', type=Path, help='model files of the backend')
@@ -117,14 +122,13 @@ def _one_by_one(sources: list[Any], refuse: Callable[[str, str], None]) -> list[
 
 def _check(args: argparse.Namespace, sources: list[Any]) -> None:
     """Checks the arguments before anything heavy is imported."""
-    from .sources import is_set_of_videos, read_source
+    from ..datasets.extraction.estimators import check_backend
+    from .sources import Clips, is_set_of_videos, read_source
 
     for source in sources:
-        if not is_set_of_videos(source):
-            next(iter(read_source(source)), None)
-    for path in filter(None, (args.out, args.json)):
-        if not Path(path).absolute().parent.is_dir():
-            raise ConfigError(path, 'no folder of this name', 'a folder that exists', 'make it')
+        first = None if is_set_of_videos(source) else next(iter(read_source(source)), None)
+        if not isinstance(first, Clips):
+            check_backend(args.backend)
     if args.out:
         from .annotate import VideoWriter
 

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..evaluation.fusion import fit_temperature
 from ..evaluation.measures import calibration_error, confidence, separation
 from ..evaluation.scores import Scores, load_scores
+from ..io.arguments import decimal
 from ..io.guard import reading
 from ..io.outputs import output_file
 from ..io.text import load_json
@@ -246,11 +247,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--kept',
-        type=float,
+        type=decimal(above=0, most=1),
         default=0.9,
         help='share of the right answers on them that stay sure (0.9)',
     )
-    parser.add_argument('--window', type=float, help="seconds of a window; default: the clips'")
+    parser.add_argument(
+        '--window', type=decimal(above=0), help="seconds of a window; default: the clips'"
+    )
     parser.add_argument('--none-classes', nargs='*', help='classes that mean no action')
     for name, text in (
         ('data', 'what it was trained on, and where that comes from'),

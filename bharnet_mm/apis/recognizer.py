@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..evaluation.measures import confidence, log_softmax
 from ..io.guard import reading
 from ..layouts import SkeletonLayout, get_layout
+from .devices import find_device
 from .model_card import ModelCard, card_text
 from .model_zoo import find_config, find_trained
 from .results import Label, Prediction
@@ -220,13 +221,11 @@ class TorchRecognizer(Recognizer):
         device: str | None = None,
         trusted: bool = False,
     ) -> None:
-        import torch
-
         from .foreign_model import build_from_card, build_steps
 
         super().__init__(card)
         self.trusted = trusted
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.device = find_device(device)
         self.pipeline = build_steps(card, trusted)
         self.model = build_from_card(card, state, trusted).to(self.device)
         head = getattr(self.model, 'cls_head', None)

@@ -8,6 +8,7 @@ import copy
 from pathlib import Path
 
 from ..engine.arguments import add_common_arguments, check_data
+from ..io.arguments import integer, seed_number
 from .model_zoo import find_config
 
 
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
     )
-    parser.add_argument('--seed', type=int, help="random seed; default: the config's")
+    parser.add_argument('--seed', type=seed_number, help="random seed; default: the config's")
     parser.add_argument(
         '--diff-rank-seed', action='store_true', help='another seed for each process'
     )
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--fit-fusion',
         nargs='?',
-        type=int,
+        type=integer(2),
         const=2,
         metavar='FOLDS',
         help='after the training find the fusion weights of the experts, by that many further '

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BHaRNetError, ConfigError
+from ..io.arguments import integer
 
 if TYPE_CHECKING:
     from .inferencer import BodyHandInferencer
@@ -28,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '(bharnet_light_asl10)',
     )
     parser.add_argument('--host', default='127.0.0.1', help='address to serve on (127.0.0.1)')
-    parser.add_argument('--port', type=int, default=7860, help='port to serve on (7860)')
+    parser.add_argument(
+        '--port', type=integer(0, 65535), default=7860, help='port to serve on (7860)'
+    )
     parser.add_argument('--backend', default='mediapipe', help='finds bodies and hands (mediapipe)')
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..io.arguments import integer
 from ..io.atomic import write_text
 from ..io.outputs import output_files
 from ..io.process import die_with, unheard
@@ -213,9 +214,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--cases', nargs='+', default=['32:full'], help='BATCH:MIX with MIX full, real or single'
     )
-    parser.add_argument('--frames', type=int, default=FRAMES)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--threads', type=int, default=multiprocessing.cpu_count())
+    parser.add_argument('--frames', type=integer(1), default=FRAMES)
+    parser.add_argument('--rounds', type=integer(1), default=5)
+    parser.add_argument('--threads', type=integer(1), default=multiprocessing.cpu_count())
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
     parser.add_argument('--compile', action='store_true', help='torch.compile of the backbones')
     parser.add_argument(

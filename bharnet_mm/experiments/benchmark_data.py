@@ -21,6 +21,7 @@ import torch
 from mmengine.dataset import Compose
 
 from ..datasets import BodyHandDataset, Clip, ClipStore
+from ..io.arguments import integer
 from ..io.atomic import write_json
 from ..io.outputs import output_file
 
@@ -80,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('store', help='bodies of layout kinect_v2')
-    parser.add_argument('--clips', type=int, default=300)
-    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--clips', type=integer(1), default=300)
+    parser.add_argument('--rounds', type=integer(1), default=7)
     parser.add_argument('--out', type=output_file, help='JSON file')
     args = parser.parse_args(argv)
     torch.set_num_threads(1)

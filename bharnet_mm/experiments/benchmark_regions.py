@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Subset
 from ..datasets import BodyHandDataset, Clip, ClipStore
 from ..datasets.store.regions import RegionStore
 from ..datasets.video import VideoFolder, available_readers, read_frames
+from ..io.arguments import integer
 from ..io.atomic import write_json
 from ..io.outputs import output_file
 
@@ -46,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument('store', help='clip store')
     parser.add_argument('videos', help='folder of its videos')
     parser.add_argument('regions', help='region store of both')
-    parser.add_argument('--clips', type=int, default=200, help='read in each round (200)')
-    parser.add_argument('--rounds', type=int, default=3)
-    parser.add_argument('--workers', type=int, nargs='+', default=[0, 2], help='(0 2)')
+    parser.add_argument('--clips', type=integer(1), default=200, help='read in each round (200)')
+    parser.add_argument('--rounds', type=integer(1), default=3)
+    parser.add_argument('--workers', type=integer(0), nargs='+', default=[0, 2], help='(0 2)')
     parser.add_argument('--out', type=output_file, help='JSON file')
     args = parser.parse_args(argv)
     torch.set_num_threads(1)

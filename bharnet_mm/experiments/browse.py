@@ -22,6 +22,7 @@ from ..apis.region_figure import save_regions
 from ..apis.visualizer import save_clip
 from ..datasets import ClipStore
 from ..errors import ClipError, SourceError
+from ..io.arguments import integer
 from ..io.outputs import output_folder
 
 
@@ -33,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     parser.add_argument('store', help='clip store')
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument('--clip', nargs='+', help='clip ids')
-    which.add_argument('--n', type=int, help='this many clips, evenly spread over the store')
-    parser.add_argument('--frames', type=int, default=6, help='frames a clip')
+    which.add_argument('--n', type=integer(1), help='this many clips, evenly spread over the store')
+    parser.add_argument('--frames', type=integer(1), default=6, help='frames a clip')
     parser.add_argument('--videos', type=Path, help='folder of the videos: draw regions')
     parser.add_argument('--out', type=output_folder, required=True, help='folder for the PNG files')
     args = parser.parse_args(argv)
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     if args.clip:
         numbers = [store.find(clip_id) for clip_id in args.clip]
     else:
-        numbers = np.unique(np.linspace(0, len(store) - 1, max(args.n, 1)).round().astype(int))
+        numbers = np.unique(np.linspace(0, len(store) - 1, args.n).round().astype(int))
     args.out.mkdir(parents=True, exist_ok=True)
     written = []
     for i in numbers:

@@ -28,6 +28,7 @@ from ..errors import ConfigError
 from ..evaluation import Scores, load_scores
 from ..evaluation.fusion import align, fuse
 from ..features import FEATURES
+from ..io.arguments import integer, seed_number
 from ..io.atomic import write_json, write_text
 from ..io.guard import reading
 from ..io.lock import FolderLock
@@ -258,7 +259,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--field', default='subject', help='what the folds leave out')
     parser.add_argument('--folds', nargs='+', help='values of the field; default: all in the store')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument('--seeds', nargs='+', type=seed_number, default=[0])
     rules = dict(nargs='+', type=json.loads, default=[], metavar='RULE')
     parser.add_argument(
         '--exclude', **rules, help='clips left out of training and test, as JSON rules'
@@ -268,7 +269,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_training(parser)
     parser.add_argument('--amp', action='store_true', help='train all in mixed precision')
-    parser.add_argument('--jobs', type=int, default=1, help='folds at a time, one thread each')
+    parser.add_argument(
+        '--jobs', type=integer(1), default=1, help='folds at a time, one thread each'
+    )
     parser.add_argument('--no-train', action='store_true', help='only make the table')
     parser.add_argument('--json', type=output_file, help='write the rows there')
     parser.add_argument('--page', type=output_file, help='a Markdown file to write the table into')

@@ -20,6 +20,7 @@ from mmengine.config import Config
 
 from ..errors import ConfigError
 from ..evaluation import load_scores
+from ..io.arguments import integer, seed_number
 from ..io.atomic import write_json
 from ..io.lock import FolderLock
 from ..io.outputs import output_file, output_folder
@@ -100,12 +101,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     out.add_argument('--train', required=True, help='split to train on')
     out.add_argument('--test', required=True, help='split to test on')
     out.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS))
-    out.add_argument('--seeds', nargs='+', type=int, default=[0])
+    out.add_argument('--seeds', nargs='+', type=seed_number, default=[0])
     out.add_argument(
         '--out', type=output_folder, required=True, help='where runs and scores are kept'
     )
     out.add_argument('--data-root', help='sets data_root of the config')
-    out.add_argument('--epochs', type=int, help='sets max_epochs of the config')
+    out.add_argument('--epochs', type=integer(1), help='sets max_epochs of the config')
     out.add_argument('--amp', action='store_true', help='train in mixed precision')
     out.add_argument('--fit-fusion', action='store_true', help='as tools/train.py --fit-fusion')
     out.add_argument('--no-train', action='store_true', help='only make the table')

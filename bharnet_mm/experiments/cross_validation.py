@@ -28,6 +28,7 @@ from ..engine.from_store import fill_from_store
 from ..errors import ConfigError
 from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
+from ..io.arguments import decimal, integer, seed_number
 from ..io.atomic import write_json, write_text
 from ..io.outputs import output_folder
 from ..io.process import thread_pool
@@ -230,7 +231,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--train-share',
-        type=float,
+        type=decimal(above=0, most=1),
         default=1.0,
         metavar='SHARE',
         help='train on this share of the clips, drawn by the seed, of each class and subject alike',
@@ -250,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--field', default='subject', help='what the folds leave out')
     parser.add_argument('--folds', nargs='+', help='values of the field; default: all in the store')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument('--seeds', nargs='+', type=seed_number, default=[0])
     parser.add_argument(
         '--exclude',
         nargs='+',
@@ -271,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--feature', choices=FEATURES, help="default: the config's")
     add_training(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument('--jobs', type=int, default=1, help='folds at a time')
+    parser.add_argument('--jobs', type=integer(1), default=1, help='folds at a time')
     args = parser.parse_args(argv)
     entry = Entry(
         config=args.config,

@@ -36,6 +36,7 @@ from ..evaluation.fusion import (
 )
 from ..evaluation.measures import measure
 from ..fusion import METHODS
+from ..io.arguments import decimal, integer
 from ..io.atomic import write_json
 from ..io.outputs import output_file
 
@@ -141,7 +142,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     weights.add_argument(
         '--weights',
         nargs='+',
-        type=float,
+        type=decimal(0),
         help="one a file; default: their checkpoint's if it has some, else 1 each",
     )
     weights.add_argument(
@@ -151,7 +152,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--annotations', help='annotation pickle, for files without clip ids')
     parser.add_argument('--split', help='its split that was tested')
     parser.add_argument('--search-split', help='its split that the --search files are of')
-    parser.add_argument('--rounds', type=int, default=10000, help='bootstrap resamples')
+    parser.add_argument('--rounds', type=integer(1), default=10000, help='bootstrap resamples')
     parser.add_argument('--json', type=output_file, help='write the results there')
     parser.add_argument('--dump', type=output_file, help='write the fused scores there (.npz)')
     return parser.parse_args(argv)

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..io.arguments import decimal
 from ..io.atomic import atomic_write
 from ..io.outputs import output_folder
 from ..io.process import die_with, unheard
@@ -262,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', type=output_folder, default=Path('work_dirs/gpu_check'))
     parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda')
     parser.add_argument('--sections', nargs='+', choices=list(SECTIONS), default=list(SECTIONS))
-    parser.add_argument('--limit', type=float, default=360, help='seconds in all')
+    parser.add_argument('--limit', type=decimal(above=0), default=360, help='seconds in all')
     parser.add_argument('--quick', action='store_true', help='tiny sizes, few contenders')
     args = parser.parse_args(argv)
     os.environ.pop('TRITON_INTERPRET', None)  # kernels are compiled, and sections inherit it

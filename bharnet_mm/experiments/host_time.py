@@ -21,6 +21,7 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 
+from ..io.arguments import integer
 from ..ops import cuda
 from ..ops.operator import register_kernel
 from .contenders import contenders, make_batch
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         'contenders', nargs='*', default=['BHaRNet-P', 'BHaRNet light', 'BHaRNet-E']
     )
-    parser.add_argument('--calls', type=int, default=20)
+    parser.add_argument('--calls', type=integer(1), default=20)
     args = parser.parse_args(argv)
     os.environ['BHARNET_NATIVE'] = '0'
     os.environ.pop('TRITON_INTERPRET', None)  # which would compute

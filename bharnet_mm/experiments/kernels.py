@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..io.arguments import integer
 from ..io.atomic import write_text
 from ..io.outputs import output_file
 
@@ -163,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('contenders', nargs='*', default=['BHaRNet-P'])
     parser.add_argument('--dtypes', nargs='+', default=['bf16'], choices=list(DTYPES))
-    parser.add_argument('--capability', type=int, default=90, help='90: H100, 80: A100')
+    parser.add_argument('--capability', type=integer(1), default=90, help='90: H100, 80: A100')
     parser.add_argument('--kernels', help='only those whose name contains this')
     parser.add_argument('--out', type=output_file, help='writes all variants as JSON')
     args = parser.parse_args(argv)

@@ -19,6 +19,7 @@ from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..io.arguments import integer
 from ..ops import cuda
 from ..ops.operator import register_kernel
 from .contenders import contenders, make_batch
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         'contenders', nargs='*', default=['BHaRNet-P', 'BHaRNet-E', 'BHaRNet light']
     )
-    parser.add_argument('--kernels', type=int, default=12, help='how many to list')
+    parser.add_argument('--kernels', type=integer(0), default=12, help='how many to list')
     args = parser.parse_args(argv)
     os.environ['BHARNET_NATIVE'] = '0'
     init_default_scope('mmaction')

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ..io.arguments import decimal, integer
 from .contenders import contenders, make_batch
 
 #: Parts of the names of operators that only make a view or allocate.
@@ -144,9 +145,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('contenders', nargs='*', default=['BHaRNet-P'], help='default: BHaRNet-P')
     parser.add_argument('--dtypes', nargs='+', default=['bf16'], choices=['fp32', 'bf16'])
-    parser.add_argument('--batch', type=int, default=2)
+    parser.add_argument('--batch', type=integer(1), default=2)
     parser.add_argument(
-        '--bandwidth', type=float, help='of a memory in TB/s (an H100: 3.0): adds a column of times'
+        '--bandwidth',
+        type=decimal(above=0),
+        help='of a memory in TB/s (an H100: 3.0): adds a column of times',
     )
     args = parser.parse_args(argv)
     for name in args.contenders:

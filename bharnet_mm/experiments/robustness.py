@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..apis.trained_run import TrainedRun, checkpoint_of
+from ..io.arguments import seed_number
 from ..io.atomic import write_json, write_text
 from ..io.guard import reading
 from ..io.outputs import output_files
@@ -125,7 +126,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NAME',
         help=f'some of {", ".join(CONDITIONS)}; default: all',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--seeds', nargs='+', type=seed_number, default=[0, 1, 2])
     parser.add_argument(
         '--out',
         type=output_files('.json', '.md', '.png'),

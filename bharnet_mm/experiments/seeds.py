@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..evaluation import load_scores
 from ..evaluation.fusion import align
+from ..io.arguments import integer
 from ..io.atomic import write_json
 from ..io.outputs import output_file
 from .cross_validation import summarise
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('scores', nargs='+', type=Path, help='one .npz of test.py --dump a seed')
-    parser.add_argument('--missing', type=int, default=0, help='test clips that have no score')
+    parser.add_argument(
+        '--missing', type=integer(0), default=0, help='test clips that have no score'
+    )
     parser.add_argument('--json', type=output_file, help='write the result there')
     args = parser.parse_args(argv)
     aligned = align({str(path): load_scores(path) for path in args.scores})

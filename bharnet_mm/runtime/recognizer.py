@@ -115,14 +115,15 @@ class OnnxRecognizer(ExportedRecognizer):
         **regions: See :class:`ExportedRecognizer`.
 
     Raises:
-        ConfigError: onnxruntime is missing or cannot open the file, or there is no card in it.
+        ConfigError: onnxruntime or one of the providers is missing, onnxruntime cannot open the
+            file, or there is no card in it.
     """
 
     def __init__(
         self,
         path: str | os.PathLike,
         threads: int | None = None,
-        providers: Sequence[str] = ('CPUExecutionProvider',),
+        providers: Sequence[str | tuple[str, dict]] = ('CPUExecutionProvider',),
         **regions: str | os.PathLike,
     ) -> None:
         if not Path(path).is_file():
@@ -142,6 +143,15 @@ class OnnxRecognizer(ExportedRecognizer):
             session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
             meta = dict(session.get_modelmeta().custom_metadata_map)
             self._answers = [output.name for output in session.get_outputs()]
+        # onnxruntime itself only warns, and takes the CPU.
+        absent = {p if isinstance(p, str) else p[0] for p in providers} - {*session.get_providers()}
+        if absent:
+            raise ConfigError(
+                f'{path}',
+                f'no {", ".join(sorted(absent))} in onnxruntime',
+                f'one of {onnxruntime.get_available_providers()}',
+                'use another device, or install onnxruntime-gpu',
+            )
         self._session = session
         super().__init__(path, meta, **regions)
 

@@ -14,6 +14,7 @@ from bharnet_mm.apis.converter import add_timeout, add_workers, main
 from bharnet_mm.datasets.extraction.regions import extract_regions
 from bharnet_mm.datasets.regions import RegionGrid
 from bharnet_mm.datasets.store.facts import StoreFacts
+from bharnet_mm.io.arguments import decimal, integer
 from bharnet_mm.io.outputs import output_folder
 
 
@@ -34,14 +35,19 @@ def parser() -> argparse.ArgumentParser:
         nargs='+',
         help='of the layout, a row each (default: those inside the image)',
     )
-    shape.add_argument('--num-frames', type=int, default=grid.num_frames, help='columns (5)')
-    shape.add_argument('--cell', type=int, default=grid.cell, help='pixels of a cell (48)')
+    shape.add_argument('--num-frames', type=integer(1), default=grid.num_frames, help='columns (5)')
+    shape.add_argument('--cell', type=integer(1), default=grid.cell, help='pixels of a cell (48)')
     shape.add_argument(
-        '--size', type=float, default=grid.size, help='side of a region in forearm lengths (1.5)'
+        '--size',
+        type=decimal(above=0),
+        default=grid.size,
+        help='side of a region in forearm lengths (1.5)',
     )
-    shape.add_argument('--max-persons', type=int, default=grid.max_persons, help='1 or 2 (2)')
     shape.add_argument(
-        '--num-offsets', type=int, default=grid.num_offsets, help='choices of frames (3)'
+        '--max-persons', type=integer(1, 2), default=grid.max_persons, help='1 or 2 (2)'
+    )
+    shape.add_argument(
+        '--num-offsets', type=integer(1), default=grid.num_offsets, help='choices of frames (3)'
     )
     shape.add_argument(
         '--motion',
@@ -49,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         default=True,
         help='also how much each cell differs in the next frame (yes)',
     )
-    out.add_argument('--quality', type=int, default=90, help='of the JPEG files (90)')
+    out.add_argument('--quality', type=integer(1, 100), default=90, help='of the JPEG files (90)')
     add_workers(out)
     add_timeout(out)
     out.add_argument(

@@ -11,6 +11,7 @@ from bharnet_mm.apis.converter import add_workers
 from bharnet_mm.datasets.synthetic.ceilings import body_ceiling, fused_ceiling, hand_ceiling
 from bharnet_mm.datasets.synthetic.sample import write_sample
 from bharnet_mm.datasets.synthetic.videos import write_videos
+from bharnet_mm.io.arguments import integer, seed_number
 from bharnet_mm.io.command import run_command
 from bharnet_mm.io.outputs import output_folder
 
@@ -20,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=output_folder, help='folder of the new clip store')
     parser.add_argument('--videos', metavar='DIR', help='render the clips to video files there')
-    parser.add_argument('--seed', type=int, default=0, help='of everything random')
-    parser.add_argument('--clips-per-class', type=int, default=32)
+    parser.add_argument('--seed', type=seed_number, default=0, help='of everything random')
+    parser.add_argument('--clips-per-class', type=integer(1), default=32)
     add_workers(parser)
     args = parser.parse_args(argv)
     sample = write_sample(args.out, args.seed, args.clips_per_class)

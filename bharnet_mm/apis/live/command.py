@@ -8,7 +8,7 @@ import functools
 import sys
 import time
 
-from ...errors import ConfigError
+from ...io.arguments import decimal
 from ...io.outputs import output_file
 
 
@@ -22,8 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--model', default='bharnet_light_asl10', help='name, work folder or file')
     parser.add_argument('--checkpoint', help='weights, where --model is a config')
-    parser.add_argument('--window', type=float, help="seconds of a clip (default: the model's)")
-    parser.add_argument('--stride', type=float, default=0.5, help='seconds between two answers')
+    parser.add_argument(
+        '--window', type=decimal(above=0), help="seconds of a clip (default: the model's)"
+    )
+    parser.add_argument(
+        '--stride', type=decimal(above=0), default=0.5, help='seconds between two answers'
+    )
     parser.add_argument('--mirror', action='store_true', help='for a front camera')
     parser.add_argument(
         '--backend', default='mediapipe', help='pose estimator (default: mediapipe)'
@@ -42,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='JSON file to write: frames per second, latencies, CPU share of each stage, memory',
     )
-    parser.add_argument('--seconds', type=float, help='stop after so many seconds')
+    parser.add_argument('--seconds', type=decimal(above=0), help='stop after so many seconds')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,8 +57,6 @@ def run(args: argparse.Namespace) -> int:
     """
     from .source import LiveSource
 
-    if args.stats and not args.stats.absolute().parent.is_dir():
-        raise ConfigError(f'{args.stats}', 'no such folder', 'a folder that exists', 'make it')
     # Steps that fail quickly come first.
     with LiveSource(args.source, args.mirror, loop=args.loop) as source:
         from ...datasets.extraction.estimators import build_estimator

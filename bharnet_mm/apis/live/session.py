@@ -12,6 +12,7 @@ import numpy as np
 
 from ...datasets.extraction.estimators import BodyPose, Estimator, HandPose
 from ...datasets.extraction.tracking import BodyHandTracker
+from ...errors import ConfigError
 from ...layouts import get_layout
 from ..region_grids import GridCutter, cutter_of
 from .recognition import Answer, RecognitionProcess, Recognizer
@@ -112,6 +113,9 @@ class LiveSession:
         build: Builds the model in the other process, see :class:`RecognitionProcess`.
         window: Seconds that are recognized together; by default those of the model.
         stride: Seconds between two recognitions.
+
+    Raises:
+        ConfigError: ``window`` or ``stride`` is not above 0.
     """
 
     def __init__(
@@ -122,6 +126,9 @@ class LiveSession:
         window: float | None = None,
         stride: float = 0.5,
     ) -> None:
+        for name, value in (('window', window), ('stride', stride)):
+            if value is not None and not value > 0:
+                raise ConfigError('LiveSession', f'{name}={value}', 'seconds above 0')
         self.source, self.estimator, self.stride = source, estimator, stride
         self.statistics = LiveStatistics()
         self._tracker = BodyHandTracker(estimator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +148,22 @@ def estimator_class(backend: str) -> type[Estimator]:
             f'one of {sorted(BACKENDS)} or module:Class',
             'choose one of them',
         ) from None
+
+
+def check_backend(backend: str) -> None:
+    """Checks without importing it that a backend's package is installed.
+
+    Raises:
+        ConfigError: The backend is unknown, or its package is missing.
+    """
+    package = getattr(estimator_class(backend), 'package', '')
+    if package and importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f'backend {backend}',
+            f'no package {package}',
+            f'the package {package}',
+            'pip install -r requirements/extract.txt',
+        )
 
 
 def build_estimator(

@@ -11,7 +11,7 @@ from bharnet_mm.apis.live.output import JsonLines, VideoOutput, has_display
 from bharnet_mm.apis.live.session import LiveSession, LiveStatistics
 from bharnet_mm.apis.live.source import LiveSource
 from bharnet_mm.apis.live.window import SlidingWindow, Step
-from bharnet_mm.errors import BHaRNetError
+from bharnet_mm.errors import BHaRNetError, ConfigError
 
 
 def write_grey(path, levels, fps=30):
@@ -51,6 +51,12 @@ def test_frames_are_dropped_rather_than_late(tmp_path):
     assert statistics.dropped > 20
     # A frame waits for at most the one before it.
     assert max(statistics.latencies) < 0.6
+
+
+@pytest.mark.parametrize('options', [dict(window=0.0), dict(stride=-1.0)])
+def test_seconds_must_be_above_zero(tmp_path, options):
+    with pytest.raises(ConfigError, match='seconds above 0'):
+        run(write_grey(tmp_path / 'bright.avi', [128] * 3), **options)
 
 
 def test_nobody_gives_no_answer(tmp_path):
