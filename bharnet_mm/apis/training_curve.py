@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import SourceError
 from ..io.guard import reading
 from ..io.text import parse_json, read_lines
+from ..log import warn
 
 _EXPECTED = 'the log of a training, one JSON object a line'
 _FIX = 'remove the file, or train again'
@@ -33,17 +37,32 @@ class TrainingCurve(NamedTuple):
     measures: dict[str, np.ndarray]  # name → (m, 2): epoch, value
 
 
+def _rows(path: Path) -> list:
+    lines, rows = read_lines(path, expected=_EXPECTED), []
+    for line in lines:
+        with reading(path, _EXPECTED, _FIX), contextlib.suppress(JSONDecodeError):
+            rows.append(parse_json(line))
+    if lines and not rows:
+        raise SourceError(f'{path}', 'no line that is JSON', _EXPECTED, _FIX)
+    if len(rows) < len(lines):
+        warn(f'{path}: {len(lines) - len(rows)} lines are cut, and left out')
+    return rows
+
+
 def read_training_curve(work_dir: str | os.PathLike) -> TrainingCurve:
     """The curve of a work folder, from all of its ``vis_data/scalars.json``.
 
     A resumed training continues the one before it. If iterations were repeated, the later values
-    are used. An empty curve is returned for a folder without a log.
+    are used. An empty curve is returned for a folder without a log. Lines that a kill or a full
+    disk has cut are left out with a warning.
+
+    Raises:
+        SourceError: A file is not the log of a training.
     """
     rows: dict[str, dict[int, dict]] = {'train': {}, 'test': {}}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for line in read_lines(path, expected=_EXPECTED):
+        for row in _rows(path):
             with reading(path, _EXPECTED, _FIX):
-                row = parse_json(line)
                 if 'loss' in row:
                     rows['train'][_count(row['iter'])] = _numbers(row) | {
                         'epoch': _count(row['epoch'])

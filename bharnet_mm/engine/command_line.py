@@ -24,6 +24,7 @@ from .arguments import parse_options
 from .config_file import load_config
 from .console import ConsoleRunner
 from .from_store import fill_from_store
+from .log_guard import guard_logs
 
 
 def read_config(args: argparse.Namespace) -> Config:
@@ -117,7 +118,8 @@ def build_runner(cfg: Config) -> Runner:
     add_hook(cfg, dict(type='ConsoleHook'))
     for name in ('train', 'val', 'test'):
         use_fast_transfer(cfg.get(f'{name}_dataloader'))
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else ConsoleRunner.from_cfg(cfg)
+    return guard_logs(runner)
 
 
 def use_fast_transfer(loader: dict | None) -> None:

@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from bharnet_mm.apis.training_curve import read_training_curve
+from bharnet_mm.errors import SourceError
 
 
 def write(folder, rows):
@@ -27,3 +29,20 @@ def test_a_resumed_training_is_one_curve(tmp_path):
 def test_nothing_logged(tmp_path):
     curve = read_training_curve(tmp_path)
     assert curve.losses == {} and curve.measures == {}
+
+
+def test_lines_that_a_kill_has_cut(tmp_path, monkeypatch):
+    """The last one, or one that a later line was appended to, once there was room on the disk."""
+    said = []
+    monkeypatch.setattr('bharnet_mm.apis.training_curve.warn', said.append)
+    write(tmp_path / '1', [loss(1, 10, 3.0)])
+    file = tmp_path / '1/vis_data/scalars.json'
+    glued = '{"lr": 0.1, "epo' + json.dumps(loss(2, 20, 2.0))
+    rows = [glued, json.dumps(loss(3, 30, 1.0)), '{"lr": 0.']
+    file.write_text(file.read_text() + '\n'.join(rows))
+    curve = read_training_curve(tmp_path)
+    np.testing.assert_allclose(curve.losses['loss'], [[1, 3.0], [3, 1.0]])
+    assert len(said) == 1 and '2 lines are cut' in said[0]
+    file.write_text('no log\n')
+    with pytest.raises(SourceError, match='no line that is JSON'):
+        read_training_curve(tmp_path)
