@@ -1,6 +1,7 @@
 """The kernels in C++: where they are used, and that they can be missing."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -122,3 +123,33 @@ def test_importing_the_package_builds_nothing(tmp_path):
 def test_a_tensor_with_gaps_is_refused():
     with pytest.raises(ValueError, match='contiguous'):
         native.pointer(torch.zeros(4, 4).t())
+
+
+FAULTS = """
+import resource, torch
+from bharnet_mm.ops import native
+
+torch.set_num_threads(1)
+{keep}
+def step():
+    return [torch.ones(5 << 20) for _ in range(8)]  # 20 MB each
+
+for _ in range(8):  # until the pieces fit
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='other libraries are left alone')
+def test_freed_memory_is_kept_unless_the_environment_says_otherwise(tmp_path):
+    def faults(keep: str, **environment) -> int:
+        env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')} | environment
+        command = [sys.executable, '-c', FAULTS.format(keep=keep)]
+        return int(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
+
+    pages = 8 * (20 << 20) // 4096
+    assert faults('native.keep_freed_memory()') < pages / 20
+    set_by_user = faults('native.keep_freed_memory()', MALLOC_TRIM_THRESHOLD_='1000000')
+    assert set_by_user > pages / 2

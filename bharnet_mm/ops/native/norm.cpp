@@ -5,6 +5,7 @@
 #include "vec.h"
 
 #include <cmath>
+#include <type_traits>
 
 namespace bharnet {
 namespace {
@@ -25,6 +26,14 @@ inline vec get(const T* p, int n) {
 template <typename T>
 inline void put(T* p, vec v, int n) {
   n == LANES ? store(p, v) : store(p, v, n);
+}
+
+// Writes past the caches: what does not fit into them need not be read before it is written.
+template <bool PAST, typename T>
+inline void put_last(T* p, vec v, int n) {
+  if constexpr (PAST && sizeof(T) == sizeof(float))
+    if (n == LANES && reinterpret_cast<uintptr_t>(p) % sizeof v == 0) return _mm512_stream_ps(p, (__m512)v);
+  put(p, v, n);
 }
 
 // Two sums over a row: lanes in float32 for one row only, the rows in float64.
@@ -53,9 +62,10 @@ struct Shape {
 
   // In multiply-adds that take as long: two passes over memory.
   double work() const { return 300. * size * channels * n; }
+  bool large() const { return size * channels * n > 1 << 20; }  // 4 MB of float32
 };
 
-template <bool ADDS, typename T>
+template <bool ADDS, bool PAST, typename T>
 void forward(Shape s, const T* x, const T* residual, const float* weight, const float* bias,
              double eps, float slope, T* y, float* mean, float* deviation, float* variance) {
   const double count = double(s.size) * s.n;
@@ -85,13 +95,13 @@ void forward(Shape s, const T* x, const T* residual, const float* weight, const 
       each_vector(s.n, [&](int64_t i, int n) {
         vec v = (get(x + at + i, n) - m) * scale + b;
         if (ADDS) v += get(residual + at + i, n);
-        put(y + at + i, v > 0 ? v : v * slope, n);
+        put_last<PAST>(y + at + i, v > 0 ? v : v * slope, n);
       });
     }
   }
 }
 
-template <bool ACT, bool ADDS, typename T>
+template <bool ACT, bool ADDS, bool PAST, typename T>
 void backward(Shape s, const T* grad, const T* x, const T* y, const float* weight,
               const float* mean, const float* deviation, float slope, T* grad_x, T* grad_residual,
               float* grad_weight, float* grad_bias) {
@@ -120,11 +130,23 @@ void backward(Shape s, const T* grad, const T* x, const T* y, const float* weigh
       const int64_t at = (p * s.channels + c) * s.n;
       each_vector(s.n, [&](int64_t i, int n) {
         vec g = inner(at + i, n);
-        if (ADDS) put(grad_residual + at + i, g, n);
-        put(grad_x + at + i, (g - constant - (get(x + at + i, n) - m) * tilt) * scale, n);
+        if (ADDS) put_last<PAST>(grad_residual + at + i, g, n);
+        put_last<PAST>(grad_x + at + i, (g - constant - (get(x + at + i, n) - m) * tilt) * scale, n);
       });
     }
   }
+}
+
+}  // namespace
+}  // namespace bharnet
+
+namespace bharnet {
+namespace {
+
+// Calls f with a truth as a constant.
+template <typename F>
+void as_constant(bool value, F f) {
+  value ? f(std::true_type()) : f(std::false_type());
 }
 
 }  // namespace
@@ -135,18 +157,28 @@ void backward(Shape s, const T* grad, const T* x, const T* y, const float* weigh
       int64_t size, int64_t channels, int64_t n, const T* x, const T* residual,                   \
       const float* weight, const float* bias, double eps, float slope, T* y, float* mean,         \
       float* deviation, float* variance) {                                                        \
-    auto* run = residual ? bharnet::forward<true, T> : bharnet::forward<false, T>;                \
-    run({size, channels, n}, x, residual, weight, bias, eps, slope, y, mean, deviation, variance); \
+    const bharnet::Shape s{size, channels, n};                                                    \
+    bharnet::as_constant(residual, [&](auto adds) {                                               \
+      bharnet::as_constant(s.large(), [&](auto past) {                                            \
+        bharnet::forward<adds.value, past.value>(s, x, residual, weight, bias, eps, slope, y,     \
+                                                 mean, deviation, variance);                      \
+      });                                                                                         \
+    });                                                                                           \
   }                                                                                               \
   extern "C" void norm_backward_##NAME(                                                           \
       int64_t size, int64_t channels, int64_t n, const T* grad, const T* x, const T* y,           \
       const float* weight, const float* mean, const float* deviation, float slope, T* grad_x,     \
       T* grad_residual, float* grad_weight, float* grad_bias) {                                   \
-    auto* run = !y              ? bharnet::backward<false, false, T>                              \
-                : grad_residual ? bharnet::backward<true, true, T>                                \
-                                : bharnet::backward<true, false, T>;                              \
-    run({size, channels, n}, grad, x, y, weight, mean, deviation, slope, grad_x, grad_residual,   \
-        grad_weight, grad_bias);                                                                  \
+    const bharnet::Shape s{size, channels, n};                                                    \
+    bharnet::as_constant(y, [&](auto act) {                                                       \
+      bharnet::as_constant(grad_residual, [&](auto adds) {                                        \
+        bharnet::as_constant(s.large(), [&](auto past) {                                          \
+          bharnet::backward<act.value, adds.value, past.value>(                                   \
+              s, grad, x, y, weight, mean, deviation, slope, grad_x, grad_residual, grad_weight,  \
+              grad_bias);                                                                         \
+        });                                                                                       \
+      });                                                                                         \
+    });                                                                                           \
   }
 
 BHARNET_NORM(f32, float)

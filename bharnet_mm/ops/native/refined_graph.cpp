@@ -29,28 +29,31 @@ inline void back_to_values(const Shape& s, const float* top, const float* g, int
     for (int j = 0; j < 4; ++j) store(gval + ((k + m) * 4 + j) * LANES, acc[m][j]);
 }
 
-// g_top += val g^T, for some blocks of frames. The values of three senders stay in the first cache.
-inline void back_to_topology(const Shape& s, const float* val, const float* g, int64_t blocks,
+// g_top += val g^T of N senders, for some blocks of frames. The senders' values stay in the first cache.
+template <int N>
+inline void back_to_topology(const Shape& s, const float* val, const float* g, int64_t k, int64_t blocks,
                              float* gtop) {
-  for (int64_t k = 0; k < s.senders(); k += 3)
-    s.each_receivers([&](int64_t u, auto count) {
-      constexpr int NU = decltype(count)::value;
-      float* out = gtop + (u * s.senders() + k * NU) * LANES;
-      vec acc[3][NU];
-      for (int m = 0; m < 3 * NU; ++m) acc[m / NU][m % NU] = load(out + m * LANES);
-      for (int64_t tb = 0; tb < blocks; ++tb) {
-        const float* a = val + (tb * s.senders() + k) * 4 * LANES;
-        const float* b = g + (tb * s.V + u) * 4 * LANES;
-        for (int j = 0; j < 4; ++j) {
-          const vec left[3] = {held(a + j * LANES), held(a + (4 + j) * LANES), held(a + (8 + j) * LANES)};
-          for (int i = 0; i < NU; ++i) {
-            const vec right = held(b + (i * 4 + j) * LANES);
-            for (int m = 0; m < 3; ++m) acc[m][i] += left[m] * right;
-          }
+  s.each_receivers([&](int64_t u, auto count) {
+    constexpr int NU = decltype(count)::value;
+    float* out = gtop + (u * s.senders() + k * NU) * LANES;
+    vec acc[N][NU];
+    for (int m = 0; m < N; ++m)
+      for (int i = 0; i < NU; ++i) acc[m][i] = load(out + (m * NU + i) * LANES);
+    for (int64_t tb = 0; tb < blocks; ++tb) {
+      const float* a = val + (tb * s.senders() + k) * 4 * LANES;
+      const float* b = g + (tb * s.V + u) * 4 * LANES;
+      for (int j = 0; j < 4; ++j) {
+        vec left[N];
+        for (int m = 0; m < N; ++m) left[m] = held(a + (4 * m + j) * LANES);
+        for (int i = 0; i < NU; ++i) {
+          const vec right = held(b + (i * 4 + j) * LANES);
+          for (int m = 0; m < N; ++m) acc[m][i] += left[m] * right;
         }
       }
-      for (int m = 0; m < 3 * NU; ++m) store(out + m * LANES, acc[m / NU][m % NU]);
-    });
+    }
+    for (int m = 0; m < N; ++m)
+      for (int i = 0; i < NU; ++i) store(out + (m * NU + i) * LANES, acc[m][i]);
+  });
 }
 
 // g_U += g_val x^T for N channels in.
@@ -192,7 +195,11 @@ void backward_group(const Shape& s, const Packed& w, int64_t g, const T* grad, c
           if (v < s.V) back_to_features<1>(s, ut, gv, v, rows, out);
         }
       }
-      back_to_topology(s, val, gy, blocks, gtop);
+      k = 0;
+      for (; k + 4 <= senders; k += 4) back_to_topology<4>(s, val, gy, k, blocks, gtop);
+      if (senders - k == 3) back_to_topology<3>(s, val, gy, k, blocks, gtop);
+      if (senders - k == 2) back_to_topology<2>(s, val, gy, k, blocks, gtop);
+      if (senders - k == 1) back_to_topology<1>(s, val, gy, k, blocks, gtop);
       int64_t c = 0;
       for (; c + 8 <= s.C; c += 8) back_to_weight<8>(s, gval, xt, c, blocks, gu);
       for (; c + 4 <= s.C; c += 4) back_to_weight<4>(s, gval, xt, c, blocks, gu);
