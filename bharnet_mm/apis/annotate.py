@@ -51,7 +51,6 @@ class VideoWriter:
         self._av = av
 
     def __enter__(self) -> VideoWriter:
-        self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as opened:
             file = opened.enter_context(atomic_write(self.path, 'wb'))
             kind = _FORMATS[self.path.suffix.lower()]

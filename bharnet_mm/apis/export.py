@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -96,12 +97,25 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_format(path: str | os.PathLike) -> str:
-    """The ending of a path. Raises ConfigError unless the format can be written."""
+    """The ending of a path.
+
+    Raises:
+        ConfigError: The format cannot be written, or a package for it is not installed.
+    """
     from ..errors import ConfigError
 
     suffix = Path(path).suffix
     if suffix not in FORMATS:
         raise ConfigError(f'{path}', f'the ending {suffix!r}', f'one of {FORMATS}', 'rename it')
+    packages = ('onnx', 'onnxscript', 'onnxruntime') if suffix == '.onnx' else ()
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f'{path}',
+            f'no package {" and no ".join(missing)}',
+            f'the packages {", ".join(packages)}',
+            "pip install 'bharnet_mm[export]'",
+        )
     return suffix
 
 

@@ -11,7 +11,6 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -188,20 +187,12 @@ def write(program: ExportedProgram, path: str | os.PathLike, meta: Mapping[str, 
         meta: Texts that are stored in the file.
 
     Raises:
-        ConfigError: The ending is another one, or onnx or onnxscript are missing.
+        ConfigError: The ending is another one, or a package for it is missing.
     """
     suffix = check_format(path)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if suffix == '.pt2':
         write_built(path, partial(torch.export.save, program, extra_files=dict(meta)))
         return
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f'{path}', f'no {error.name}', 'onnx and onnxscript', "pip install 'bharnet_mm[export]'"
-        ) from error
     names = dict(
         input_names=list(program.call_spec.in_spec.children()[0].children()[0].context),
         output_names=list(program.call_spec.out_spec.context),

@@ -19,6 +19,8 @@ from .results import Result, as_result
 from .sources import Clips, Video, read_source
 from .windows import Window, WindowBuffer
 
+SECOND_PERSON = 'a second person is in the picture, who is not followed'
+
 
 class BodyHandInferencer:
     """Recognises actions in videos, streams and clips.
@@ -188,9 +190,11 @@ class BodyHandInferencer:
             )
 
     def _video(self, video: Video, tick: Callable[[str, int, int], None]) -> Iterator[Result]:
+        from ..datasets.extraction.bystanders import BystanderWatch
         from ..datasets.extraction.tracking import BodyHandTracker
 
         tracker = BodyHandTracker(self._build_estimator())
+        watch = BystanderWatch(self._build_estimator())
         rate = video.fps or 30.0
         length = max(1, round(self.window * rate))
         if 0 < video.frames <= 1.5 * length:
@@ -199,16 +203,18 @@ class BodyHandInferencer:
         waiting: list[_Asked] = []
         for number, image in enumerate(video.open()):
             kept = None if self._cutter is None else image
-            window = buffer.add(number, image.shape[1::-1], *tracker.step(image), kept)
+            bodies, hands = tracker.step(image)
+            watch.step(image, list(bodies.values()))
+            window = buffer.add(number, image.shape[1::-1], bodies, hands, kept)
             tick(video.name, number + 1, video.frames)
             if window is not None:
                 waiting += self._ask(video, window, rate)
             if len(waiting) >= (self.batch_size if video.frames else 1):
-                yield from self._results(video, waiting)
+                yield from self._results(video, waiting, watch.found)
                 waiting = []
         last = buffer.end()
         waiting += [] if last is None else self._ask(video, last, rate)
-        yield from self._results(video, waiting)
+        yield from self._results(video, waiting, watch.found)
 
     def _build_estimator(self) -> Any:
         if self._estimator is None:
@@ -243,7 +249,7 @@ class BodyHandInferencer:
             asked.append(_Asked(clip, grid, place))
         return asked
 
-    def _results(self, video: Video, asked: list[_Asked]) -> Iterator[Result]:
+    def _results(self, video: Video, asked: list[_Asked], second: bool) -> Iterator[Result]:
         layout = get_layout(self._build_estimator().body_layout)
         said = self.recognizer.predict(
             [one.clip for one in asked],
@@ -254,6 +260,8 @@ class BodyHandInferencer:
         )
         again = (lambda: enumerate(video.open())) if video.again else None
         for prediction, one in zip(said, asked, strict=True):
+            if second:
+                prediction = replace(prediction, notes=(*prediction.notes, SECOND_PERSON))
             yield as_result(
                 prediction, video=video.name, layout=layout, read_frames=again, **one.place
             )

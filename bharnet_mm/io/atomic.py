@@ -40,13 +40,13 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
     write is not replaced.
 
     Args:
-        path: The file; its folder must exist.
+        path: The file; its folder is made if needed.
         mode: ``'w'`` for text, in UTF-8, or ``'wb'``.
         **options: Arguments of :func:`open`.
 
     Raises:
         WriteError: If the disk is full or refuses the data; ``path`` is unchanged.
-        OSError: There is no such folder, or no right to write.
+        OSError: There is no right to write, or to make the folder.
     """
     if mode not in ('w', 'wb'):
         raise ValueError(f"mode must be 'w' or 'wb', not {mode!r}")
@@ -64,6 +64,7 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
                 with open(target, mode, **options) as stream:
                     yield stream
                 return
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary, stream = _open_temporary(target, mode, options)
         try:
             yield stream
@@ -89,7 +90,6 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file, whole or not at all, making its folder if needed."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as stream:
         stream.write(text)
 

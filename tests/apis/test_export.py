@@ -1,3 +1,4 @@
+import importlib.util
 import re
 
 import numpy as np
@@ -121,13 +122,22 @@ def test_bad_arguments_are_told_before_anything_is_built(tmp_path, exported):
     model = folder / 'tiny.py', folder / 'untrained.pth'
     for words, told in (
         ((*model, '--out', tmp_path / 'm.tflite'), 'm.tflite'),
-        ((*model, '--out', tmp_path / 'm.onnx', '--clips', 0), '--clips'),
         ((*model, '--out', tmp_path / 'm.onnx', '--data', tmp_path / 'none'), 'no clip store'),
         ((folder / 'm.onnx', '--out', tmp_path / 'n.onnx', '--data', folder / 'store'), 'exported'),
     ):
         with pytest.raises(ConfigError, match=told):
             run(arguments(*words))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_told_before_anything_is_built(tmp_path, exported, monkeypatch):
+    folder, _ = exported
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name: None if name == 'onnxscript' else find(name)
+    )
+    with pytest.raises(ConfigError, match='no package onnxscript'):
+        run(arguments(folder / 'tiny.py', folder / 'untrained.pth', '--out', tmp_path / 'm.onnx'))
 
 
 def test_stock_models_are_refused():

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ...datasets.clip import Clip
 from ...datasets.coordinates import square
+from ...datasets.extraction.estimators import MAX_KEPT
 from ...errors import BHaRNetError
 from ...layouts import SkeletonLayout
 from .collection import Collection, problem
@@ -224,7 +226,19 @@ def _measure_part(
     same = both & (last[..., 1:] == last[..., :-1])
     if same.any():
         equal = values[..., 1:, :, :][same] == values[..., :-1, :, :][same]
-        facts[f'{part}_frozen'] = np.count_nonzero(equal.all(axis=(-2, -1)))
+        same[same] = equal.all(axis=(-2, -1))
+        facts[f'{part}_frozen'] = _in_long_runs(same, MAX_KEPT if part == 'hand' else 0)
+
+
+def _in_long_runs(same: np.ndarray, longest: int) -> int:
+    """How many are True along the last axis, in runs of more than ``longest``."""
+    if same.shape[-1] <= longest:
+        return 0
+    whole = sliding_window_view(same, longest + 1, axis=-1).all(axis=-1)
+    long = np.zeros_like(same)
+    for start in range(longest + 1):
+        long[..., start : start + whole.shape[-1]] |= whole
+    return np.count_nonzero(long)
 
 
 def _bad_scores(score: np.ndarray) -> bool:

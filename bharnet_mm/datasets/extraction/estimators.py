@@ -14,6 +14,8 @@ import numpy as np
 from ...errors import ConfigError
 
 LEFT, RIGHT = 0, 1
+#: For so many frames at most an estimator may keep a hand while the image around it is the same.
+MAX_KEPT = 5
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from .association import nearest_arm
-from .estimators import Arm, BodyPose, HandPose
+from .estimators import MAX_KEPT, Arm, BodyPose, HandPose
 from .geometry import Region, region_from_hand, upright_angle
 from .mediapipe_graphs import LANDMARK_INPUT, landmark_graph, palm_graph, pose_graph
 
@@ -31,12 +31,11 @@ _PLACES_LOST = ('knuckles', -0.5, 0.5, 'palm', 'last', 0.0)
 _PLACES_BEHIND = ('last', 'knuckles', -0.5, 0.5, 'palm', 0.0)
 _PLACES_NEW = ('palm', 0.0, 'knuckles', -0.5, 0.5)
 _TRIES = 3
-# If the model is sure of a hand and the image around it does not change, the hand is kept for at
-# most so many frames. Unchanged means that at most a twentieth of a small image of it differs by
+# If the model is sure of a hand and the image around it does not change, the hand is kept for some
+# frames (MAX_KEPT). Unchanged means that at most a twentieth of a small image of it differs by
 # more than so many grey levels of 255.
 _SURE = 0.8
 _SAME_GREY = 8.0
-_MAX_AGE = 5
 _VIEW = 28
 
 
@@ -157,7 +156,7 @@ class MediaPipeEstimator:
         if arm.previous is None or arm.lost:
             return []
         view = arm.last.view
-        if view is not None and view.age < _MAX_AGE and view.unchanged(image):
+        if view is not None and view.age < MAX_KEPT and view.unchanged(image):
             return [replace(arm.last, view=replace(view, age=view.age + 1))]
         hand = self._settle(image, region_from_hand(arm.previous))
         if hand.score >= _SURE:

@@ -169,6 +169,13 @@ def test_frozen(write, clips, part):
     assert part in finding.message and finding.examples == ('clip_003',)
 
 
+def test_hands_that_extraction_keeps_are_not_frozen(write, clips):
+    """It keeps a hand for five frames while the image around it does not change."""
+    for start in (0, 6):
+        clips[3].hand[..., start : start + 6, :, :] = clips[3].hand[..., start : start + 1, :, :]
+    assert examine(write(clips)).findings == []
+
+
 def test_missing_frames_are_not_frozen(write, clips):
     clips[3].hand_score[:, :, 1:11] = 0
     assert ('frozen', 'warning') not in found(examine(write(clips)))
