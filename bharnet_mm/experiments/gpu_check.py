@@ -175,6 +175,7 @@ def to_markdown(results: dict[str, dict]) -> str:
             values = results[section]
             rows = values.get('results', values)
             lines += [f'## {title}', '', *_rows(rows), '']
+    lines += _kernels(results.get('profile', {}).get('results', {}).get('BHaRNet-P', {}))
     failed = [
         f'- {name}: {result["error"]}' for name, result in results.items() if not result.get('ok')
     ]
@@ -182,6 +183,17 @@ def to_markdown(results: dict[str, dict]) -> str:
     missing = [f'- {name}: not run' for name in SECTIONS if name not in results]
     lines += ['## What failed or is missing', '', *(failed + partly + missing or ['Nothing.']), '']
     return '\n'.join(lines)
+
+
+def _kernels(profile: dict) -> list[str]:
+    """The kernels that take most of P's training step."""
+    if not profile.get('kernels'):
+        return []
+    lines = ['## Where the GPU spends a training step of P', '', '| kernel | launches | ms |']
+    lines += ['|---|---|---|']
+    for kernel in profile['kernels'][:25]:
+        lines.append(f'| `{kernel["name"]}` | {kernel["launches"]} | {kernel["ms"]:.2f} |')
+    return [*lines, '']
 
 
 def _goals(results: dict) -> list[str]:

@@ -349,15 +349,20 @@ def _profiled(name: str, sizes: Sizes) -> dict:
         synchronize(sizes.device)
     kernels = [e for e in profiler.events() if e.device_type == DeviceType.CUDA]
     times: Counter = Counter()
+    launches: Counter = Counter()
     for kernel in kernels:
         times[kernel.name[:80]] += kernel.time_range.elapsed_us()
+        launches[kernel.name[:80]] += 1
     busy = sum(times.values()) / 1e6
     return dict(
         launches=len(kernels),
         busy_ms=busy * 1e3,
         step_ms=min(seconds) * 1e3,
         busy_share=busy / min(seconds),
-        top_ms={kernel: us / 1e3 for kernel, us in times.most_common(20)},
+        kernels=[
+            dict(name=name, launches=launches[name], ms=us / 1e3)
+            for name, us in times.most_common(60)
+        ],
     )
 
 

@@ -26,10 +26,15 @@ def test_the_report_says_what_failed_and_what_is_missing():
         train_real_bf16=dict(ok=True, failed=1, rows=dict(P=row, M=dict(error='no memory'))),
         latency=dict(ok=False, error='took too long'),
         epoch=dict(ok=True, loader_share=0.125, steps=9),
+        profile=dict(
+            ok=True,
+            results={'BHaRNet-P': dict(launches=9, kernels=[dict(name='sum', launches=4, ms=1.5)])},
+        ),
     )
     text = gpu_check.to_markdown(results)
     assert '| P | 3000 (2.5) |' in text and '| M | failed |' in text
     assert 'loader_share 0.125, steps 9' in text
+    assert '| `sum` | 4 | 1.50 |' in text and '- BHaRNet-P: launches 9' in text
     for line in ('latency: took too long', 'train_real_bf16: 1 contenders', 'parity: not run'):
         assert line in text
 
