@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..datasets.store import ClipStore
 from ..errors import ConfigError
 from ..io.outputs import output_folder
@@ -61,20 +63,34 @@ def parse_options(words: Sequence[str] | None) -> dict[str, Any] | None:
 
 
 def check_data(cfg: Mapping[str, Any], loaders: Sequence[str]) -> None:
-    """Raises an error for a missing store or an unknown split, before a model is imported and
-    built.
+    """Raises an error for a missing store, an unknown split or training clips of a single class,
+    before a model is imported and built.
 
     Args:
         cfg: The config.
         loaders: Loaders whose data sets are checked: ``'train'``, ``'val'``, ``'test'``.
 
     Raises:
-        BHaRNetError: See :class:`ClipStore` and its ``select``.
+        BHaRNetError: See :class:`ClipStore` and its ``select``; there is one class to learn only.
     """
     for name in loaders:
         for dataset in _data_sets(cfg.get(f'{name}_dataloader')):
             if isinstance(dataset.get('store'), (str, os.PathLike)):
-                ClipStore(dataset['store']).select(dataset.get('split'))
+                store = ClipStore(dataset['store'])
+                chosen = store.select(dataset.get('split'))
+                if name == 'train':
+                    _check_classes(store, chosen)
+
+
+def _check_classes(store: ClipStore, chosen: np.ndarray) -> None:
+    names = [store.classes[label] for label in sorted(set(store.labels[chosen].tolist()))]
+    if len(names) < 2:
+        raise ConfigError(
+            f'{store.path}',
+            f'training clips of {f"the class {names[0]!r} only" if names else "no class"}',
+            'two classes or more',
+            'add clips of another class; for videos, each class has its folder',
+        )
 
 
 def _data_sets(value: Any) -> Iterator[Mapping]:

@@ -4,9 +4,10 @@ from command import ROOT
 
 from bharnet_mm import create_model
 from bharnet_mm.datasets import Clip, StoreWriter
+from bharnet_mm.engine.arguments import check_data
 from bharnet_mm.engine.config_file import load_config
 from bharnet_mm.engine.from_store import fill_from_store
-from bharnet_mm.errors import BHaRNetError
+from bharnet_mm.errors import BHaRNetError, ConfigError
 from bharnet_mm.layouts import get_layout
 
 OWN = sorted((ROOT / 'configs').glob('*_own.py'))
@@ -120,3 +121,15 @@ def test_a_model_by_name_takes_its_sizes_from_a_store(store, name):
     model = create_model(name, store=store)
     assert model.cls_head.num_classes == 4
     assert create_model(name, num_classes=7, store=store).cls_head.num_classes == 7
+
+
+def test_one_class_is_refused_before_the_training(store):
+    def loaders(split):
+        dataset = dict(type='BodyHandDataset', store=str(store), split=split)
+        return dict(train_dataloader=dict(dataset=dict(type='Wrapper', dataset=dataset)))
+
+    one = {'clip_id': [f'clip{number}' for number in (1, 5, 9)]}
+    with pytest.raises(ConfigError, match="training clips of the class 'b' only"):
+        check_data(loaders(one), ('train',))
+    check_data(dict(test_dataloader=loaders(one)['train_dataloader']), ('test',))
+    check_data(loaders('own_train'), ('train',))

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from ...datasets.clip import Clip
+from ...engine.kept_warnings import keep_warnings
 from ...errors import BHaRNetError, SourceError
 from ...io.process import die_with, unheard
 from ..model_card import ModelCard
@@ -150,6 +151,7 @@ class RecognitionProcess:
 def _work(connection: Connection, build: Callable[[], Recognizer]) -> None:
     """The other process: builds the model, then answers windows until the connection closes."""
     die_with()
+    keep_warnings()
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # the camera's process needs the other cores
     try:
         recognizer = build()

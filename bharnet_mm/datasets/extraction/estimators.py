@@ -164,7 +164,9 @@ def check_backend(backend: str) -> None:
             f'backend {backend}',
             f'no package {package}',
             f'the package {package}',
-            'pip install -r requirements/extract.txt',
+            "pip install 'bharnet_mm[extract]'"
+            if backend == 'mediapipe'
+            else f'pip install {package}',
         )
 
 

@@ -95,7 +95,7 @@ def import_mediapipe():
             'backend mediapipe',
             f'no usable mediapipe ({error})',
             'mediapipe 0.10.14, 0.10.18 or 0.10.21',
-            'pip install -r requirements/extract.txt',
+            "pip install 'bharnet_mm[extract]'",
         ) from error
     folder = os.path.join(os.path.dirname(mediapipe.__file__), 'modules', 'hand_landmark')
     if not os.path.exists(os.path.join(folder, 'hand_landmark_full.tflite')):
@@ -103,7 +103,7 @@ def import_mediapipe():
             'backend mediapipe',
             f'version {mediapipe.__version__} without models inside the package',
             'mediapipe 0.10.14, 0.10.18 or 0.10.21, which carry them',
-            'pip install -r requirements/extract.txt',
+            "pip install 'bharnet_mm[extract]'",
         )
     # Protobuf gives this warning at each result, about MediaPipe's own code.
     warnings.filterwarnings('ignore', r'SymbolDatabase\.GetPrototype', UserWarning)
