@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..errors import ConfigError
@@ -69,7 +70,12 @@ class VideoWriter:
                 self._container.mux(self._stream.encode())
 
     def write(self, image: np.ndarray) -> None:
-        """Appends a frame (H, W, 3) uint8; an odd last row or column is cut off."""
+        """Appends a frame (H, W, 3) uint8; an odd last row or column is cut off.
+
+        A frame of another size than the first is scaled to fit into it, with black around it.
+        """
+        if self._stream is not None:
+            image = _fitted(image, self._stream.width, self._stream.height)
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
         if self._stream is None:
             rate = Fraction(self.fps).limit_denominator(1001)
@@ -80,6 +86,18 @@ class VideoWriter:
             np.ascontiguousarray(image[:height, :width]), format='rgb24'
         )
         self._container.mux(self._stream.encode(frame))
+
+
+def _fitted(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The image in ``(height, width)``, its proportions kept; one row or column more is left."""
+    if image.shape[0] - height in (0, 1) and image.shape[1] - width in (0, 1):
+        return image
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    out = np.zeros((height, width, 3), np.uint8)
+    x, y = (width - size[0]) // 2, (height - size[1]) // 2
+    out[y : y + size[1], x : x + size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return out
 
 
 def write_video(path: str | os.PathLike, results: Sequence[Result]) -> None:

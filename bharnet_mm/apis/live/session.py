@@ -171,14 +171,15 @@ class LiveSession:
                 if self.source.ended:
                     break
                 if not self.source.connected and not away:
-                    # Tracks do not continue after an interruption.
                     away, last = True, None
-                    window.clear()
-                    self._tracker.reset()
+                    self._forget(window)
                 yield LiveUpdate(None, {}, {}, None, last, self.statistics)
                 continue
             if away:
                 away, since = False, frame.time
+            elif newest is not None and newest.image.shape != frame.image.shape:
+                last, since = None, frame.time  # the camera was turned, or set to another size
+                self._forget(window)
             bodies, hands = self._find(frame)
             newest = frame
             kept = None if self._cutter is None else frame.image
@@ -188,6 +189,11 @@ class LiveSession:
                     asked = frame.position
             yield LiveUpdate(frame, bodies, hands, answer, last, self.statistics)
         yield from self._final_answers(window, newest)
+
+    def _forget(self, window: SlidingWindow) -> None:
+        """Tracks do not continue after an interruption, nor in images of another size."""
+        window.clear()
+        self._tracker.reset()
 
     def _find(self, frame: Frame) -> tuple[dict, dict]:
         start = time.process_time() - self.source.cpu_seconds

@@ -1,5 +1,6 @@
 import json
 import os
+import time
 
 import cv2
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from fakes import BrightEstimator, Dying, FrameCounter, broken
 from stream_server import StreamServer
 
+from bharnet_mm.apis.annotate import VideoWriter
 from bharnet_mm.apis.live.output import JsonLines, VideoOutput, has_display
 from bharnet_mm.apis.live.session import LiveSession, LiveStatistics
-from bharnet_mm.apis.live.source import LiveSource
+from bharnet_mm.apis.live.source import Frame, LiveSource
 from bharnet_mm.apis.live.window import SlidingWindow, Step
 from bharnet_mm.errors import BHaRNetError, ConfigError
 
@@ -120,6 +122,61 @@ def test_the_video_lasts_as_long_as_the_session(tmp_path):
             video.write(picture, position)
     capture = cv2.VideoCapture(str(path))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 31
+
+
+def test_frames_of_another_size_keep_their_proportions(tmp_path):
+    path = tmp_path / 'out.mp4'
+    with VideoWriter(path, 30) as video:
+        video.write(np.zeros((49, 65, 3), np.uint8))  # an odd row and column are cut off
+        video.write(np.full((48, 24, 3), 255, np.uint8))
+        video.write(np.full((96, 128, 3), 255, np.uint8))
+    capture = cv2.VideoCapture(str(path))
+    _, turned, large = (capture.read()[1] for _ in range(3))
+    assert turned.shape == large.shape == (48, 64, 3)
+    white = turned.mean(axis=(0, 2)) > 128
+    assert 22 <= white.sum() <= 26 and not white[:16].any() and not white[-16:].any()
+    assert large.mean() > 245
+
+
+class TurningCamera:
+    """Twelve frames of one size, then twelve of another, 20 a second."""
+
+    connected, dropped, cpu_seconds = True, 0, 0.0
+
+    def __init__(self):
+        sizes = [(48, 64)] * 12 + [(64, 48)] * 12
+        self.images = [np.full((*size, 3), 128, np.uint8) for size in sizes]
+        self.count = 0
+
+    @property
+    def ended(self):
+        return self.count == len(self.images)
+
+    def latest(self, timeout):
+        if self.ended:
+            return None
+        self.count += 1
+        time.sleep(0.05)
+        return Frame(self.images[self.count - 1], self.count, time.monotonic(), self.count / 20)
+
+    def close(self):
+        pass
+
+
+def test_images_of_another_size_begin_anew():
+    """Positions in images of two sizes must not come into one window."""
+    asked, starts = [], []
+    estimator = BrightEstimator()
+    estimator.start = lambda: starts.append(1)
+    with LiveSession(TurningCamera(), estimator, FrameCounter, stride=0.01) as session:
+        session._recognition.offer = lambda clip, *_: asked.append(clip) or True
+        updates = [update for update in session if update.frame is not None]
+    sizes = [clip.image_size for clip in asked]
+    assert {*sizes} == {(64, 48), (48, 64)} and sizes == sorted(sizes, reverse=True)
+    first = sizes.index((48, 64))
+    assert asked[first].num_frames < asked[first - 1].num_frames
+    assert len(updates) == 24 and updates[12].last is None
+    assert len(starts) == 3  # when it was made, before the first frame, and at the turn
 
 
 def test_json_lines(tmp_path):
