@@ -30,10 +30,17 @@ class VideoInfo:
     Args:
         frames: Number of frames, 0 if the file does not contain it; it may be wrong.
         fps: Frames per second, 0 if unknown.
+        announced: Number of frames that the header announces, 0 if unknown. A file that was cut off
+            has fewer.
     """
 
     frames: int
     fps: float
+    announced: int = 0
+
+    def is_cut_off_at(self, frames: int) -> bool:
+        """Whether so many frames are clearly fewer than announced: by three or more, and by 5 %."""
+        return frames < self.announced - max(2, 0.05 * self.announced)
 
 
 def available_readers() -> list[str]:
@@ -103,7 +110,11 @@ def _open_decord(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
             yield i, image
         state.lost = len(held)
 
-    return VideoInfo(count, float(video.get_avg_fps())), frames()
+    announced = 0
+    if 'pyav' in available_readers():
+        file = Path(path).stat()
+        announced = _shown(path, file.st_size, file.st_mtime_ns)[1]
+    return VideoInfo(count, float(video.get_avg_fps()), announced), frames()
 
 
 def _repeats(path: str, decoded: int, count: int) -> SourceError:
@@ -210,7 +221,8 @@ def _open_pyav(path: str, state: Any) -> tuple[VideoInfo, Iterator]:
             yield number, np.ascontiguousarray(np.rot90(frame.to_ndarray(format='rgb24'), turns))
         state.lost = packets.cut + max(len(failed), number + 1 - count)
 
-    return VideoInfo(packets.announced or len(packets.times), fps), frames()
+    announced = packets.announced
+    return VideoInfo(announced or len(packets.times), fps, announced), frames()
 
 
 def _pick_decord(path: str, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from everyday import damage, encode, trim
@@ -10,7 +12,7 @@ from bharnet_mm.datasets.video import (
     open_video,
     read_frames,
 )
-from bharnet_mm.datasets.video_readers import PICK
+from bharnet_mm.datasets.video_readers import PICK, VideoInfo
 from bharnet_mm.errors import ConfigError, SourceError
 
 READERS = [
@@ -79,6 +81,22 @@ def test_a_header_that_announces_billions_of_frames(tmp_path):
     info, frames = open_video(path)
     assert len(list(frames)) == 6 and frames.reader == 'pyav'
     assert [number for number, _ in read_frames(path, [1, 4])] == [1, 4]
+
+
+@pytest.mark.parametrize('reader', READERS)
+def test_a_file_that_was_cut_off(tmp_path, reader):
+    path = tmp_path / 'a.avi'
+    images = [np.full((32, 48, 3), 2 * i, np.uint8) for i in range(100)]
+    write_video(path, images)
+    info, frames = open_video(path, reader)
+    assert info.announced == 100 == len(list(frames)) and not info.is_cut_off_at(100)
+    os.truncate(path, path.stat().st_size // 2)
+    assert open_video(path, reader)[0].announced == 100
+    info, frames = open_video(path)  # if one reader ends at the cut, the next one continues
+    count = len(list(frames))
+    assert frames.info.announced == 100 and 20 < count < 70 and info.is_cut_off_at(count)
+    assert not info.is_cut_off_at(95) and info.is_cut_off_at(94)
+    assert not VideoInfo(100, 25.0).is_cut_off_at(1)  # nothing is announced
 
 
 def test_unknown_reader(tmp_path):

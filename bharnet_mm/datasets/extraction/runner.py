@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..ingest import Converted, Report, gather
 from ..store import ClipStore, StoreWriter
-from ..video import available_readers, open_video
+from ..video import VideoFrames, available_readers, open_video
 from .estimators import Estimator, build_estimator
 from .extract import extract_clip, fill_hands
 from .output import (
@@ -27,6 +27,7 @@ from .plan import VideoJob, make_plan, read_split_lists
 from .workers import Failure, run_jobs
 
 LOST = 'frame that the container announces and that cannot be decoded'
+CUT_OFF = 'video that ends before its header says, as one that was cut off'
 
 
 class Worker:
@@ -53,9 +54,7 @@ class Worker:
             clips = [self.store[row] for row in job.rows]
             layout = self.store.body_layout
             clips = fill_hands(frames, self.estimator, clips, layout, repaired, tick=tick)
-            if frames.lost:
-                repaired[LOST] += frames.lost
-            return Converted(job.video, clips, repaired)
+            return _read(frames, Converted(job.video, clips, repaired))
         noticed: list[str] = []
         clip = extract_clip(
             frames,
@@ -69,9 +68,16 @@ class Worker:
             tick=tick,
             noticed=noticed,
         )
-        if frames.lost:
-            repaired[LOST] += frames.lost
-        return Converted(job.video, [clip], repaired, noticed=noticed)
+        return _read(frames, Converted(job.video, [clip], repaired, noticed=noticed))
+
+
+def _read(frames: VideoFrames, converted: Converted) -> Converted:
+    """Adds what is remarkable about the reading of a video."""
+    if frames.lost:
+        converted.repaired[LOST] += frames.lost
+    if frames.info.is_cut_off_at(frames.number + 1):
+        converted.noticed.append(CUT_OFF)
+    return converted
 
 
 def build_worker(

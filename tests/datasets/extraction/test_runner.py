@@ -16,7 +16,7 @@ from fake_estimator import BACKEND, CRASH, HANG, draw, moving, write_video
 from bharnet_mm.datasets import ClipStore, StoreWriter
 from bharnet_mm.datasets.extraction.output import ALGORITHM, Settings, merge, shard_folder
 from bharnet_mm.datasets.extraction.own_splits import OwnSplits
-from bharnet_mm.datasets.extraction.runner import extract
+from bharnet_mm.datasets.extraction.runner import CUT_OFF, extract
 from bharnet_mm.errors import BHaRNetError, ConfigError, SourceError, StoreError
 
 FAKE = Settings(backend=BACKEND)
@@ -377,3 +377,13 @@ def test_frames_that_cannot_be_decoded_are_counted_and_the_video_named(tmp_path)
     assert ClipStore(tmp_path / 'out')[0].num_frames == 15
     assert sum(report.repaired.values()) == 25
     assert '            cut.mp4' in str(report).splitlines()
+
+
+@needs_av
+def test_a_video_that_was_cut_off_is_noticed(tmp_path):
+    for name in ('whole', 'short'):
+        write_video(tmp_path / f'videos/wave/{name}.avi', moving(40))
+    short = tmp_path / 'videos/wave/short.avi'
+    os.truncate(short, short.stat().st_size // 2)
+    report = extract(tmp_path / 'videos', tmp_path / 'out', FAKE, workers=0)
+    assert report.kept == 2 and report.noticed == {CUT_OFF: ['wave/short.avi']}
