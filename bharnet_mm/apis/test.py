@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine.arguments import add_common_arguments, check_data
+from ..engine.arguments import add_common_arguments, check_checkpoint, check_data
 from ..errors import ConfigError
 from ..io.outputs import output_file
 from .model_zoo import find_config
@@ -80,6 +80,7 @@ def what_is_tested(runner: Runner, config: str, checkpoint: str) -> dict[str, An
 def run(args: argparse.Namespace) -> None:
     """Tests, given the arguments of the command line."""
     args.config = find_config(args.config)
+    check_checkpoint(args.checkpoint)
     from ..engine.command_line import add_hook, build_runner, read_config
     from ..evaluation import BodyHandMetric
     from .fit_fusion import FusionFacts

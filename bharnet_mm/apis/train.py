@@ -7,7 +7,7 @@ import argparse
 import copy
 from pathlib import Path
 
-from ..engine.arguments import add_common_arguments, check_data
+from ..engine.arguments import add_common_arguments, check_checkpoint, check_data, check_epochs
 from ..io.arguments import integer, seed_number
 from .model_zoo import find_config
 
@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Trains, given the arguments of the command line."""
     args.config = find_config(args.config)
+    if args.resume not in (None, 'auto'):
+        check_checkpoint(args.resume)
     from mmengine.dist import is_main_process
 
     from ..engine.command_line import (
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     if args.fit_fusion is not None:
         check_config(cfg)
         whole = copy.deepcopy(cfg)
+    check_epochs(cfg)
     check_data(cfg, ('train',) if args.no_validate else ('train', 'val'))
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

@@ -82,6 +82,27 @@ def check_data(cfg: Mapping[str, Any], loaders: Sequence[str]) -> None:
                     _check_classes(store, chosen)
 
 
+def check_checkpoint(path: str) -> None:
+    """Raises an error for a checkpoint that is not there, before a model is imported and built.
+
+    Raises:
+        ConfigError: There is no such file, and it is no address.
+    """
+    if '://' not in path and not os.path.isfile(path):
+        raise ConfigError(path, 'no such file', 'a checkpoint', 'correct the path')
+
+
+def check_epochs(cfg: Mapping[str, Any]) -> None:
+    """Raises an error for a training of no epoch.
+
+    Raises:
+        ConfigError: ``train_cfg.max_epochs`` is below 1.
+    """
+    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if isinstance(epochs, (int, float)) and epochs < 1:
+        raise ConfigError('max_epochs', f'{epochs}', '1 or more', 'correct it')
+
+
 def _check_classes(store: ClipStore, chosen: np.ndarray) -> None:
     names = [store.classes[label] for label in sorted(set(store.labels[chosen].tolist()))]
     if len(names) < 2:

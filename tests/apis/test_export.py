@@ -188,9 +188,11 @@ def test_regions_one_by_one(tmp_path, motion):
 def test_shipped_configs_with_onnx_alone(tmp_path, name):
     from mmaction.registry import MODELS
     from mmengine.config import Config
+    from mmengine.registry import init_default_scope
 
     from bharnet_mm.datasets.synthetic.sample import write_sample
 
+    init_default_scope('mmaction')
     write_sample(tmp_path / 'sample', clips_per_class=1)
     cfg = Config.fromfile(ROOT / f'configs/{name}.py')
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'w.pth')

@@ -4,7 +4,7 @@ from command import ROOT
 
 from bharnet_mm import create_model
 from bharnet_mm.datasets import Clip, StoreWriter
-from bharnet_mm.engine.arguments import check_data
+from bharnet_mm.engine.arguments import check_checkpoint, check_data, check_epochs
 from bharnet_mm.engine.config_file import load_config
 from bharnet_mm.engine.from_store import fill_from_store
 from bharnet_mm.errors import BHaRNetError, ConfigError
@@ -121,6 +121,16 @@ def test_a_model_by_name_takes_its_sizes_from_a_store(store, name):
     model = create_model(name, store=store)
     assert model.cls_head.num_classes == 4
     assert create_model(name, num_classes=7, store=store).cls_head.num_classes == 7
+
+
+def test_what_cannot_be_trained_or_tested_is_refused_early(tmp_path):
+    with pytest.raises(ConfigError, match='no such file'):
+        check_checkpoint(str(tmp_path / 'none.pth'))
+    check_checkpoint('https://example.org/model.safetensors')
+    with pytest.raises(ConfigError, match='max_epochs: found 0'):
+        check_epochs(dict(train_cfg=dict(max_epochs=0)))
+    check_epochs(dict(train_cfg=dict(max_epochs=1)))
+    check_epochs(dict(train_cfg=None))
 
 
 def test_one_class_is_refused_before_the_training(store):
