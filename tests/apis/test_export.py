@@ -14,6 +14,7 @@ from bharnet_mm.apis.export_graph import graph_inputs
 from bharnet_mm.apis.exported import load_exported
 from bharnet_mm.apis.inferencer import BodyHandInferencer
 from bharnet_mm.apis.recognizer import load_recognizer
+from bharnet_mm.datasets import ClipStore
 from bharnet_mm.errors import BHaRNetError, ConfigError
 
 pytest.importorskip('onnxscript')
@@ -195,7 +196,9 @@ def test_shipped_configs_with_onnx_alone(tmp_path, name):
     init_default_scope('mmaction')
     write_sample(tmp_path / 'sample', clips_per_class=1)
     cfg = Config.fromfile(ROOT / f'configs/{name}.py')
-    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'w.pth')
+    meta = dict(dataset_meta=dict(classes=ClipStore(tmp_path / 'sample').classes))
+    state = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(state_dict=state, meta=meta), tmp_path / 'w.pth')
     run(
         arguments(
             ROOT / f'configs/{name}.py',
