@@ -15,17 +15,21 @@ from ..errors import BHaRNetError, ConfigError
 
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
-    """Stops when too few of the model's parameters are in the checkpoint that is loaded.
+    """Stops when the checkpoint that is loaded is not of this model.
 
     MMEngine loads the parameters that fit, logs the others and continues. So a checkpoint of
-    another model, or for other joints or classes, would give a random network without an error.
+    another model, or for other joints or classes, would give a random network without an error,
+    and one of P would be tested as B, without its attention.
+
+    In a test and with ``--resume`` the checkpoint must have the model's parameters and no others.
 
     Args:
-        min_matched: Least share of the model's parameter tensors that must be in the checkpoint
-            under the same name and with the same shape. Defaults to 0.5.
+        min_matched: For the initial weights of a training (``load_from``): least share of the
+            model's parameter tensors that must be in the checkpoint under the same name and with
+            the same shape. Defaults to 0.5.
 
     Raises:
-        BHaRNetError: If fewer match. The message has counts and examples.
+        BHaRNetError: The checkpoint has others. The message has counts and examples.
     """
 
     # after hooks that change the checkpoint, such as the one for averaged weights
@@ -51,7 +55,8 @@ class CheckpointGuardHook(Hook):
         ]
         extra = [name for name in found if name not in model.state_dict()]
         matched = len(wanted) - len(missing) - len(reshaped)
-        if matched >= self.min_matched * len(wanted):
+        begins = not isinstance(runner._train_loop, (dict, type(None))) and not runner._resume
+        if matched >= self.min_matched * len(wanted) if begins else not missing + reshaped + extra:
             return
         raise BHaRNetError(
             'checkpoint',
@@ -59,7 +64,9 @@ class CheckpointGuardHook(Hook):
             f'{len(missing)} missing{_examples(missing)}; '
             f'{len(reshaped)} of another shape{_examples(reshaped)}; '
             f'{len(extra)} that the model does not have{_examples(extra)}',
-            f'at least {self.min_matched:.0%} of them, by name and shape',
+            f'at least {self.min_matched:.0%} of them, by name and shape'
+            if begins
+            else 'all of them, by name and shape, and no others',
             'use a checkpoint trained with this config (a copy of its config lies in its work '
             'dir), or rename its keys if it comes from elsewhere',
         )

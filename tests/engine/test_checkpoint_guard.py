@@ -12,9 +12,16 @@ def network(width=3):
     return nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width), nn.Linear(width, 5))
 
 
-def load(checkpoint, **kwargs):
+def runner(model, how='load_from'):
+    """One that begins a training with given weights, resumes one, or tests."""
+    return SimpleNamespace(
+        model=model, _train_loop=None if how == 'test' else object(), _resume=how == 'resume'
+    )
+
+
+def load(checkpoint, how='load_from', **kwargs):
     hook = CheckpointGuardHook(**kwargs)
-    hook.after_load_checkpoint(SimpleNamespace(model=network()), checkpoint)
+    hook.after_load_checkpoint(runner(network(), how), checkpoint)
 
 
 def renamed(prefix):
@@ -29,8 +36,9 @@ def renamed(prefix):
         dict(state_dict=renamed('module.')),
     ],
 )
-def test_own_checkpoint_passes(checkpoint):
-    load(checkpoint, min_matched=1)
+@pytest.mark.parametrize('how', ['load_from', 'resume', 'test'])
+def test_own_checkpoint_passes(checkpoint, how):
+    load(checkpoint, how, min_matched=1)
 
 
 @pytest.mark.parametrize('checkpoint', [dict(state_dict=renamed('encoder.')), dict(), [1, 2]])
@@ -66,13 +74,24 @@ def test_share_decides():
         CheckpointGuardHook(min_matched=50)
 
 
+@pytest.mark.parametrize('how', ['resume', 'test'])
+def test_a_part_of_the_model_or_more_than_it_is_another_model(how):
+    state = network().state_dict()
+    part = {name: value for name, value in state.items() if name != '2.bias'}
+    with pytest.raises(BHaRNetError, match=r'5 of the 6 .* 1 missing \(2\.bias\)'):
+        load(part, how)
+    more = state | {'attention.weight': torch.zeros(2)}
+    with pytest.raises(BHaRNetError, match=r'does not have \(attention\.weight\).*and no others'):
+        load(more, how)
+    load(part), load(more)  # initial weights may be those of a similar model
+
+
 def test_model_in_a_wrapper():
     from mmengine.registry import MODEL_WRAPPERS
 
     wrapper = nn.DataParallel(network())
     assert isinstance(wrapper, MODEL_WRAPPERS.get('DataParallel'))
-    runner = SimpleNamespace(model=wrapper)
-    CheckpointGuardHook(1).after_load_checkpoint(runner, network().state_dict())
+    CheckpointGuardHook(1).after_load_checkpoint(runner(wrapper), network().state_dict())
 
 
 def test_tensors_only_count():
