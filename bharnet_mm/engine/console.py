@@ -19,7 +19,19 @@ from .kept_warnings import KEPT
 
 
 class ConsoleRunner(Runner):
-    """MMEngine's runner with its log in a file. The screen shows our warnings and all errors."""
+    """MMEngine's runner with its log in a file. The screen shows our warnings and all errors.
+
+    The config is written to the work folder when the run begins, not before the data, the model and
+    the checkpoint have been found to be fine: a run that fails at its start does not replace the
+    config of the model that lies there.
+    """
+
+    def dump_config(self) -> None:
+        """Nothing yet, see :meth:`keep_config`."""
+
+    def keep_config(self) -> None:
+        """Writes the config to the work folder."""
+        super().dump_config()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """The logger, with its console handler made quiet."""
@@ -63,7 +75,9 @@ class ConsoleHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Prints model, clips, schedule, device and folder in three lines."""
+        """Keeps the config; prints model, clips, schedule, device and folder in three lines."""
+        if isinstance(runner, ConsoleRunner):
+            runner.keep_config()
         model = getattr(runner.model, 'module', runner.model)
         size = sum(parameter.numel() for parameter in model.parameters())
         device = next(model.parameters()).device
