@@ -21,14 +21,19 @@ from ..io.lock import FolderLock
 from ..io.outputs import output_file, output_folder
 
 
-def converter_parser(description: str, source: str, source_help: str) -> argparse.ArgumentParser:
-    """A parser with the arguments that every converter has."""
+def converter_parser(
+    description: str,
+    source: str,
+    source_help: str,
+    output_kind: Callable[[str], Path] = output_folder,
+) -> argparse.ArgumentParser:
+    """A parser with the arguments that every converter has; ``output_kind`` checks OUT."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('source', metavar=source, type=Path, help=source_help)
     parser.add_argument(
-        'out', metavar='OUT', type=output_folder, help='folder of the clip store to write'
+        'out', metavar='OUT', type=output_kind, help='folder of the clip store to write'
     )
     exists = parser.add_mutually_exclusive_group()
     exists.add_argument(

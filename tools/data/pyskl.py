@@ -18,11 +18,17 @@ from bharnet_mm.datasets.sources import pyskl
 from bharnet_mm.datasets.sources.keypoint_form import CHANNELS, form_of
 from bharnet_mm.datasets.store import ClipStore
 from bharnet_mm.errors import ConfigError
+from bharnet_mm.io.outputs import output_file, output_file_or_folder, output_folder
 
 
 def command(argv: Sequence[str] | None = None) -> int:
     """Runs the conversion; returns the exit status."""
-    parser = converter_parser(__doc__, 'PKL', 'annotation pickle (with --export: the clip store)')
+    parser = converter_parser(
+        __doc__,
+        'PKL',
+        'annotation pickle (with --export: the clip store)',
+        output_kind=output_file_or_folder,
+    )
     parser.add_argument(
         '--export', action='store_true', help='write the clip store PKL as the pickle OUT'
     )
@@ -43,6 +49,10 @@ def command(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--classes', metavar='FILE', type=Path, help='class names, one a line')
     add_name(parser)
     args = parser.parse_args(argv)
+    try:
+        (output_file if args.export else output_folder)(str(args.out))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f'argument OUT: {error}')
     return export(args) if args.export else import_(args)
 
 
