@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from somebody import needs_root, somebody_else
 
 from bharnet_mm.cli import COMMANDS
 
@@ -90,17 +91,15 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path):
     assert (tmp_path / 'file').read_text() == 'keep'
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason='needs the right to become somebody else')
+@needs_root
 def test_without_the_right_to_write(tmp_path):
     import argparse
 
     from bharnet_mm.io.outputs import output_file
 
-    os.chmod(tmp_path, 0o755)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(argparse.ArgumentTypeError, match='no right|denied'):
-            output_file(str(tmp_path / 'new/a.json'))
-    finally:
-        os.seteuid(0)
+    with (
+        somebody_else(tmp_path),
+        pytest.raises(argparse.ArgumentTypeError, match='no right to write in'),
+    ):
+        output_file(str(tmp_path / 'new/a.json'))
     assert output_file(str(tmp_path / 'new/a.json')) == tmp_path / 'new/a.json'

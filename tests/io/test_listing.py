@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from somebody import needs_root, somebody_else
 
 from bharnet_mm.io.listing import children, everything_below, grandchildren
 from bharnet_mm.io.text import load_json
@@ -71,18 +72,13 @@ def test_a_folder_that_is_not_there(tree):
         children(tree / 'c')
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason='needs the right to become somebody else')
+@needs_root
 def test_a_folder_that_cannot_be_read(tree, tmp_path):
     told = []
-    for path in (tmp_path, *tmp_path.parents[:2]):  # pytest's own folders
-        path.chmod(0o755)
     (tree / 'a').chmod(0)
-    os.seteuid(65534)
-    try:
+    with somebody_else(tmp_path):
         found = everything_below(tree, lambda *what: told.append(what))
         shown = grandchildren(tree, lambda *what: told.append(what))
-    finally:
-        os.seteuid(0)
     assert names(found.files, tree) == ['b/two'] and [path.name for path, _ in shown] == ['b']
     assert told == [(str(tree / 'a'), 'a folder that cannot be read (Permission denied)')] * 2
 

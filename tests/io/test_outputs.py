@@ -2,12 +2,12 @@
 
 import argparse
 import ast
-import contextlib
 import json
 import os
 from pathlib import Path
 
 import pytest
+from somebody import needs_root, somebody_else
 
 from bharnet_mm.errors import WriteError
 from bharnet_mm.io.atomic import atomic_write, write_json, write_text
@@ -17,18 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Options that name what a command writes.
 NAMES = {'out', '--out', '--json', '--html', '--page', '--dump', '--report', '--work-dir'}
 LONG = 'n' * 300
-
-
-@contextlib.contextmanager
-def somebody_else(*folders):
-    """Without the rights of root."""
-    for path in folders:
-        path.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture
@@ -70,14 +58,14 @@ def test_what_can_be_written(place):
         output_files('.md', '.json')(str(place / 'folder/a'))
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason='needs the right to become somebody else')
+@needs_root
 def test_a_file_without_the_right_to_write_is_not_replaced(tmp_path):
     (tmp_path / 'open').mkdir()
     (tmp_path / 'open').chmod(0o777)
     kept = tmp_path / 'open/kept'
     kept.write_text('keep')
     kept.chmod(0o444)
-    with somebody_else(tmp_path, *tmp_path.parents[:2]):  # pytest's own folders
+    with somebody_else(tmp_path):
         with pytest.raises(argparse.ArgumentTypeError, match='no right to write it'):
             output_file(str(kept))
         with pytest.raises(argparse.ArgumentTypeError, match='no right to write in'):
