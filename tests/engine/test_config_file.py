@@ -36,11 +36,12 @@ OWN = {'fold'}  # the splits of own videos are those of their store
 IDLE = {
     **{f'{name}_own': OWN for name in ('body', 'hand', 'bharnet_b', 'bharnet_e', 'bharnet_p')},
     'bharnet_m_own': OWN,
-    # The value that is changed here, base_channels, is given anew for half the width.
-    'bharnet_light_own': OWN | {'small'},
-    'bharnet_light_asl10': {'small'},
+    'bharnet_light_own': OWN,
     # The regions take the place of all that the data set does with skeletons.
     'stock_regions_ntu60': {'num_frames', 'prepare', 'train_pipeline', 'test_pipeline'},
+    # A stock network has no masks, and this schedule no warm-up and one milestone.
+    **{path.stem: {'visibility'} for path in CONFIGS if path.stem.startswith('unified_')},
+    **{f'bharnet_b_nucla_axes{ten}': {'middle', 'warmup'} for ten in ('', '_ten')},
 }
 
 
