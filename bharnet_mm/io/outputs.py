@@ -37,15 +37,6 @@ def output_folder(text: str) -> Path:
     return _checked(text, [Path(text)], _hindrance_of_folder, expected)
 
 
-def output_file_or_folder(text: str) -> Path:
-    """Either, as it is there; what is not there can be made as both.
-
-    Raises:
-        ArgumentTypeError: There is no right to write it or to make it.
-    """
-    return output_folder(text) if os.path.isdir(text) else output_file(text)
-
-
 def may_write(path: str | os.PathLike, right: int = os.W_OK) -> bool:
     """Whether the process has the right to write a file or, with ``X_OK``, in a folder."""
     effective = {'effective_ids': True} if os.access in os.supports_effective_ids else {}

@@ -18,7 +18,7 @@ from bharnet_mm.datasets.sources import pyskl
 from bharnet_mm.datasets.sources.keypoint_form import CHANNELS, form_of
 from bharnet_mm.datasets.store import ClipStore
 from bharnet_mm.errors import ConfigError
-from bharnet_mm.io.outputs import output_file, output_file_or_folder, output_folder
+from bharnet_mm.io.outputs import output_file, output_folder
 
 
 def command(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         __doc__,
         'PKL',
         'annotation pickle (with --export: the clip store)',
-        output_kind=output_file_or_folder,
+        output_kind=Path,  # --export decides what it is, see below
     )
     parser.add_argument(
         '--export', action='store_true', help='write the clip store PKL as the pickle OUT'

@@ -35,7 +35,8 @@ class Labelled:
 
     def __add__(self, other: Labelled) -> Labelled:
         """Both; a clip that both have is taken from the first."""
-        new = [i for i, clip_id in enumerate(other.clip_ids) if clip_id not in set(self.clip_ids)]
+        have = set(self.clip_ids)
+        new = [i for i, clip_id in enumerate(other.clip_ids) if clip_id not in have]
         return Labelled(
             *(
                 [*mine, *(theirs[i] for i in new)]

@@ -10,24 +10,6 @@
 namespace bharnet {
 namespace {
 
-// Calls f(offset, number of elements) for vectors of a row; the number is a constant but at the end.
-template <typename F>
-inline void each_vector(int64_t n, F f) {
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) f(i, LANES);
-  if (i < n) f(i, int(n - i));
-}
-
-template <typename T>
-inline vec get(const T* p, int n) {
-  return n == LANES ? load(p) : load(p, n);
-}
-
-template <typename T>
-inline void put(T* p, vec v, int n) {
-  n == LANES ? store(p, v) : store(p, v, n);
-}
-
 // Writes past the caches: what does not fit into them need not be read before it is written.
 template <bool PAST, typename T>
 inline void put_last(T* p, vec v, int n) {
@@ -52,10 +34,6 @@ struct Sums {
     second += sum((b[0] + b[1]) + (b[2] + b[3]));
   }
 };
-
-inline vec first_lanes(vec v, int n) {
-  return (vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)v);
-}
 
 struct Shape {
   int64_t size, channels, n;
@@ -136,12 +114,6 @@ void backward(Shape s, const T* grad, const T* x, const T* y, const float* weigh
     }
   }
 }
-
-}  // namespace
-}  // namespace bharnet
-
-namespace bharnet {
-namespace {
 
 // Calls f with a truth as a constant.
 template <typename F>

@@ -228,7 +228,7 @@ void backward_group(const Shape& s, const Packed& w, int64_t g, const T* grad, c
           const vec tanh = load(rel + (d * s.V + v) * s.V + u, n), slope = own[r] * (1 - tanh * tanh);
           float* to = grad_query + d * s.V + u;
           store(to, load(to, n) + slope, n);
-          grad_key[d * s.V + v] -= sum((vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)slope));
+          grad_key[d * s.V + v] -= sum(first_lanes(slope, n));
         }
         for (int i = 0; i < n; ++i) sums.adjacency(s)[(q * s.V + u + i) * s.V + v] += own[s.R][i];
       }

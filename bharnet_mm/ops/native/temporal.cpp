@@ -23,9 +23,9 @@ void statistics(const Temporal& s, const T* u, double eps, float* stats) {
           const vec d = load(row + i + j * LANES) - shift;
           a[j] += d, b[j] += d * d;
         }
-      over(n - i, [&](int64_t k, int m) {
+      each_vector(n - i, [&](int64_t k, int m) {
         vec d = get(row + i + k, m) - shift;
-        if (m < LANES) d = (vec)_mm512_maskz_mov_ps((1u << m) - 1, (__m512)d);
+        if (m < LANES) d = first_lanes(d, m);
         a[0] += d, b[0] += d * d;
       });
       first += sum((a[0] + a[1]) + (a[2] + a[3])), second += sum((b[0] + b[1]) + (b[2] + b[3]));
@@ -78,13 +78,13 @@ void forward(const Temporal& s, const T* u, const float* stats, T* z) {
     for (int64_t c = 2 * s.Q; c < 3 * s.Q; ++c) {
       const float* row = h + c * wide;
       float* to = result + c * pitch;
-      over(frames, [=, &s](int64_t t, int) {
+      each_vector(frames, [=, &s](int64_t t, int) {
         const float* at = row + t * s.stride;
         store(to + t, most(most(every(at - 1, s.stride), every(at, s.stride)), every(at + 1, s.stride)));
       });
     }
     for (int64_t c = 0; c < 3 * s.Q; ++c)
-      over(frames, [=](int64_t t, int n) {
+      each_vector(frames, [=](int64_t t, int n) {
         put(out + c * s.V * frames + t, load(result + c * pitch + t), n);
       });
     for (int64_t c = 3 * s.Q; c < 4 * s.Q; ++c) {
@@ -157,7 +157,7 @@ void backward(const Temporal& s, const T* grad, const T* u, const float* stats, 
     joint.activate(in, affine.scale.data(), affine.shift.data(), h);
     std::fill_n(gh + joint.first, 3 * q * wide, 0.f);
     for (int64_t c = 0; c < 3 * q; ++c)
-      over(frames, [=](int64_t t, int n) {
+      each_vector(frames, [=](int64_t t, int n) {
         store(gz + c * pitch + t, get(from + c * s.V * frames + t, n));
       });
     joint.expect(in + s.T, 3 * q, s.T);
@@ -180,7 +180,7 @@ void backward(const Temporal& s, const T* grad, const T* u, const float* stats, 
       const T* x = in + c * s.V * s.T;
       const float mean = stats[c];
       vec first = {}, second = {};
-      over(s.T, [&](int64_t t, int n) {
+      each_vector(s.T, [&](int64_t t, int n) {
         vec g = n == LANES ? load(row + t) : load(row + t, n);
         g = load(active + t) > 0 ? g : g * s.slope;
         first += g;
@@ -225,7 +225,7 @@ void backward(const Temporal& s, const T* grad, const T* u, const float* stats, 
     const float tilt = by_batch ? float(all.sums[3 * q + c] / count * deviation * deviation) : 0;
     for (int64_t p = 0; p < s.P; ++p) {
       const int64_t at = (p * 4 * q + c) * n;
-      over(n, [=](int64_t i, int m) {
+      each_vector(n, [=](int64_t i, int m) {
         const vec g = get(grad_u + at + i, m) - constant - (get(u + at + i, m) - mean) * tilt;
         put(grad_u + at + i, g * scale, m);
       });

@@ -14,18 +14,6 @@ inline int64_t whole(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 constexpr int64_t SLACK = 48;  // floats that may be read or written past a row
 
-template <typename F>
-inline void over(int64_t n, F f) {
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) f(i, LANES);
-  if (i < n) f(i, int(n - i));
-}
-
-template <typename T>
-inline vec get(const T* p, int n) { return n == LANES ? load(p) : load(p, n); }
-template <typename T>
-inline void put(T* p, vec v, int n) { n == LANES ? store(p, v) : store(p, v, n); }
-
 inline vec most(vec a, vec b) { return (a > b) | (a != a) ? a : b; }
 inline vec leaky(vec v, float slope) { return v > 0 ? v : v * slope; }
 
@@ -113,7 +101,7 @@ struct Joint {
   void activate(const T* u, const float* scale, const float* shift, float* to) const {
     for (int64_t c = 0; c < 3 * s.Q; ++c, to += wide()) {
       const T* row = u + c * s.V * s.T;
-      over(s.T, [=, this](int64_t i, int n) {
+      each_vector(s.T, [=, this](int64_t i, int n) {
         store(to + i, leaky(get(row + i, n) * scale[c] + shift[c], s.slope));
       });
       for (int64_t t = first; t < 0; ++t) to[t] = to[0];
@@ -127,7 +115,7 @@ struct Joint {
       for (int r = 0; r < ETA; ++r, to += pitch) {
         const float* from = h + branch.low[r];
         const float share = branch.share[r];
-        over(s.frames(), [=, this](int64_t i, int) {
+        each_vector(s.frames(), [=, this](int64_t i, int) {
           const vec a = every(from + i * s.stride, s.stride);
           const vec b = every(from + i * s.stride + 1, s.stride);
           store(to + i, a + (b - a) * share);
@@ -150,11 +138,11 @@ struct Joint {
     vec tilts[ETA] = {};
     for (int64_t c = 0; c < s.Q; ++c, h += wide(), gh += wide(), back += ETA * own) {
       for (int r = 0; r < ETA; ++r)
-        over(frames, [&, r](int64_t t, int n) {
+        each_vector(frames, [&, r](int64_t t, int n) {
           const vec g = load(back + r * own + t);  // zeros past the end
           const float* at = h + branch.low[r] + t * s.stride;
           vec step = every(at + 1, s.stride) - every(at, s.stride);
-          if (n < LANES) step = (vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)step);
+          if (n < LANES) step = first_lanes(step, n);
           tilts[r] += g * step;
           if (s.stride == 1) return;
           float* out = gh + branch.low[r] + t * s.stride;
@@ -166,7 +154,7 @@ struct Joint {
         });
       if (s.stride > 1) continue;
       const int64_t first = branch.least();
-      over(frames + margin, [&](int64_t i, int) {
+      each_vector(frames + margin, [&](int64_t i, int) {
         vec total = {};
         for (int r = 0; r < ETA; ++r) {
           const float* g = back + r * own + first + i - branch.low[r];
@@ -197,20 +185,20 @@ struct Joint {
       return here >= largest ? given : none;
     };
     if (s.stride == 1) {
-      over(frames, [&](int64_t t, int n) { store(out + t, itself(t, n)); });
+      each_vector(frames, [&](int64_t t, int n) { store(out + t, itself(t, n)); });
       store(before + frames, vec{});
       store(after + frames, vec{});
       // Frame t has what t + 1 gives to the one before, and t - 1 to the one after.
-      over(frames, [&](int64_t t, int) {
+      each_vector(frames, [&](int64_t t, int) {
         store(out + t, load(out + t) + load(before + t + 1) + load(after + t - 1));
       });
       out[-1] = before[0], out[frames] = after[frames - 1];
       return;
     }
     float* own = after + frames + SLACK;
-    over(frames, [&](int64_t t, int n) { store(own + t, itself(t, n)); });
+    each_vector(frames, [&](int64_t t, int n) { store(own + t, itself(t, n)); });
     store(before + frames, vec{});
-    over(frames, [&](int64_t t, int) {
+    each_vector(frames, [&](int64_t t, int) {
       store_in_turn(out + t * s.stride, load(own + t), load(after + t) + load(before + t + 1));
     });
     out[-1] = before[0];

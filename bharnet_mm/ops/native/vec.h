@@ -73,6 +73,29 @@ inline void store(bf16* p, vec v, int n) {
   _mm256_mask_storeu_epi16(p, (1u << n) - 1, h);
 }
 
+// Calls f(offset, number of elements) for vectors of a row; the number is a constant but at the end.
+template <typename F>
+inline void each_vector(int64_t n, F f) {
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) f(i, LANES);
+  if (i < n) f(i, int(n - i));
+}
+
+template <typename T>
+inline vec get(const T* p, int n) {
+  return n == LANES ? load(p) : load(p, n);
+}
+
+template <typename T>
+inline void put(T* p, vec v, int n) {
+  n == LANES ? store(p, v) : store(p, v, n);
+}
+
+// The first n elements, zeros in the rest.
+inline vec first_lanes(vec v, int n) {
+  return (vec)_mm512_maskz_mov_ps((1u << n) - 1, (__m512)v);
+}
+
 inline float sum(vec v) {
   vec8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
            __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
