@@ -11,6 +11,7 @@ shapes, copies and order, so everything but the recording can be tested there.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ class GraphedForward:
             which takes as long as some dozen calls. Defaults to 0.
 
     If a recording fails, one warning says why, and the model runs without graphs from then on.
+    Several threads may call it, on the same stream.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class GraphedForward:
         # Folded weights are part of a recording, so it is for constant values.
         self.recordings = Recordings(model, max_graphs, after, constant=True)
         self.device = next(model.parameters()).device.type
+        self.lock = threading.Lock()  # a recording has one set of inputs and results
 
     def _run(self, inputs: dict[str, Tensor | int]) -> Any:
         # Autocast would keep casts from one call to the next, which would be missing in a graph.
@@ -68,11 +71,12 @@ class GraphedForward:
         ``inputs`` are those of the model, as :class:`BodyHandPreprocessor` gives them with
         ``bucket_steps``.
         """
-        recording = self.recordings.get(inputs, self._run)
-        if recording is None:
-            return self._run(inputs)
         tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
-        return pytree.tree_map(Tensor.clone, recording(tensors))
+        with self.lock:
+            recording = self.recordings.get(inputs, self._run)
+            if recording is not None:
+                return pytree.tree_map(Tensor.clone, recording(tensors))
+        return self._run(inputs)
 
 
 class _Replayed(torch.autograd.Function):

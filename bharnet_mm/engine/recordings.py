@@ -7,13 +7,14 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import BHaRNetError
+from ..ops.inference_block import drops
 
 
 class NotRecordable(RuntimeError):
@@ -52,8 +53,11 @@ class Recording:
         with torch.inference_mode(False):  # so that values can be copied to them in every mode
             self.inputs = {name: value.clone() for name, value in inputs.items()}
         self.graph, self.outputs = None, None
-        if next(iter(inputs.values())).device.type == 'cuda':
-            with _LOCK:
+        device = next(iter(inputs.values())).device
+        if device.type == 'cuda':
+            # A recording holds what the streams of the current GPU do, so with another one current
+            # it would be empty.
+            with _LOCK, torch.cuda.device(device):
                 _warm_up(partial(function, self.inputs), buffers, warmup)
                 self.graph, self.outputs = _record(partial(function, self.inputs), pool)
 
@@ -70,13 +74,24 @@ class Recording:
 #: CUDA records for one thread at a time.
 _LOCK = threading.Lock()
 
+#: Recordings that could not be ended; the allocator may ask them later what they record.
+_UNENDED: list[torch.cuda.CUDAGraph] = []
+
+
+@cache
+def _stream_of(device: int) -> torch.cuda.Stream:
+    """The stream beside which nothing else runs on a GPU: one for all its recordings, since memory
+    is used again on the same stream only. Torch's own is on the GPU that was current first.
+    """
+    return torch.cuda.Stream(device)
+
 
 def _warm_up(function: Callable[[], Any], buffers: list[Tensor], calls: int) -> None:
     """Calls a function beside the current stream, as before a recording. Random numbers and buffers
     are afterwards as before.
     """
     kept = [buffer.clone() for buffer in buffers]
-    stream = torch.cuda.Stream()
+    stream = _stream_of(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     try:
         with torch.random.fork_rng([torch.cuda.current_device()]), torch.cuda.stream(stream):
@@ -108,21 +123,43 @@ def _waits(function: Callable[[], Any]) -> str:
 
 
 def _record(function: Callable[[], Any], pool: Any) -> tuple[torch.cuda.CUDAGraph, Any]:
-    """The function's graph and its results. If it fails, the current stream and the allocator are
-    as before.
+    """The function's graph and its results, on the current GPU. If it fails, the current stream,
+    the allocator and the random numbers are as before.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     try:
-        # Other threads, such as one that pins memory, may go on meanwhile.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode='thread_local'):
+        with _recorded(graph, pool):
             outputs = function()
     except BaseException:
-        torch.cuda.set_stream(stream)
-        with contextlib.suppress(Exception):
-            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
-        torch.cuda.synchronize()
+        if torch.cuda.current_stream() != stream:  # the recording could not be ended
+            torch.cuda.set_stream(stream)
+            _UNENDED.append(graph)
+            with contextlib.suppress(Exception):
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            torch.cuda.synchronize()
+            _end_random_numbers(stream)
         raise
     return graph, outputs
+
+
+def _recorded(graph: torch.cuda.CUDAGraph, pool: Any = None) -> torch.cuda.graph:
+    """The context in which the current GPU records."""
+    # Other threads, such as one that pins memory, may go on meanwhile.
+    stream = _stream_of(torch.cuda.current_device())
+    return torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode='thread_local')
+
+
+def _end_random_numbers(stream: torch.cuda.Stream) -> None:
+    """Lets random numbers be drawn after a recording that could not be ended. In some versions of
+    torch the GPU's generator waits for its end, and dropout fails; the end of any recording will
+    do.
+    """
+    number = torch.zeros((), device=stream.device)
+    try:
+        with _recorded(torch.cuda.CUDAGraph()):
+            number.add_(1)
+    except RuntimeError:  # the first error says more
+        torch.cuda.set_stream(stream)
 
 
 def shape_key(inputs: dict[str, Tensor | int]) -> tuple:
@@ -154,10 +191,13 @@ class Recordings:
         self.state = self._state()
 
     def _state(self) -> tuple:
-        """What recordings take as fixed. With ``constant`` also the values of the tensors."""
+        """What recordings take as fixed. With ``constant`` also the values of the tensors, and the
+        operands that are computed from them.
+        """
         pointers = hash(tuple([(t.data_ptr(), t.requires_grad) for t in self.tensors]))
         modes = hash(tuple([m.training for m in self.modules]))
-        return pointers, modes, sum(t._version for t in self.tensors) if self.constant else 0
+        values = (sum(t._version for t in self.tensors), drops()) if self.constant else ()
+        return pointers, modes, values
 
     def get(
         self, inputs: dict[str, Tensor | int], function: Callable, buffers: list[Tensor] = ()
@@ -178,6 +218,7 @@ class Recordings:
                 self.by_key[key] = Recording(
                     lambda values: function(values | fixed), tensors, buffers, self.pool
                 )
+                self.state = self._state()  # its warm-up may have computed operands again
             except BHaRNetError:
                 raise
             except Exception as error:  # one of the model itself comes again without a graph

@@ -171,18 +171,23 @@ def fold(
     )
 
 
+#: Of the first parameter of a block: type of the features and eps → state and operands.
 _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_drops = 0
 
 
 def folded(dtype: torch.dtype, *lists: list[Tensor], eps: float) -> Folded:
-    """Calls :func:`fold` if a parameter or statistic has changed since the last call, and otherwise
-    returns the last result.
+    """Calls :func:`fold` if a parameter or statistic has changed since the last call for this type,
+    and otherwise returns the last result.
     """
     tensors = [t for tensors in lists for t in tensors]
-    state = dtype, eps, [(t._version, t.data_ptr()) for t in tensors]
-    kept = _kept.get(tensors[0])
+    state = [(t._version, t.data_ptr()) for t in tensors]
+    by_type = _kept.setdefault(tensors[0], {})
+    kept = by_type.get((dtype, eps))
     if kept is None or kept[0] != state:
-        kept = _kept[tensors[0]] = state, fold(dtype, *lists, eps=eps)
+        if kept is not None:
+            _drop()
+        kept = by_type[dtype, eps] = state, fold(dtype, *lists, eps=eps)
     return kept[1]
 
 
@@ -190,7 +195,20 @@ def forget(graph: list[Tensor]) -> None:
     """Makes a block fold again at its next call. It is needed after writes through ``.data`` (as in
     EMA), which :func:`folded` does not notice.
     """
-    _kept.pop(graph[0], None)
+    if _kept.pop(graph[0], None):
+        _drop()
+
+
+def drops() -> int:
+    """How often operands were dropped so far. A CUDA graph that was recorded before would read
+    memory that is no longer theirs.
+    """
+    return _drops
+
+
+def _drop() -> None:
+    global _drops
+    _drops += 1
 
 
 def _inference_block(

@@ -1,18 +1,14 @@
-"""A step in the shape of a CUDA graph: the same losses and gradients, and nothing that waits for
-the device.
-"""
+"""Steps and inference, recorded and replayed; on a CPU a replay calls the function."""
 
-import copy
+import threading
+import time
 import warnings
 from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmaction.registry import MODELS
-from mmaction.structures import ActionDataSample
-from mmengine.registry import init_default_scope
-from torch.utils._python_dispatch import TorchDispatchMode
+from small_models import build, data
 
 import bharnet_mm  # noqa: F401
 from bharnet_mm.engine import BFloat16OptimWrapper, recordings
@@ -22,113 +18,6 @@ from bharnet_mm.errors import ConfigError
 from bharnet_mm.experiments import contenders
 
 CLASSES = contenders.CLASSES
-#: Operators that make the host wait for a GPU, or whose shape depends on values.
-WAITS = ('_local_scalar_dense', 'nonzero', 'is_nonzero', 'masked_select', 'unique', 'equal', 'item')
-
-
-class Waits(TorchDispatchMode):
-    """Notes the operators that would wait for the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
-        name = str(op).split('.')[1]
-        indexed = name.startswith('index') and any(
-            t is not None and t.dtype == torch.bool
-            for group in args
-            if isinstance(group, (list, tuple))
-            for t in group
-        )
-        if name in WAITS or indexed:
-            self.found.append(str(op))
-        return op(*args, **(kwargs or {}))
-
-
-def build(name='p', **options):
-    init_default_scope('mmaction')
-    torch.manual_seed(0)
-    small = dict(base_channels=16, num_blocks=3, widen_at=(2,), stride_at=(2,)) | options
-    changes = {f'backbone__{part}__{k}': v for part in ('body', 'hand') for k, v in small.items()}
-    changes['cls_head__in_channels'] = 32
-    return MODELS.build(contenders.shipped(f'bharnet_{name}_ntu120', **changes))
-
-
-def data(number: int = 5, seed: int = 0) -> dict:
-    """Clips as the data loader gives them: some instances and frames are missing."""
-    g = torch.Generator().manual_seed(seed)
-    inputs = dict(
-        body=[torch.randn(2, 16, 25, 3, generator=g) for _ in range(number)],
-        body_mask=[torch.rand(2, 16, generator=g) > 0.2 for _ in range(number)],
-        hand=[torch.randn(4, 16, 21, 3, generator=g) for _ in range(number)],
-        hand_mask=[torch.rand(4, 16, generator=g) > 0.2 for _ in range(number)],
-    )
-    for i in range(number):
-        inputs['body_mask'][i][1] &= bool(i % 3)
-        inputs['hand_mask'][i][i % 4] = False
-    samples = [ActionDataSample().set_gt_label(i) for i in range(number)]
-    return dict(inputs=inputs, data_samples=samples)
-
-
-def losses_and_gradients(model, bucket_steps):
-    model = copy.deepcopy(model).train()
-    model.data_preprocessor.bucket_steps = bucket_steps
-    torch.manual_seed(0)  # the same paths of the attention are dropped
-    losses = model(**model.data_preprocessor(data(), True), mode='loss')
-    total = sum(value for name, value in losses.items() if 'loss' in name)
-    total.backward()
-    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return losses, gradients, dict(model.named_buffers())
-
-
-@pytest.mark.parametrize(
-    ('name', 'options'),
-    [
-        ('p', {}),
-        pytest.param('b', {}, marks=pytest.mark.long),
-        pytest.param('e', dict(split_at=1), marks=pytest.mark.long),
-    ],
-)
-def test_a_padded_step_has_the_losses_and_gradients_of_the_packed_one(name, options):
-    model = build(name, **options)
-    exact, padded = (losses_and_gradients(model, steps) for steps in (None, 2))
-    for name in exact[0]:
-        assert torch.equal(exact[0][name], padded[0][name]), name  # to the bit
-    for name, buffer in exact[2].items():
-        assert torch.equal(buffer, padded[2][name]), name
-    assert exact[1].keys() == padded[1].keys()
-    for name, gradient in exact[1].items():
-        # Sums over instances have further terms, all zero, and may be formed in another order.
-        torch.testing.assert_close(padded[1][name], gradient, rtol=1e-5, atol=1e-6)
-
-
-def test_the_padding_of_the_test_is_some():
-    preprocessor = build().data_preprocessor
-    preprocessor.bucket_steps = 2
-    inputs = preprocessor(data(), True)['inputs']
-    body, hand = (int(inputs[f'{name}_mask'].any(-1).sum()) for name in ('body', 'hand'))
-    assert (inputs['body_rows'], inputs['hand_rows']) != (body, hand)
-    assert inputs['body_rows'] >= body and inputs['hand_rows'] >= hand
-
-
-def test_nothing_in_a_step_waits_for_the_device():
-    model = build().train()
-    model.data_preprocessor.bucket_steps = 8
-    batch = model.data_preprocessor(data(), True)
-    samples = [ActionDataSample().set_gt_label(s.gt_label) for s in batch['data_samples']]
-    model.cls_head.check_labels = lambda *args: None  # done on the host before
-    with Waits() as waits:
-        losses = model(batch['inputs'], samples, mode='loss')
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-    assert not waits.found
-    with Waits() as waits, torch.no_grad():
-        model.eval()(batch['inputs'], samples, mode='tensor')
-    assert not waits.found
-    model.data_preprocessor.bucket_steps = None
-    with Waits() as waits, torch.no_grad():  # the mode sees what it looks for
-        model(model.data_preprocessor(data(), True)['inputs'], samples, mode='tensor')
-    assert 'aten.nonzero.default' in waits.found
 
 
 def optimizer(model, **options):
@@ -229,6 +118,51 @@ def test_graphed_inference():
         next(model.parameters()).add_(1)
     forward(inputs)
     assert not before & set(forward.recordings.by_key.values())  # folded weights are recorded anew
+
+
+def test_inference_is_recorded_again_when_its_operands_were_dropped():
+    """A graph would read the memory of operands that are no longer kept."""
+    model = build().eval()
+    model.data_preprocessor.bucket_steps = 8
+    forward, narrow = GraphedForward(model), GraphedForward(model, dtype=torch.bfloat16)
+    inputs = model.data_preprocessor(data(number=1))['inputs']
+
+    def recorded(graphed):
+        graphed(inputs)
+        return next(iter(graphed.recordings.by_key.values()))
+
+    first, second = recorded(forward), recorded(narrow)
+    assert recorded(forward) is first and recorded(narrow) is second  # both types are kept
+    model.eval()  # which drops the operands, though nothing has changed
+    assert recorded(forward) is not first and recorded(narrow) is not second
+    first = recorded(forward)
+    with torch.no_grad():
+        next(model.parameters()).mul_(1)
+    assert recorded(forward) is not first
+    first = recorded(forward)
+    assert recorded(forward) is first
+
+
+def test_threads_share_a_recording():
+    model = torch.nn.Linear(1, 1)
+
+    def slow(model, inputs):
+        time.sleep(0.05)  # the other thread would overwrite the inputs meanwhile
+        return inputs['x'] + 0
+
+    forward = GraphedForward(model, slow)
+    results: dict = {}
+
+    def run(value):
+        results[value] = float(forward(dict(x=torch.tensor(value))))
+
+    run(0.0)
+    threads = [threading.Thread(target=run, args=(value,)) for value in (1.0, 2.0, 3.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {value: value for value in (0.0, 1.0, 2.0, 3.0)}
 
 
 def test_inference_is_recorded_when_its_shapes_come_again():

@@ -120,7 +120,8 @@ def by_native_and_exactly(block, x):
     """Outputs of the kernel, and of the block in float64."""
     assert native.kernels('folded_block', x) is not None
     ours = outputs(block, x)
-    assert _kept[block.gcn.operands()[0]][1].native is not None
+    (kept,) = _kept[block.gcn.operands()[0]].values()
+    assert kept[1].native is not None
     return ours, outputs(copy.deepcopy(block).double().eval(), x.double())
 
 
