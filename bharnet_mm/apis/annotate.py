@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..io.atomic import atomic_write
+from ..io.packages import import_package
 from .drawing import draw_frame
 from .results import Result
 
@@ -43,13 +44,7 @@ class VideoWriter:
                 f'one of {", ".join(_FORMATS)}',
                 'rename the output',
             )
-        try:
-            import av
-        except ImportError as error:
-            raise ConfigError(
-                'writing a video', f'no PyAV ({error})', 'PyAV', 'pip install av'
-            ) from None
-        self._av = av
+        self._av = import_package(f'{path}', 'av')
 
     def __enter__(self) -> VideoWriter:
         with contextlib.ExitStack() as opened:

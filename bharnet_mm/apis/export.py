@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..io.arguments import integer
 from ..io.outputs import output_file
+from ..io.packages import check_installed
 
 if TYPE_CHECKING:  # the rest is imported when the command runs: --help needs none of it
     from ..datasets import Clip, ClipStore
@@ -107,15 +107,8 @@ def check_format(path: str | os.PathLike) -> str:
     suffix = Path(path).suffix
     if suffix not in FORMATS:
         raise ConfigError(f'{path}', f'the ending {suffix!r}', f'one of {FORMATS}', 'rename it')
-    packages = ('onnx', 'onnxscript', 'onnxruntime') if suffix == '.onnx' else ()
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f'{path}',
-            f'no package {" and no ".join(missing)}',
-            f'the packages {", ".join(packages)}',
-            "pip install 'bharnet_mm[export]'",
-        )
+    if suffix == '.onnx':
+        check_installed(f'{path}', 'onnx', 'onnxscript', 'onnxruntime')
     return suffix
 
 

@@ -73,11 +73,12 @@ def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) ->
     Args:
         store: Of the clips.
         split: Name or rule of the training split, None for all clips.
-        folds: How many, at most the number of subjects.
+        folds: How many, at most as many as there are subjects.
         seed: Of the random shares.
 
     Raises:
-        ConfigError: Fewer than two folds, or fewer clips than folds.
+        ConfigError: Fewer than two folds, more folds than subjects, too few clips for the folds, or
+            a fold that leaves fewer than two classes to train on.
     """
     chosen = store.select(split)
     if folds < 2 or len(chosen) < 2 * folds:
@@ -93,14 +94,24 @@ def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) ->
     subjects = [value.decode() for value in store.column('subject')[chosen].tolist()]
     names, counts = np.unique(subjects, return_counts=True)
     if len(names) > 1 and '' not in names.tolist():
-        field, groups = 'subject', [[] for _ in range(min(folds, len(names)))]
+        if folds > len(names):
+            raise ConfigError(
+                '--fit-fusion',
+                f'{folds} folds of the training clips of {len(names)} subjects',
+                f'2 to {len(names)} folds, so that each holds out a subject',
+                'give another number of folds',
+            )
+        field, groups = 'subject', [[] for _ in range(folds)]
         # Clips of each class in each fold: a subject goes where its classes are rarest.
         of = np.searchsorted(names, subjects)
         classes = np.zeros((len(names), len(store.classes)), int)
         np.add.at(classes, (of, store.labels[chosen]), 1)
         filled = np.zeros((len(groups), len(store.classes)), int)
-        for i in np.argsort(-counts, kind='stable'):
-            smallest = int(np.argmin(((filled + classes[i]) ** 2 - filled**2).sum(1)))
+        for done, i in enumerate(np.argsort(-counts, kind='stable')):
+            crowd = ((filled + classes[i]) ** 2 - filled**2).sum(1)
+            if (filled.sum(1) == 0).sum() == len(names) - done:  # one for each that is empty yet
+                crowd[filled.sum(1) > 0] = crowd.max() + 1
+            smallest = int(np.lexsort((filled.sum(1), crowd))[0])
             groups[smallest].append(str(names[i]))
             filled[smallest] += classes[i]
     else:
@@ -109,6 +120,16 @@ def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) ->
         order = order[np.argsort(store.labels[chosen][order], kind='stable')]
         for position, i in enumerate(order.tolist()):
             groups[position % folds].append(str(store.clip_ids[int(chosen[i])]))
+    values = subjects if field == 'subject' else [str(store.clip_ids[int(i)]) for i in chosen]
+    for group in groups:
+        left = set(store.labels[chosen][~np.isin(values, group)].tolist())
+        if len(left) < 2:
+            raise ConfigError(
+                '--fit-fusion',
+                f'a fold (by {field}) outside which there are clips of {len(left)} class only',
+                'two classes or more to train on outside each fold',
+                'give another number of folds, or more clips',
+            )
     return [
         Part(
             held=base | {'exclude': [*exclude, {field: {'not_in': sorted(group)}}]},
@@ -138,11 +159,13 @@ def _innermost(dataset: Any) -> Any:
     return dataset
 
 
-def check_config(cfg: Config) -> None:
-    """Refuses a model whose weights cannot be fitted, before anything is trained.
+def check_config(cfg: Config, folds: int = FOLDS) -> None:
+    """Refuses a model whose weights cannot be fitted, and folds that the training clips do not
+    allow, before anything is trained.
 
     Raises:
-        ConfigError: No head of experts; given weights; a fusion without weights.
+        ConfigError: No head of experts; given weights; a fusion without weights. See
+            :func:`parts_of` for the folds.
     """
     head = cfg.model.cls_head
     found = None
@@ -159,6 +182,12 @@ def check_config(cfg: Config) -> None:
             "experts whose weights are open: fusion='sum' and no fusion_weights",
             'take the flag away, or change the head',
         )
+    _parts(cfg, folds)
+
+
+def _parts(cfg: Config, folds: int) -> list[Part]:
+    train = _innermost(cfg.train_dataloader.dataset)
+    return parts_of(ClipStore(train.store), train.get('split'), folds)
 
 
 def out_of_fold_scores(
@@ -175,8 +204,7 @@ def out_of_fold_scores(
         seed: Of the trainings.
         amp: Mixed precision.
     """
-    train = _innermost(cfg.train_dataloader.dataset)
-    parts = parts_of(ClipStore(train.store), train.get('split'), folds)
+    parts = _parts(cfg, folds)
     scores = []
     for number, part in enumerate(parts, 1):
         place = folder / f'fold{number}'
@@ -251,7 +279,7 @@ def fit_fusion(
     Returns:
         The facts of :func:`fit`.
     """
-    check_config(cfg)
+    check_config(cfg, folds)
     work_dir = Path(cfg.work_dir)
     checkpoint_of(work_dir)
     folder = work_dir / 'fusion'

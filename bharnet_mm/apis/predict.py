@@ -82,29 +82,45 @@ def run(args: argparse.Namespace) -> int:
         models=args.models,
     )
     results, judged = [], 0
-    with Progress(quiet=args.quiet) as tick:
-        for source in each:
-            try:
-                for result in infer(source, tick=tick):
-                    judged += 1
-                    if args.out or args.json:
-                        results.append(result)
-                    if not args.quiet:
-                        tick.say(row(result))
-            except SourceError as error:
-                if len(each) == 1:
-                    raise
-                refuse(str(source), f'found {error.found or error}')
-    if refused and not judged:
+    ended: BaseException | None = None
+    try:
+        with Progress(quiet=args.quiet) as tick:
+            for source in each:
+                try:
+                    for result in infer(source, tick=tick):
+                        judged += 1
+                        if args.out or args.json:
+                            results.append(result)
+                        if not args.quiet:
+                            tick.say(row(result))
+                except SourceError as error:
+                    if len(each) == 1:
+                        raise
+                    refuse(str(source), f'found {error.found or error}')
+    except BaseException as error:  # Ctrl-C, a full disk: the answers so far are worth keeping
+        ended = error
+    if refused and not judged and ended is None:
         found = f'{len(refused)} that cannot be read'
         raise SourceError(' '.join(args.source), found, 'a video', 'see the lines above')
-    if args.out:
-        save_results(results, video=args.out)
-    if args.json:
-        save_results(results, json=args.json, model=infer.card.name)
-    for path in filter(None, (args.out, args.json)):
-        print(f'wrote {path}')
+    if results or ended is None:
+        if args.json:
+            save_results(results, json=args.json, model=infer.card.name, complete=ended is None)
+            _say_written(args.json, results, ended)
+        if args.out:
+            save_results(results, video=args.out)
+            _say_written(args.out, results, ended)
+    if ended is not None:
+        raise ended
     return 0
+
+
+def _say_written(path: Path, results: list[Result], ended: BaseException | None) -> None:
+    if ended is None:
+        print(f'wrote {path}')
+    else:
+        last = results[-1]
+        until = f'{len(results)} answers so far, until {last.end:.1f} s of {last.video}'
+        print(f'wrote {path}: the {until}', file=sys.stderr, flush=True)
 
 
 def _one_by_one(sources: list[Any], refuse: Callable[[str, str], None]) -> list[Any]:

@@ -197,6 +197,7 @@ def save_results(
     video: str | os.PathLike | None = None,
     json: str | os.PathLike | None = None,
     model: str = '',
+    complete: bool = True,
 ) -> None:
     """Writes results of one source as an annotated video, as JSON, or both.
 
@@ -208,6 +209,7 @@ def save_results(
         video: Path of an ``.mp4`` to write; needs PyAV.
         json: Path of a JSON file to write.
         model: Name of the model, for the JSON file.
+        complete: Whether these are all results. Otherwise the JSON file has ``"complete": false``.
 
     Raises:
         ConfigError: No results, results of several sources in one video, or a source whose frames
@@ -219,7 +221,8 @@ def save_results(
 
         write_video(video, results)
     if json is not None:
-        content = {'model': model, 'results': [result.to_dict() for result in results]}
+        content = {'model': model} | ({} if complete else {'complete': False})
+        content['results'] = [result.to_dict() for result in results]
         text = json_module.dumps(content, indent=1, ensure_ascii=False) + '\n'
         with atomic_write(json) as file:
             file.write(text)

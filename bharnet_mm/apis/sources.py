@@ -14,7 +14,7 @@ import numpy as np
 
 from ..datasets.clip import Clip
 from ..datasets.store import ClipStore
-from ..datasets.video import SUFFIXES, available_readers, list_videos, open_video
+from ..datasets.video import SUFFIXES, check_readers, list_videos, open_video
 from ..errors import ConfigError, SourceError
 from ..io.listing import Unusable
 
@@ -149,9 +149,7 @@ def _store(store: ClipStore) -> Clips:
 
 
 def _video(path: str) -> Video:
-    readers = available_readers()
-    if not readers:
-        raise ConfigError('reading videos', 'neither decord nor PyAV', 'one of them', 'install av')
+    readers = check_readers()
     for reader in readers:
         try:
             info, first = open_video(path, reader)

@@ -64,11 +64,11 @@ def run(args: argparse.Namespace) -> None:
     from .fit_fusion import check_config, fit_fusion, forget
 
     cfg = read_config(args)
-    if args.fit_fusion is not None:
-        check_config(cfg)
-        whole = copy.deepcopy(cfg)
     check_epochs(cfg)
     check_data(cfg, ('train',) if args.no_validate else ('train', 'val'))
+    if args.fit_fusion is not None:
+        check_config(cfg, args.fit_fusion)
+        whole = copy.deepcopy(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BHaRNetError, ConfigError
 from ..io.arguments import integer
+from ..io.packages import import_package
 
 if TYPE_CHECKING:
     from .inferencer import BodyHandInferencer
@@ -37,12 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves the page until it is interrupted."""
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            'bharnet web', f'no gradio ({error})', 'gradio', "pip install 'bharnet_mm[web]'"
-        ) from None
+    import_package('bharnet web', 'gradio')
     from .inferencer import BodyHandInferencer
 
     infer = BodyHandInferencer(args.model, backend=args.backend)

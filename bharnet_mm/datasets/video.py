@@ -11,7 +11,8 @@ from ..errors import ConfigError, SourceError
 from ..io.guard import reading
 from ..io.listing import Unusable, everything_below
 from ..io.names import same_form
-from .video_readers import OPEN, PICK, VideoInfo, available_readers
+from ..io.packages import check_installed, how_to_install
+from .video_readers import MODULES, OPEN, PICK, VideoInfo, available_readers
 
 SUFFIXES = tuple(
     '.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m4v .mjpeg .mkv .mov .mp4 .mpeg .mpg .mts '
@@ -156,7 +157,7 @@ def open_video(
         SourceError: No reader can open the file; while iterating, no reader can continue.
         ConfigError: The reader is unknown, or none is installed.
     """
-    readers = _check_readers(readers)
+    readers = check_readers(readers)
     frames = VideoFrames(_checked(path), readers)
     return frames.info, frames
 
@@ -180,7 +181,7 @@ def read_frames(
         ConfigError: No reader is installed.
     """
     todo = sorted({int(number) for number in numbers})
-    readers, path = _check_readers(readers), _checked(path)
+    readers, path = check_readers(readers), _checked(path)
     for reader in readers:
         try:
             for number, image in PICK[reader](path, list(todo)):
@@ -198,12 +199,17 @@ def _checked(path: str | Path) -> str:
     return str(path)
 
 
-def _check_readers(readers: str | Sequence[str] | None) -> list[str]:
+def check_readers(readers: str | Sequence[str] | None = None) -> list[str]:
+    """The readers to try, best first: those given, else all that are installed.
+
+    Raises:
+        ConfigError: None is installed, or one that is given is unknown or not installed.
+    """
     have = available_readers()
     readers = have if readers is None else [readers] if isinstance(readers, str) else list(readers)
     if not readers:
         raise ConfigError(
-            'reading videos', 'neither decord nor PyAV', 'one of them', 'pip install decord, or av'
+            'reading videos', 'no decord and no PyAV', 'one of them', how_to_install('av')
         )
     for reader in readers:
         if reader not in OPEN:
@@ -211,8 +217,5 @@ def _check_readers(readers: str | Sequence[str] | None) -> list[str]:
                 'reader', repr(reader), f'one of {sorted(OPEN)}', 'choose one of them'
             )
         if reader not in have:
-            package = {'decord': 'decord', 'pyav': 'av'}[reader]
-            raise ConfigError(
-                f'reader {reader}', 'it is not installed', package, f'pip install {package}'
-            )
+            check_installed(f'reader {reader}', MODULES[reader])
     return readers

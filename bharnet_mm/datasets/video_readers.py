@@ -7,7 +7,6 @@ frames that PyAV decodes.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SourceError
+from ..io.packages import how_to_install, is_installed
 
 #: Frames that a header may announce for each that is there, before decord is asked to read it.
 _MOST_TIMES = 100
@@ -43,10 +43,13 @@ class VideoInfo:
         return frames < self.announced - max(2, 0.05 * self.announced)
 
 
+#: Reader → the package that it needs, best first.
+MODULES = {'decord': 'decord', 'pyav': 'av'}
+
+
 def available_readers() -> list[str]:
     """The readers that are installed, best first."""
-    modules = {'decord': 'decord', 'pyav': 'av'}
-    return [name for name, module in modules.items() if importlib.util.find_spec(module)]
+    return [name for name, module in MODULES.items() if is_installed(module)]
 
 
 def _broken(path: str, reader: str, error: Exception, frame: int | None = None) -> SourceError:
@@ -122,7 +125,7 @@ def _repeats(path: str, decoded: int, count: int) -> SourceError:
         path,
         f'{decoded} frames where decord counts {count} and repeats the last picture',
         'frames that can be decoded',
-        'read it with PyAV (pip install av)',
+        f'read it with PyAV ({how_to_install("av")})',
     )
 
 

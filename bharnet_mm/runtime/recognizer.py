@@ -17,6 +17,7 @@ from ..datasets import transforms
 from ..datasets.clip import Clip, pipeline_input
 from ..errors import ConfigError
 from ..io.guard import reading
+from ..io.packages import import_package
 from ..io.text import parse_json
 from ..layouts import get_layout
 
@@ -128,12 +129,7 @@ class OnnxRecognizer(ExportedRecognizer):
     ) -> None:
         if not Path(path).is_file():
             raise ConfigError(f'{path}', 'no such file', 'an exported model', 'correct the path')
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ConfigError(
-                f'{path}', 'no onnxruntime', 'onnxruntime', "pip install 'bharnet_mm[export]'"
-            ) from error
+        onnxruntime = import_package(f'{path}', 'onnxruntime')
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:

@@ -1,5 +1,5 @@
-import importlib.util
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -133,10 +133,7 @@ def test_bad_arguments_are_told_before_anything_is_built(tmp_path, exported):
 
 def test_a_missing_package_is_told_before_anything_is_built(tmp_path, exported, monkeypatch):
     folder, _ = exported
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, 'find_spec', lambda name: None if name == 'onnxscript' else find(name)
-    )
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
     with pytest.raises(ConfigError, match='no package onnxscript'):
         run(arguments(folder / 'tiny.py', folder / 'untrained.pth', '--out', tmp_path / 'm.onnx'))
 

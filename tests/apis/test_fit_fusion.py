@@ -92,6 +92,31 @@ def test_too_few_clips_or_folds_are_refused(store):
             parts_of(store, rule, folds)
 
 
+def test_more_folds_than_subjects_are_refused_before_the_training(tiny, store, tmp_path):
+    subjects = {store.column('subject')[i] for i in store.select('xsub_train')}
+    parts_of(store, 'xsub_train', len(subjects))
+    with pytest.raises(ConfigError, match=f'training clips of {len(subjects)} subjects'):
+        parts_of(store, 'xsub_train', len(subjects) + 1)
+    work = tmp_path / 'work'
+    said = run_tool('train.py', tiny, '--work-dir', work, '--fit-fusion', 99, status=1)
+    assert '--fit-fusion: found 99 folds' in said and 'epoch' not in said
+    assert not list(work.rglob('*.pth')) if work.exists() else True
+
+
+def test_a_fold_that_leaves_one_class_is_refused():
+    """Each of two subjects shows a class of its own."""
+    subjects, labels = np.repeat([b'S1', b'S2'], 4), np.repeat([0, 1], 4)
+    every = SimpleNamespace(
+        select=lambda split: np.arange(8),
+        column=lambda name: subjects,
+        labels=labels,
+        classes=('a', 'b'),
+        splits={},
+    )
+    with pytest.raises(ConfigError, match='clips of 1 class only'):
+        parts_of(every, None, 2)
+
+
 def test_a_part_is_trained_and_tested_inside_the_training_clips(tiny, store):
     cfg = Config.fromfile(tiny)
     part = parts_of(store, 'xsub_train')[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import BHaRNetError, ConfigError
+from ...io.packages import import_package
 from .diagnosis import Finding
 from .survey import SHOWN, Survey
 
@@ -145,12 +146,7 @@ def check_videos(survey: Survey, folder: str | Path) -> Iterator[Finding]:
     Raises:
         ConfigError: decord is not installed, or there is no such folder.
     """
-    try:
-        import decord
-    except ImportError:
-        raise ConfigError(
-            '--videos', 'no decord', 'decord for counting frames', 'pip install decord'
-        ) from None
+    decord = import_package('--videos, which counts frames', 'decord')
     folder = Path(folder)
     if not folder.is_dir():
         raise ConfigError('--videos', f'no folder {str(folder)!r}', 'a folder', 'correct the path')

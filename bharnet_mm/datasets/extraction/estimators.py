@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...errors import ConfigError
+from ...io.packages import check_installed
 
 LEFT, RIGHT = 0, 1
 #: For so many frames at most an estimator may keep a hand while the image around it is the same.
@@ -91,9 +91,10 @@ class Estimator(Protocol):
     """Finds bodies and hands in images. There is one instance in each process. The three attributes
     belong to the class.
 
-    It may also have ``bodies_in(image, box) -> list[BodyPose]``: bodies inside ``box`` (x0, y0, x1,
-    y1 in pixels), independent of earlier frames. It is used to check a known skeleton's wrists, and
-    to find a second person in a plain video.
+    It may also have ``packages``, the names of the packages that it needs; the version of the first
+    one is stored with the clips. It may also have ``bodies_in(image, box) -> list[BodyPose]``:
+    bodies inside ``box`` (x0, y0, x1, y1 in pixels), independent of earlier frames. It is used to
+    check a known skeleton's wrists, and to find a second person in a plain video.
     """
 
     body_layout: str
@@ -153,21 +154,12 @@ def estimator_class(backend: str) -> type[Estimator]:
 
 
 def check_backend(backend: str) -> None:
-    """Checks without importing it that a backend's package is installed.
+    """Checks without importing them that a backend's packages are installed.
 
     Raises:
-        ConfigError: The backend is unknown, or its package is missing.
+        ConfigError: The backend is unknown, or a package of it is missing.
     """
-    package = getattr(estimator_class(backend), 'package', '')
-    if package and importlib.util.find_spec(package) is None:
-        raise ConfigError(
-            f'backend {backend}',
-            f'no package {package}',
-            f'the package {package}',
-            "pip install 'bharnet_mm[extract]'"
-            if backend == 'mediapipe'
-            else f'pip install {package}',
-        )
+    check_installed(f'backend {backend}', *getattr(estimator_class(backend), 'packages', ()))
 
 
 def build_estimator(

@@ -77,7 +77,7 @@ class MediaPipeEstimator:
         ConfigError: mediapipe is missing, or a version without models inside the package.
     """
 
-    package = 'mediapipe'
+    packages = ('mediapipe',)
     body_layout = 'mediapipe_pose'
     body_channels = ('x', 'y', 'z')
     hand_channels = ('x', 'y', 'z')

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError
+from ...io.packages import how_to_install, import_package
 
 LANDMARK_INPUT = 224  # side of the hand landmark model's input in pixels
 _POSE_GRAPH = 'modules/pose_landmark/pose_landmark_cpu.binarypb'
@@ -88,22 +89,14 @@ def quiet() -> Iterator[None]:
 
 def import_mediapipe():
     """The mediapipe package, of a version that contains its models."""
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise ConfigError(
-            'backend mediapipe',
-            f'no usable mediapipe ({error})',
-            'mediapipe 0.10.14, 0.10.18 or 0.10.21',
-            "pip install 'bharnet_mm[extract]'",
-        ) from error
+    mediapipe = import_package('backend mediapipe', 'mediapipe')
     folder = os.path.join(os.path.dirname(mediapipe.__file__), 'modules', 'hand_landmark')
     if not os.path.exists(os.path.join(folder, 'hand_landmark_full.tflite')):
         raise ConfigError(
             'backend mediapipe',
             f'version {mediapipe.__version__} without models inside the package',
             'mediapipe 0.10.14, 0.10.18 or 0.10.21, which carry them',
-            "pip install 'bharnet_mm[extract]'",
+            how_to_install('mediapipe'),
         )
     # Protobuf gives this warning at each result, about MediaPipe's own code.
     warnings.filterwarnings('ignore', r'SymbolDatabase\.GetPrototype', UserWarning)

@@ -47,7 +47,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.library:
-            package = getattr(estimator_class(self.backend), 'package', '')
+            package = next(iter(getattr(estimator_class(self.backend), 'packages', ())), '')
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 version = f'{package} {importlib.metadata.version(package)}' if package else ''
                 object.__setattr__(self, 'library', version)

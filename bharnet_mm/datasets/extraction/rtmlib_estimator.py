@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError
+from ...io.packages import check_installed, import_package
 from ...layouts import get_layout
 from .estimators import LEFT, RIGHT, Arm, BodyPose, HandPose
 
@@ -24,7 +25,7 @@ class RTMLibEstimator:
         ConfigError: rtmlib or onnxruntime is missing, or the folder lacks the models.
     """
 
-    package = 'rtmlib'
+    packages = ('rtmlib', 'onnxruntime')
     body_layout = 'coco'
     body_channels = ('x', 'y')
     hand_channels = ('x', 'y')
@@ -38,16 +39,10 @@ class RTMLibEstimator:
                 'give it with --models DIR',
             )
         detector, pose = _find_models(Path(models))
-        try:
-            import onnxruntime
-            from rtmlib import YOLOX, RTMPose
-        except ImportError as error:
-            raise ConfigError(
-                'backend rtmlib',
-                f'no {error.name or "rtmlib"}',
-                'rtmlib and onnxruntime',
-                'pip install rtmlib onnxruntime',
-            ) from error
+        check_installed('backend rtmlib', *self.packages)
+        onnxruntime, rtmlib = (
+            import_package('backend rtmlib', name) for name in ('onnxruntime', 'rtmlib')
+        )
 
         def build(kind, path: Path):
             shape = (
@@ -59,8 +54,8 @@ class RTMLibEstimator:
             return kind(str(path), model_input_size=(width, height), backend='onnxruntime')
 
         self.min_score = min_score
-        self._detector = build(YOLOX, detector)
-        self._pose = build(RTMPose, pose)
+        self._detector = build(rtmlib.YOLOX, detector)
+        self._pose = build(rtmlib.RTMPose, pose)
         whole = get_layout('coco_wholebody')
         self._body = whole.select('coco')
         self._hand = [whole.select('hand', prefix=f'{side}_hand.') for side in ('left', 'right')]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, SourceError
+from ...errors import SourceError
+from ...io.packages import import_package
 from ...io.text import read_bytes
 from .people import Person
 
@@ -31,14 +32,7 @@ def read_pose(path: Path) -> dict[str, Any]:
         ConfigError: The library is not installed.
         SourceError: The components are not those of MediaPipe or OpenPose.
     """
-    try:
-        from pose_format import Pose
-    except ImportError:
-        raise ConfigError(
-            str(path), 'no pose-format', 'the library that reads .pose files',
-            "pip install 'bharnet_mm[pose]'"
-        ) from None  # fmt: skip
-    pose = Pose.read(read_bytes(path))
+    pose = import_package(f'{path}', 'pose_format').Pose.read(read_bytes(path))
     places, start = {}, 0
     for component in pose.header.components:
         places[component.name] = slice(start, start + len(component.points))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError
+from ...io.packages import is_installed
 from ...layouts import LAYOUTS, REGION_PARTS, get_layout
 from .reader import ClipStore
 
@@ -115,7 +115,7 @@ class StoreFacts:
         a store of less than :data:`SMALL` clips keeps as they are; else three stages of ResNet-18
         from random weights.
         """
-        if not all(importlib.util.find_spec(name) for name in _RGB):
+        if not all(map(is_installed, _RGB)):
             stages = dict(num_stages=3, out_indices=(2,), strides=(2, 2, 2), dilations=(1, 1, 1))
             return dict(type='ResNet', depth=18, **stages)
         return dict(
