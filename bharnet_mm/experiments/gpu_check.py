@@ -3,9 +3,9 @@
 python tools/analysis/gpu_check.py --out work_dirs/gpu_check
 
 Sections run one after the other, the most important first, in a process of their own; each writes
-its result when it ends. To continue, run the command again: finished sections are skipped and
-failed ones are repeated. A section that fails or takes too long is listed as failed, and the next
-one starts.
+its result when it ends. A section that fails or takes too long is listed as failed, and the next
+one starts. If a contender makes the device fail, a new process continues with the contender after
+it. To continue, run the command again: what was measured is kept, what failed is repeated.
 
 `--device cpu --quick` runs small versions of all sections on a machine without a GPU.
 """
@@ -16,9 +16,13 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
+import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..io.arguments import decimal
@@ -28,7 +32,8 @@ from ..io.process import die_with, unheard
 from ..io.text import read_json
 from . import gpu_epoch, gpu_graphs, gpu_kernels
 from . import gpu_sections as parts
-from .gpu_sections import Sizes
+from .gpu_results import errors_in, is_device_error, without_errors
+from .gpu_sections import Sizes, cores
 
 #: Section → its function and its time limit in seconds.
 SECTIONS: dict[str, tuple[Callable[[Sizes], dict], int]] = {
@@ -48,6 +53,8 @@ SECTIONS: dict[str, tuple[Callable[[Sizes], dict], int]] = {
     'infer_full_fp32': (parts.table('inference', 'full', 'fp32'), 60),
     'compile': (parts.compiled, 120),
 }
+#: Warnings that tell what was measured: a kernel or a graph was replaced.
+WORTH = re.compile('Triton|CUDA graph|kernel')
 QUICK = dict(batch=2, frames=8, rounds=1, calls=2, clips=6, epochs=1, names=('BHaRNet light',))
 
 
@@ -58,19 +65,30 @@ def _work(names: list[str], sizes: Sizes, out: Path) -> None:
     from mmengine.registry import init_default_scope
 
     init_default_scope('mmaction')
-    torch.set_num_threads(1 if sizes.names else os.cpu_count() or 1)
+    torch.set_num_threads(1 if sizes.names else cores())
     for name in names:
         _write(out / 'running.json', dict(section=name, since=time.time()))
-        start, fatal = time.perf_counter(), False
-        try:
-            result = dict(ok=True, **SECTIONS[name][0](sizes))
-        except Exception as error:
-            result, fatal = _failure(error), parts.is_device_error(error)
-        _write(out / f'{name}.json', result | dict(seconds=time.perf_counter() - start))
-        if sizes.device == 'cuda':
-            torch.cuda.empty_cache()
+        start, part = time.perf_counter(), out / f'{name}.part.json'
+        fatal, errors = False, errors_in(part)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('default')
+            try:
+                result = dict(ok=True, **SECTIONS[name][0](replace(sizes, part=part)))
+            except Exception as error:
+                fatal = is_device_error(error)
+                if fatal and errors_in(part) > errors:
+                    print(*(w.message for w in caught), sep='\n', file=sys.stderr)
+                    traceback.print_exc()
+                    return  # a new process continues with the next contender
+                result = _failure(error) | _partial(part)
+        warned = sorted({str(w.message) for w in caught if WORTH.search(str(w.message))})
+        result |= dict(warned=warned, seconds=time.perf_counter() - start)
+        _write(out / f'{name}.json', result)
+        part.unlink(missing_ok=True)
         if fatal:
             return
+        if sizes.device == 'cuda':
+            torch.cuda.empty_cache()
 
 
 def _failure(error: BaseException) -> dict:
@@ -94,45 +112,61 @@ def read(out: Path) -> dict[str, dict]:
 
 
 def run(names: list[str], sizes: Sizes, out: Path, limit: float) -> None:
-    """Runs the sections that have no result yet, at most ``limit`` seconds in all."""
+    """Runs the sections that have no result yet, or of which a contender failed, at most ``limit``
+    seconds in all.
+    """
     out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + limit
     results = read(out)
-    left = [name for name in names if not results.get(name, {}).get('ok')]
+    left = [n for n in names if not results.get(n, {}).get('ok') or results[n].get('failed')]
     for name in left:
+        kept = without_errors(results.get(name, {}) | _partial(out / f'{name}.part.json'))
+        _write(out / f'{name}.part.json', kept)
         (out / f'{name}.json').unlink(missing_ok=True)
     context = multiprocessing.get_context('spawn')
     while left and time.monotonic() < end:
         process = context.Process(target=_work, args=(left, sizes, out))
+        errors = errors_in(out / f'{left[0]}.part.json')
         with unheard():
             process.start()
-        left = _watch(process, left, out, end)
+        left = _watch(process, left, out, end, errors)
 
 
-def _watch(process, left: list[str], out: Path, end: float) -> list[str]:
-    """Waits for the process, ends it when a section takes too long; the sections that are left."""
-    current, since = left[0], time.monotonic()
+def _partial(part: Path) -> dict:
+    """The results of a section that has not ended."""
+    return read_json(part, 'a result of gpu_check.py', 'remove the file') if part.exists() else {}
+
+
+def _watch(process, left: list[str], out: Path, end: float, errors: int) -> list[str]:
+    """Waits for the process, ends it when a section takes too long; the sections that are left.
+    ``errors`` is the number of contenders that had failed before in the first section.
+    """
+    current, since, why = left[0], time.monotonic(), None
     while process.is_alive():
         process.join(0.2)
         done = [name for name in left if (out / f'{name}.json').exists()]
         if len(done) == len(left):
             process.join(30)
+            process.kill()
             break
         following = next(name for name in left if name not in done)
         if following != current:
             _say(current, out)
-            current, since = following, time.monotonic()
+            current, since, errors = following, time.monotonic(), 0
         # The time for starting and importing is added to the first section.
         late = time.monotonic() - since > SECTIONS[current][1] + 30
         if late or time.monotonic() > end:
             process.kill()
             process.join()
             why = 'took too long' if late else 'the time was up'
-            _write(out / f'{current}.json', dict(ok=False, error=why))
     done = [name for name in left if (out / f'{name}.json').exists()]
+    part = out / f'{current}.part.json'
     if current not in done:
-        error = f'the process ended with exit code {process.exitcode}'
-        _write(out / f'{current}.json', dict(ok=False, error=error))
+        if why is None and errors_in(part) > errors:
+            print(f'{current}: continues in a new process', flush=True)
+            return [name for name in left if name not in done]
+        error = why or f'the process ended with exit code {process.exitcode}'
+        _write(out / f'{current}.json', dict(ok=False, error=error) | _partial(part))
         done.append(current)
     _say(current, out)
     return [name for name in left if name not in done]
@@ -151,7 +185,7 @@ def to_markdown(results: dict[str, dict]) -> str:
     lines = ['# GPU check', '']
     machine = results.get('machine', {})
     lines += [', '.join(f'{k} {v}' for k, v in machine.items() if k not in ('ok', 'seconds')), '']
-    cases = [name for name in results if name.startswith(('train_', 'infer_'))]
+    cases = [name for name in results if 'rows' in results[name]]
     names = dict.fromkeys(n for case in cases for n in results[case].get('rows', {}))
     if cases:
         lines += [f'| clips/s (GB) | {" | ".join(c.replace("_", " ") for c in cases)} |']
@@ -171,7 +205,7 @@ def to_markdown(results: dict[str, dict]) -> str:
         ('epoch', 'An epoch end to end'),
         ('compile', 'torch.compile, block by block'),
     ):
-        if results.get(section, {}).get('ok'):
+        if results.get(section, {}).get('ok') or results.get(section, {}).get('results'):
             values = results[section]
             rows = values.get('results', values)
             lines += [f'## {title}', '', *_rows(rows), '']
@@ -182,6 +216,8 @@ def to_markdown(results: dict[str, dict]) -> str:
     partly = [f'- {n}: {r["failed"]} contenders' for n, r in results.items() if r.get('failed')]
     missing = [f'- {name}: not run' for name in SECTIONS if name not in results]
     lines += ['## What failed or is missing', '', *(failed + partly + missing or ['Nothing.']), '']
+    warned = [f'- {name}: {w}' for name, r in results.items() for w in r.get('warned', ())]
+    lines += ['## Warnings', '', *warned, ''] if warned else []
     return '\n'.join(lines)
 
 

@@ -9,19 +9,21 @@ import torch
 
 from ..engine.cuda_graphs import GraphedForward, GraphedStep
 from .contenders import contenders, make_batch, to_device
-from .gpu_sections import Sizes, attempt, build, counted, memory_of, spread, stepper, timed
+from .gpu_results import attempt, counted
+from .gpu_sections import Sizes, build, memory_of, spread, stepper, timed
 
 
 def graphs(sizes: Sizes) -> dict:
     """Training steps with the optimizer, as a CUDA graph and not: speed, memory and losses."""
-    results: dict = {}
+    results = sizes.results()
     for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
         for how in ('eager', 'graph'):
             attempt(results, f'{name}, {how}', partial(_whole_step, name, how == 'graph', sizes))
         eager, graph = (results[f'{name}, {how}'] for how in ('eager', 'graph'))
         if 'losses' in eager and 'losses' in graph:  # a graph that computes something else shows
             pairs = zip(eager['losses'], graph['losses'], strict=True)
-            graph['loss_difference'] = max(abs(a - b) / abs(a) for a, b in pairs)
+            difference = max(abs(a - b) / abs(a) for a, b in pairs)
+            results[f'{name}, graph'] = graph | dict(loss_difference=difference)
     return counted(results)
 
 
@@ -58,7 +60,7 @@ def infer_graphs(sizes: Sizes) -> dict:
     """Inference of a batch as a CUDA graph, in bf16 and the real mix: logits, without data
     samples.
     """
-    results: dict = {}
+    results = sizes.results()
     for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
         attempt(results, name, partial(_graphed_batch, name, sizes))
     return counted(results)
@@ -75,7 +77,7 @@ def _graphed_batch(name: str, sizes: Sizes) -> dict:
 
 def latency(sizes: Sizes) -> dict:
     """Milliseconds of one clip (one person, two hands), with and without a graph."""
-    results: dict = {}
+    results = sizes.results()
     for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
         for dtype in ('fp32', 'bf16'):
             key = f'{name}, {dtype}'

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..io.process import die_with, worker_pool
-from .gpu_sections import Sizes
+from .gpu_sections import Sizes, cores
 
 #: Contender, type, and whether its instances are counted on the host; the most important first.
 WANTED = tuple(
@@ -48,7 +48,7 @@ def kernels(sizes: Sizes) -> dict:
     except ImportError:
         return dict(variants=0, compiled=0, failed=0, triton='not installed')
     wanted = [case for case in WANTED if sizes.names is None or case[0] in sizes.names]
-    processes = min(os.cpu_count() or 1, 16)
+    processes = cores()
     context = multiprocessing.get_context('spawn')
     if sizes.device == 'cpu':  # some of them, for an H100
         wanted, processes = wanted[:1], 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from ..engine.recordings import Recording
 from ..models import use_plain_form
 from ..models.compiled import compile_blocks
 from .contenders import contenders, make_batch, to_device
+from .gpu_results import UNENDED, Results, attempt, counted, failure, is_device_error
 
 #: In the table, as on 2026-11-26; the most important ones first.
 TABLE = (
@@ -60,6 +63,7 @@ class Sizes:
         clips (int): Clips of the generated store.
         epochs (int): Epochs of training with it; the first is not counted if there are several.
         names (tuple[str, ...] | None): The only contenders; None for all.
+        part (Path | None): File of the section's results so far.
     """
 
     device: str
@@ -70,10 +74,23 @@ class Sizes:
     clips: int = 4096
     epochs: int = 4
     names: tuple[str, ...] | None = None
+    part: Path | None = None
+
+    def results(self, kind: str = 'results') -> Results:
+        """The section's results so far."""
+        return Results(self.part, kind)
 
     def chosen(self, names: tuple[str, ...]) -> list[str]:
         """The names that are measured."""
         return [name for name in names if self.names is None or name in self.names]
+
+
+def cores() -> int:
+    """Processors that this process may use, at most 16. A container often has fewer than the
+    machine.
+    """
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 16)
 
 
 def build(name: str, device: str) -> tuple[nn.Module, str]:
@@ -199,7 +216,7 @@ def timed(function: Callable[[], object], calls: int, device: str) -> list[float
 
 def parity(sizes: Sizes) -> dict:
     """Loss, gradient and probabilities on the device against float32 on the CPU, relative."""
-    results: dict = {}
+    results = sizes.results()
     for name in sizes.chosen(VARIANTS):
         model, kind = build(name, 'cpu')
         batch = make_batch(kind, min(4, sizes.batch), 'real', sizes.frames)
@@ -213,28 +230,6 @@ def parity(sizes: Sizes) -> dict:
         for dtype in ('fp32', 'bf16'):
             attempt(results, f'{name}, {dtype}', partial(compare, dtype))
     return counted(results)
-
-
-def is_device_error(error: BaseException) -> bool:
-    """Whether the device cannot be used by this process any more."""
-    text = str(error)
-    by_triton = 'Triton Error [CUDA]' in text and 'invalid argument' not in text
-    return by_triton or 'CUDA error' in text or type(error).__name__ == 'AcceleratorError'
-
-
-def attempt(results: dict, key: str, measure: Callable[[], dict]) -> None:
-    """Puts what ``measure`` gives, or its error, in the results; raises an error of the device."""
-    try:
-        results[key] = measure()
-    except Exception as error:
-        if is_device_error(error):
-            raise
-        results[key] = dict(error=f'{type(error).__name__}: {error}'[:300])
-
-
-def counted(results: dict) -> dict:
-    """A section's results and how many of them failed."""
-    return dict(results=results, failed=sum('error' in result for result in results.values()))
 
 
 def _outcome(model: nn.Module, batch, dtype: str, device: str) -> dict:
@@ -277,11 +272,14 @@ def table(mode: str, mix: str, dtype: str) -> Callable[[Sizes], dict]:
     """
 
     def section(sizes: Sizes) -> dict:
-        steps, rows = {}, {}
+        steps, rows = {}, sizes.results('rows')
         chosen = sizes.chosen(TABLE)
         if mode == 'train':
             chosen += [f'{name}, graph' for name in sizes.chosen(GRAPHED)]
         for name in chosen:
+            if 'error' in rows.get(name, {}):  # it ended the process before this one
+                continue
+            rows[name] = dict(error=UNENDED)
             try:
                 plain = name.removesuffix(', graph')
                 model, kind = build(plain, sizes.device)
@@ -291,14 +289,14 @@ def table(mode: str, mix: str, dtype: str) -> Callable[[Sizes], dict]:
                 start = time.perf_counter()
                 step()
                 synchronize(sizes.device)
-                rows[name] = dict(first_step_s=time.perf_counter() - start)
+                first = time.perf_counter() - start
                 step()
-                rows[name]['memory_gb'] = memory_of(step, sizes.device)
-                steps[name] = step
+                memory = memory_of(step, sizes.device)
+                rows[name], steps[name] = dict(first_step_s=first, memory_gb=memory), step
             except Exception as error:
+                rows[name] = failure(error)
                 if is_device_error(error):
                     raise
-                rows[name] = dict(error=f'{type(error).__name__}: {error}'[:300])
         seconds = {name: [] for name in steps}
         for _ in range(sizes.rounds):
             for name, step in steps.items():
@@ -308,7 +306,7 @@ def table(mode: str, mix: str, dtype: str) -> Callable[[Sizes], dict]:
                 synchronize(sizes.device)
                 seconds[name].append(time.perf_counter() - start)
         for name, values in seconds.items():
-            rows[name] |= spread(values, sizes.batch)
+            rows[name] = rows[name] | spread(values, sizes.batch)
         return dict(rows=rows, failed=sum('error' in row for row in rows.values()))
 
     return section
@@ -328,7 +326,7 @@ def memory_of(step: Callable[[], None], device: str) -> float | None:
 
 def profile(sizes: Sizes) -> dict:
     """Kernels that a training step launches in bf16, and the GPU's share of the time."""
-    results: dict = {}
+    results = sizes.results()
     for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'STGCN++ unified')):
         attempt(results, name, partial(_profiled, name, sizes))
     return counted(results)
@@ -368,7 +366,7 @@ def _profiled(name: str, sizes: Sizes) -> dict:
 
 def compiled(sizes: Sizes) -> dict:
     """``torch.compile`` of P's blocks one by one: seconds of compiling, and clips per second."""
-    results: dict = {}
+    results = sizes.results()
     for name in sizes.chosen(('BHaRNet light', 'BHaRNet-P')):
         attempt(results, name, partial(_compiled, name, sizes))
     return counted(results)

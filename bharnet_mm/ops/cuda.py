@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import traceback
 import warnings
 from functools import cache
 from importlib import import_module
@@ -111,17 +112,33 @@ def is_current(x: Tensor) -> bool:
     return index < 0 or index == torch.cuda.current_device()
 
 
-def _is_of_the_compiler(error: BaseException) -> bool:
-    """Whether Triton raised it before anything ran: while it compiled, or as a program needs more
-    registers or shared memory than the card has.
-    """
-    from triton import compiler, runtime
+#: What the driver says of a kernel that it does not take; the device can be used as before.
+NOT_TAKEN = (
+    *('invalid argument', 'image is invalid', 'no kernel image', 'unsupported toolchain'),
+    *('invalid device function', 'too many resources'),
+)
 
+
+def _is_of_the_compiler(error: BaseException) -> bool:
+    """Whether Triton raised it before the kernel ran: while it compiled or loaded it, or as a
+    program needs more registers or shared memory than the card has. Other versions of Triton may
+    raise other errors, so all that come from its code count, but for those of the device.
+    """
+    text = f'{type(error).__name__} {error}'
+    if isinstance(error, torch.OutOfMemoryError) or 'CUDA error' in text:
+        return False
+    if 'Triton Error' in text:
+        return any(words in text for words in NOT_TAKEN)
     # A failing pass raises a plain RuntimeError; the assembler's error has moved between versions.
     words = ('PassManager::run failed', 'ptxas', 'PTXAS')
-    kinds = compiler.CompilationError, runtime.OutOfResources
-    text = f'{type(error).__name__} {error}'
-    return isinstance(error, kinds) or any(w in text for w in words) or _lacks_c(error)
+    if any(w in text for w in words) or _lacks_c(error):
+        return True
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [
+        type(error).__module__,
+        *(frame.f_globals.get('__name__', '') for frame, _ in frames),
+    ]
+    return any(name.split('.')[0] == 'triton' for name in modules)
 
 
 def _lacks_c(error: BaseException) -> bool:

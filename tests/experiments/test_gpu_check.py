@@ -1,12 +1,17 @@
 """The GPU check, in small and on a CPU."""
 
+import contextlib
 import json
+import warnings
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from command import run_tool
 
 from bharnet_mm.experiments import gpu_check
-from bharnet_mm.experiments.gpu_sections import Sizes, attempt, counted, spread
+from bharnet_mm.experiments.gpu_results import UNENDED, attempt, counted
+from bharnet_mm.experiments.gpu_sections import Sizes, spread
 
 
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch):
@@ -72,7 +77,97 @@ def test_a_contender_that_fails_leaves_the_others():
     assert counted(results)['failed'] == 1 and results['second']['ms'] == 1.0
     for text in ('CUDA error: device-side assert', 'Triton Error [CUDA]: an illegal memory access'):
         with pytest.raises(RuntimeError):
-            attempt(results, 'third', lambda text=text: fails(text))
+            attempt(results, text, lambda text=text: fails(text))
+
+    results = {}
+    attempt(results, 'graph', lambda: fails('CUDA error: operation failed during capture'))
+    assert 'capture' in results['graph']['error']  # after which the device is as before
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Sections run in this process; gives the sections to put functions in."""
+
+    class Process:
+        exitcode = 0
+
+        def __init__(self, target, args):
+            self.target, self.args = target, args
+
+        def start(self):
+            self.target(*self.args)
+
+        def is_alive(self):
+            return False
+
+    sections: dict = {}
+    context = SimpleNamespace(Process=Process)
+    monkeypatch.setattr(gpu_check.multiprocessing, 'get_context', lambda kind: context)
+    monkeypatch.setattr(gpu_check, 'die_with', lambda: None)
+    monkeypatch.setattr(gpu_check, 'SECTIONS', sections)
+    return sections
+
+
+def test_after_an_error_of_the_device_a_new_process_continues(here, tmp_path):
+    calls = []
+
+    def measure(name):
+        calls.append(name)
+        if name == 'E':
+            warnings.warn('The Triton kernel x does not compile here', stacklevel=1)
+        if name == 'M' and calls.count('M') == 1:
+            raise RuntimeError('CUDA error: an illegal memory access was encountered')
+        return dict(ms=1.0)
+
+    def section(sizes):
+        results = sizes.results()
+        for name in ('P', 'M', 'E'):
+            attempt(results, name, partial(measure, name))
+        return counted(results)
+
+    def fails(sizes):
+        raise RuntimeError('CUDA error: unspecified launch failure')
+
+    here |= dict(parity=(section, 9), machine=(fails, 9), graphs=(section, 9))
+    gpu_check.run(['parity', 'machine'], Sizes('cpu', names=()), tmp_path, 60)
+    assert calls == ['P', 'M', 'E']
+    found = gpu_check.read(tmp_path)
+    assert found['parity']['ok'] and found['parity']['failed'] == 1
+    assert 'illegal' in found['parity']['results']['M']['error']
+    assert not found['machine']['ok'] and 'launch failure' in found['machine']['error']
+    gpu_check.run(['parity'], Sizes('cpu', names=()), tmp_path, 60)
+    assert calls == ['P', 'M', 'E', 'M']  # what was measured is kept
+    assert gpu_check.read(tmp_path)['parity']['failed'] == 0
+    calls.clear()
+    gpu_check.run(['graphs'], Sizes('cpu', names=()), tmp_path, 60)
+    assert 'does not compile' in gpu_check.to_markdown(gpu_check.read(tmp_path))
+
+
+def test_a_process_that_dies_loses_one_contender(here, tmp_path):
+    class Died(BaseException):
+        pass
+
+    def section(sizes):
+        results = sizes.results()
+        attempt(results, 'P', lambda: dict(ms=1.0))
+        if 'M' not in results:
+            results['M'] = dict(error=UNENDED)
+            raise Died
+        attempt(results, 'E', lambda: dict(ms=2.0))
+        return counted(results)
+
+    here['parity'] = section, 9
+    start = gpu_check.multiprocessing.get_context(None).Process.start
+
+    def dies(self):
+        with contextlib.suppress(Died):
+            start(self)
+
+    gpu_check.multiprocessing.get_context(None).Process.start = dies
+    gpu_check.run(['parity'], Sizes('cpu', names=()), tmp_path, 60)
+    results = gpu_check.read(tmp_path)['parity']['results']
+    assert results['P'] == dict(ms=1.0) and results['E'] == dict(ms=2.0)
+    assert results['M']['error'] == UNENDED
 
 
 def test_spread_is_the_median():
