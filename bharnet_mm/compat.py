@@ -19,6 +19,7 @@ import importlib.metadata
 import importlib.util
 import os.path as osp
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import wraps
@@ -390,5 +391,7 @@ _DUE = {
 def apply() -> None:
     """Apply all fixes, each once its module is imported. Calling it again changes nothing."""
     provide_missing_drn()
+    # mmcv-lite, which is required, advises to install mmcv for an operator that nothing here uses.
+    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
     for module, mend in _DUE.items():
         after_import(module, mend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .io.names import shown
+
 
 class BHaRNetError(ValueError):
     """Base class of all errors of this package.
@@ -27,9 +29,9 @@ class BHaRNetError(ValueError):
 
     def __str__(self) -> str:
         if not self.found:
-            return str(self.where)
+            return shown(self.where)
         text = f'{self.where}: found {self.found}; expected {self.expected}.'
-        return f'{text} Fix: {self.fix}' if self.fix else text
+        return shown(f'{text} Fix: {self.fix}' if self.fix else text)
 
 
 class ClipError(BHaRNetError):

@@ -3,9 +3,12 @@
 import logging
 import sys
 
+from .io.names import shown
+
 
 def warn(message: str) -> None:
     """Logs a warning with MMEngine's logger if MMEngine is in use, otherwise with Python's."""
+    message = shown(message)
     if 'mmengine' in sys.modules:
         from mmengine.logging import print_log
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ..io.names import shown
 from ..layouts import SkeletonLayout, get_layout
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _draw_text(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas, 'RGBA')
     y, margin = 6, 6
-    for i, line in enumerate(lines):
+    for i, line in enumerate(map(shown, lines)):
         font = _font(large if i == 0 else max(11, large * 2 // 3))
         left, top, right, bottom = draw.textbbox((margin, y), line, font=font)
         draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill=(0, 0, 0, 150))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..io.arguments import integer
+from ..io.names import shown
 from ..io.outputs import output_file
 from ..io.packages import check_installed
 
@@ -76,12 +77,12 @@ def run(args: argparse.Namespace) -> None:
         # A file that differs from the model must not take the place of an earlier one.
         made = [Path(folder, str(i), Path(out).name) for i, out in enumerate(args.out)]
         # Both take minutes for M, and would look like a program that hangs.
-        print(f'exporting {args.model}; this takes up to some minutes', flush=True)
+        print(shown(f'exporting {args.model}; this takes up to some minutes'), flush=True)
         export(model, card, clips[0], made)
         for file, path in zip(made, args.out, strict=True):
             exported = load_exported(file, threads=args.threads, **regions)
             exported.path = Path(path)  # for messages
-            print(f'comparing {path} with torch on {len(clips)} clips', flush=True)
+            print(shown(f'comparing {path} with torch on {len(clips)} clips'), flush=True)
             differences = check(model, exported, clips)
             worst = max(differences, key=differences.get)
             size = copy_whole(file, path)

@@ -23,6 +23,7 @@ from ..evaluation.fusion import Fitted, concatenate, fit_weights, fuse, unsure_t
 from ..evaluation.measures import calibration_error
 from ..evaluation.scores import Scores, load_scores
 from ..io.atomic import write_built
+from ..io.names import from_bytes, shown
 from ..io.weights import load_weights
 from .tool_process import run_tool
 from .trained_run import checkpoint_of
@@ -91,7 +92,7 @@ def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) ->
     base = store.splits[split] if isinstance(split, str) else dict(split or {})
     exclude = base.get('exclude') or []
     exclude = [exclude] if isinstance(exclude, Mapping) else list(exclude)
-    subjects = [value.decode() for value in store.column('subject')[chosen].tolist()]
+    subjects = [from_bytes(value) for value in store.column('subject')[chosen].tolist()]
     names, counts = np.unique(subjects, return_counts=True)
     if len(names) > 1 and '' not in names.tolist():
         if folds > len(names):
@@ -211,7 +212,7 @@ def out_of_fold_scores(
         place.mkdir(parents=True, exist_ok=True)
         file = place / 'scores.npz'
         if not file.exists():
-            print(f'fusion weights: fold {number} of {len(parts)}, {place}', flush=True)
+            print(shown(f'fusion weights: fold {number} of {len(parts)}, {place}'), flush=True)
             config = place / 'fold.py'
             part_config(cfg, part).dump(config)
             train_arguments = [config, '--work-dir', place, '--resume', '--no-validate']

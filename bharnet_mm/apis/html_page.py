@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import os
 from collections.abc import Iterable
-from html import escape
 from typing import TYPE_CHECKING
 
 from ..io.atomic import write_text
+from ..io.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,11 @@ code { white-space: nowrap; font-size: 12.5px; color: #38445a; }
 .scroll { overflow-x: auto; } img { max-width: 100%; }
 svg text { font: 11px system-ui, 'DejaVu Sans', sans-serif; fill: var(--dim); }
 """
+
+
+def escape(text: object) -> str:
+    """A text from outside in one line of HTML, also within an attribute."""
+    return html.escape(shown(text))
 
 
 def save_page(path: str | os.PathLike, title: str, parts: Iterable[str]) -> None:
@@ -87,4 +93,4 @@ def picture(figure: Figure, text: str, dpi: int = 80) -> str:
     stream = io.BytesIO()
     figure.savefig(stream, format='png', dpi=dpi)
     data = base64.b64encode(stream.getvalue()).decode('ascii')
-    return f'<img alt="{escape(text, quote=True)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'

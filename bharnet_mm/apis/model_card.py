@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -10,7 +9,7 @@ from typing import Any
 
 from ..errors import BHaRNetError, ConfigError
 from ..io.guard import reading
-from ..io.text import parse_json
+from ..io.text import parse_json, to_json
 from ..layouts import SkeletonLayout, get_layout
 from ..version import __version__
 
@@ -122,7 +121,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The card as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return to_json(asdict(self), None)
 
     def describe(self) -> str:
         """The card as lines of text."""

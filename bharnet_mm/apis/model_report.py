@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,9 @@ from ..evaluation import Scores
 from ..evaluation.measures import measure, softmax
 from ..layouts import SkeletonLayout
 from .attention_maps import AttentionMap
-from .html_page import picture, save_page, table
+from .html_page import escape, picture, save_page, table
 from .training_curve import TrainingCurve
-from .visualizer import new_figure, y_points_down
+from .visualizer import figure_text, new_figure, y_points_down
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +54,9 @@ def draw_confusion(scores: Scores) -> Figure:
     ax.set_xlabel('predicted')
     ax.set_ylabel('true')
     if classes <= MAX_NAMED:
-        ax.set_xticks(range(classes), scores.classes, rotation=60, ha='right', fontsize=8)
-        ax.set_yticks(range(classes), scores.classes, fontsize=8)
+        names = [figure_text(name) for name in scores.classes]
+        ax.set_xticks(range(classes), names, rotation=60, ha='right', fontsize=8)
+        ax.set_yticks(range(classes), names, fontsize=8)
         for i, j in zip(*np.nonzero(matrix), strict=True):
             color = 'white' if share[i, j] > 0.5 else 'black'
             ax.text(j, i, matrix[i, j], ha='center', va='center', fontsize=7, color=color)
@@ -80,7 +80,8 @@ def draw_classes(accuracy: Mapping[str, np.ndarray], classes: tuple[str, ...]) -
         place = np.arange(len(order)) + 0.4 - (k + 0.5) * height
         label = _NAMES.get(name, name)
         ax.barh(place, values[order], height, color=_COLORS.get(name), label=label)
-    ax.set_yticks(range(len(order)), [f'{classes[i]}  {gain[i]:+.2f}' for i in order], fontsize=8)
+    names = [f'{figure_text(classes[i])}  {gain[i]:+.2f}' for i in order]
+    ax.set_yticks(range(len(order)), names, fontsize=8)
     ax.set_xlim(0, 1)
     ax.set_xlabel('share of clips that are right')
     ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.6 / (0.4 * len(order) + 0.6)), ncols=4)
@@ -112,7 +113,7 @@ def draw_attention(
         if (looking, 'joint') in maps:
             focus = maps[looking, 'joint'].focus
             _skeleton(row[1], poses[other], layouts[other], focus)
-            best = [layouts[other].joints[i] for i in np.argsort(-focus)[:3]]
+            best = [figure_text(layouts[other].joints[i]) for i in np.argsort(-focus)[:3]]
             row[1].set_title(f'joints of the {other}\n{", ".join(best)}', fontsize=9)
         if (looking, 'instance') in maps:
             _bars(row[2], maps[looking, 'instance'].focus, color)

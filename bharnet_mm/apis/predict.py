@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError, SourceError
 from ..io.arguments import decimal, integer
+from ..io.names import shown
 from ..io.outputs import output_file
 from .results import Result
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     def refuse(path: str, reason: str) -> None:
         refused.append(path)
-        print(f'refused {path}: {reason}', file=sys.stderr)
+        print(shown(f'refused {path}: {reason}'), file=sys.stderr)
 
     each = _one_by_one(sources, refuse)
     from .inferencer import BodyHandInferencer
@@ -116,11 +117,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _say_written(path: Path, results: list[Result], ended: BaseException | None) -> None:
     if ended is None:
-        print(f'wrote {path}')
+        print(shown(f'wrote {path}'))
     else:
         last = results[-1]
         until = f'{len(results)} answers so far, until {last.end:.1f} s of {last.video}'
-        print(f'wrote {path}: the {until}', file=sys.stderr, flush=True)
+        print(shown(f'wrote {path}: the {until}'), file=sys.stderr, flush=True)
 
 
 def _one_by_one(sources: list[Any], refuse: Callable[[str, str], None]) -> list[Any]:
@@ -167,7 +168,9 @@ def row(result: Result) -> str:
         for name, labels in result.experts.items()
     )
     notes = ''.join(f'  ({note})' for note in result.notes)
-    return f'{name}  {result.start:.1f}-{result.end:.1f} s  {who}{answer}  [{experts}]{notes}'
+    return shown(
+        f'{name}  {result.start:.1f}-{result.end:.1f} s  {who}{answer}  [{experts}]{notes}'
+    )
 
 
 class Progress:
@@ -203,12 +206,18 @@ class Progress:
     def __call__(self, name: str, done: int, total: int) -> None:
         """Shows that ``done`` of ``total`` frames of video ``name`` are read (0: unknown)."""
         if self._bar is not None:
+            from rich.markup import escape
+
             self._bar.update(
-                self._task, description=Path(name).name, completed=done, total=total or None
+                self._task,
+                description=escape(shown(Path(name).name)),
+                completed=done,
+                total=total or None,
             )
         elif not self.quiet and time.monotonic() - self._said > self.every:
             self._said = time.monotonic()
-            print(f'{name}: frame {done}' + (f' of {total}' if total else ''), file=sys.stderr)
+            of = f' of {total}' if total else ''
+            print(shown(f'{name}: frame {done}{of}'), file=sys.stderr)
 
     def say(self, text: str) -> None:
         """Prints a line above the bar."""

@@ -13,7 +13,7 @@ from ..datasets.regions import ClipRegions, RegionGrid
 from ..datasets.video import VideoFolder, read_frames
 from ..errors import ClipError, SourceError
 from ..layouts import SkeletonLayout
-from .visualizer import draw_skeleton, new_figure, save_figure
+from .visualizer import draw_skeleton, figure_text, new_figure, save_figure
 
 _COLORS = ('#ffd400', '#00a2ff', '#ff5a36', '#7ed0ff', '#ffa48f')
 
@@ -72,7 +72,7 @@ def save_regions(
         2, grid.num_frames, height_ratios=[height / width, parts], hspace=0.03, wspace=0.03,
         left=0.09, right=0.995, bottom=0.01, top=0.94,
     )  # fmt: skip
-    figure.suptitle(title or clip.clip_id, fontsize=10)
+    figure.suptitle(figure_text(title or clip.clip_id), fontsize=10)
     for column, t in enumerate(moments.tolist()):
         ax = figure.add_subplot(axes[0, column])
         _frame(ax, images[t], clip, t, layout, regions)
@@ -99,7 +99,9 @@ def _grid(ax, grid: RegionGrid, rgb: np.ndarray, mask: np.ndarray) -> None:
     ax.imshow(rgb.transpose(1, 2, 0), interpolation='nearest')
     for row, part in enumerate(grid.parts):
         middle, color = (row + 0.5) * grid.cell, _COLORS[row % len(_COLORS)]
-        ax.text(-6, middle, part.replace('_', '\n'), ha='right', va='center', fontsize=9)
+        ax.text(
+            -6, middle, figure_text(part).replace('_', '\n'), ha='right', va='center', fontsize=9
+        )
         ax.plot([-3, -3], [row * grid.cell + 3, (row + 1) * grid.cell - 3], color=color, lw=4,
                 clip_on=False)  # fmt: skip
         for column in np.flatnonzero(~mask[row]):

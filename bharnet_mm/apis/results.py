@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError
-from ..io.atomic import atomic_write
+from ..io.atomic import write_json
 from ..layouts import SkeletonLayout, get_layout
 
 if TYPE_CHECKING:
@@ -223,9 +222,7 @@ def save_results(
     if json is not None:
         content = {'model': model} | ({} if complete else {'complete': False})
         content['results'] = [result.to_dict() for result in results]
-        text = json_module.dumps(content, indent=1, ensure_ascii=False) + '\n'
-        with atomic_write(json) as file:
-            file.write(text)
+        write_json(json, content)
 
 
 def as_result(prediction: Prediction, **place: Any) -> Result:

@@ -11,6 +11,7 @@ import numpy as np
 from ..datasets.clip import Clip
 from ..errors import ConfigError
 from ..io.atomic import atomic_write
+from ..io.names import shown
 from ..layouts import SkeletonLayout, get_layout
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def draw_clip(
     persons, total = clip.body.shape[:2]
     hand_rows = 0 if hand_layout is None else persons
     figure = figure or new_figure(1.9 * num_frames, 3.1 + 1.05 * hand_rows)
-    figure.suptitle(title or clip.clip_id, fontsize=10)
+    figure.suptitle(figure_text(title or clip.clip_id), fontsize=10)
     columns = np.unique(np.linspace(0, total - 1, num_frames + 2)[1:-1].round().astype(int))
     grid = figure.add_gridspec(
         1 + hand_rows, 2 * len(columns), height_ratios=[2.4] + [1] * hand_rows
@@ -167,6 +168,11 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int) -> None:
     """Writes a figure, in the format of the path's ending; it appears whole or not at all."""
     with atomic_write(path, 'wb') as stream:
         figure.savefig(stream, format=Path(path).suffix.lstrip('.') or 'png', dpi=dpi)
+
+
+def figure_text(text: object) -> str:
+    """A text from outside for a figure, where a pair of dollars would begin a formula."""
+    return shown(text).replace('$', r'\$')
 
 
 def new_figure(width: float, height: float) -> Figure:

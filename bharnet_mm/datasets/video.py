@@ -209,7 +209,10 @@ def check_readers(readers: str | Sequence[str] | None = None) -> list[str]:
     readers = have if readers is None else [readers] if isinstance(readers, str) else list(readers)
     if not readers:
         raise ConfigError(
-            'reading videos', 'no decord and no PyAV', 'one of them', how_to_install('av')
+            'reading videos',
+            'no decord and no PyAV',
+            'one of them',
+            f'{how_to_install("decord")}, or av',
         )
     for reader in readers:
         if reader not in OPEN:

@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from ..io.names import shown
 from .kept_warnings import KEPT
 
 
@@ -87,7 +88,7 @@ class ConsoleHook(Hook):
         if runner.val_loop is not None:
             loader = runner.val_dataloader
             print(f'validates on {_clips(getattr(loader, "dataset", loader))}')
-        print(f'log and checkpoints: {runner.work_dir}', flush=True)
+        print(shown(f'log and checkpoints: {runner.work_dir}'), flush=True)
         self._begun, self._first = time.monotonic(), runner.epoch
 
     @master_only
@@ -136,7 +137,8 @@ class ConsoleHook(Hook):
         """Prints the path of the last checkpoint."""
         self._end_line()
         took = _clock(time.monotonic() - self._begun)
-        print(f'trained in {took}: {runner.message_hub.get_info("last_ckpt") or runner.work_dir}')
+        last = runner.message_hub.get_info('last_ckpt') or runner.work_dir
+        print(shown(f'trained in {took}: {last}'))
 
     @master_only
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
@@ -184,7 +186,7 @@ def _clips(loader: Any) -> str:
         inner = inner.dataset
     text = f'{len(dataset)} clips'
     store = getattr(inner, 'store', None)
-    return text if store is None else f'{text} of {store.path}, split {inner.split!r}'
+    return text if store is None else shown(f'{text} of {store.path}, split {inner.split!r}')
 
 
 def _clock(seconds: float) -> str:

@@ -23,6 +23,7 @@ from ..apis.visualizer import save_clip
 from ..datasets import ClipStore
 from ..errors import ClipError, SourceError
 from ..io.arguments import integer
+from ..io.names import shown
 from ..io.outputs import output_folder
 
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     written = []
     for i in numbers:
         clip = store[int(i)]
-        path = args.out / (clip.clip_id.replace('/', '_') + '.png')
+        path = _free(args.out, shown(clip.clip_id).replace('/', '_'), written)
         title = f'{store.name}: {store.classes[clip.label]} ({clip.clip_id})'
         if args.videos:
             try:
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
             except (SourceError, ClipError) as error:
                 print(f'passed over: {error}', file=sys.stderr)
                 continue
-            print(path)
+            print(shown(path))
             written.append(path)
             continue
         save_clip(
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
             num_frames=args.frames,
             title=title,
         )
-        print(path)
+        print(shown(path))
         written.append(path)
     if args.videos and not written:
         raise SourceError(
@@ -78,3 +79,11 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
             'correct --videos; the lines above say what each clip lacks',
         )
     return written
+
+
+def _free(folder: Path, name: str, written: Sequence[Path]) -> Path:
+    """A path that no other clip of this call has: ``a/b`` and ``a_b`` would have the same."""
+    path, number = folder / f'{name}.png', 2
+    while path in written:
+        path, number = folder / f'{name}_{number}.png', number + 1
+    return path

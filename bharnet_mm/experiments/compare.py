@@ -32,6 +32,7 @@ from ..io.arguments import integer, seed_number
 from ..io.atomic import write_json, write_text
 from ..io.guard import reading
 from ..io.lock import FolderLock
+from ..io.names import shown, table_row
 from ..io.outputs import output_file, output_folder
 from ..io.process import thread_pool
 from ..io.text import read_json, read_text
@@ -111,9 +112,9 @@ def train(jobs: list[tuple[Entry, str, int]], workers: int) -> list[str]:
             if stopped.is_set():
                 return None
             failure = f'{entry.folder(value, seed)}: {error}'
-            print(f'failed: {failure}', flush=True)
+            print(shown(f'failed: {failure}'), flush=True)
             return failure
-        print(f'{entry.work_dir.name} {value} seed {seed}: done', flush=True)
+        print(shown(f'{entry.work_dir.name} {value} seed {seed}: done'), flush=True)
         return None
 
     with thread_pool(workers) as pool:
@@ -207,7 +208,7 @@ def to_markdown(rows: list[dict]) -> str:
     without = 'without' in rows[0]
     head = ['config', 'feature', *folds, 'mean', 'std over seeds', 'seeds']
     head += (['mean without'] if without else []) + ['params (M)', 'MMACs', 'CPU min']
-    lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
+    lines = [table_row(head), '|---' * len(head) + '|']
 
     def number(value: float | None, digits: int = 3, otherwise: str = MISSING) -> str:
         text = otherwise if value is None else f'{value:.{digits}f}'
@@ -225,7 +226,7 @@ def to_markdown(rows: list[dict]) -> str:
             cells.append(number(row['without']['mean']))
         cells += [number(row['parameters'] / 1e6, 2), number(row['gmacs'] * 1e3, 0)]
         cells.append(number(row['cpu_minutes'], 1, ''))
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(table_row(cells))
     return '\n'.join(lines) + '\n'
 
 

@@ -30,6 +30,7 @@ from ..evaluation import load_scores
 from ..features import FEATURES, check_feature
 from ..io.arguments import decimal, integer, seed_number
 from ..io.atomic import write_json, write_text
+from ..io.names import from_bytes, table_row
 from ..io.outputs import output_folder
 from ..io.process import thread_pool
 from ..io.text import read_text
@@ -104,7 +105,7 @@ def folds_of(entry: Entry) -> list[str]:
     """The values of the field in the store, in order, without those of excluded clips only."""
     store = ClipStore(entry.read().train_dataloader.dataset.store)
     kept = store.select({'exclude': list(entry.exclude)} if entry.exclude else None)
-    return sorted({value.decode() for value in store.column(entry.field)[kept]})
+    return sorted({from_bytes(value) for value in store.column(entry.field)[kept]})
 
 
 def fold_config(entry: Entry, value: str, seed: int = 0) -> Config:
@@ -212,13 +213,13 @@ def to_markdown(summary: dict) -> str:
     """
     folds = list(next(iter(summary['experts'].values()))['folds'])
     lines = [
-        f'| expert | {" | ".join(folds)} | mean | std over seeds {summary["seeds"]} |',
+        table_row(['expert', *folds, 'mean', f'std over seeds {summary["seeds"]}']),
         '|---' * (len(folds) + 3) + '|',
     ]
     for name, row in summary['experts'].items():
         cells = [f'{np.mean(row["folds"][fold]):.3f}' for fold in folds]
         spread = '-' if row['std'] is None else f'{row["std"]:.3f}'
-        lines.append(f'| {name} | {" | ".join(cells)} | {row["mean"]:.3f} | {spread} |')
+        lines.append(table_row([name, *cells, f'{row["mean"]:.3f}', spread]))
     return '\n'.join(lines) + '\n'
 
 

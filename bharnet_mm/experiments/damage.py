@@ -9,6 +9,8 @@ from functools import partial
 
 import numpy as np
 
+from ..io.names import to_bytes
+
 
 def drop_one_hand(results: dict, prob: float) -> dict:
     """With this probability one hand of each person, left or right by chance, is missing in the
@@ -127,7 +129,7 @@ class Damage:
     def __call__(self, results: dict) -> dict:
         """The damaged ``results``; NumPy's global random state is left as it was."""
         state = np.random.get_state()
-        np.random.seed(zlib.crc32(f'{self.seed} {results["clip_id"]}'.encode()))
+        np.random.seed(zlib.crc32(to_bytes(f'{self.seed} {results["clip_id"]}')))
         try:
             return self.damage(results)
         finally:

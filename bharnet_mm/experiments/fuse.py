@@ -38,6 +38,7 @@ from ..evaluation.measures import measure
 from ..fusion import METHODS
 from ..io.arguments import decimal, integer
 from ..io.atomic import write_json
+from ..io.names import table_row
 from ..io.outputs import output_file
 
 
@@ -117,18 +118,13 @@ def to_markdown(result: dict) -> str:
 
     for name, row in result['entries'].items():
         weight = result['weights'].get(name)
-        lines.append(
-            f'| {name} | {"" if weight is None else f"{weight:g}"} | {row["top1"]:.4f} | '
-            f'{interval(row["top1_interval"])} | {row["top5"]:.4f} | {row["mean1"]:.4f} | '
-            f'{row["ece"]:.3f} |'
-        )
+        cells = [name, '' if weight is None else f'{weight:g}', f'{row["top1"]:.4f}']
+        cells += [interval(row['top1_interval']), f'{row["top5"]:.4f}', f'{row["mean1"]:.4f}']
+        lines.append(table_row([*cells, f'{row["ece"]:.3f}']))
     lines += ['', '| a | b | a - b | 95 % | only a | only b | p (McNemar) |', '|---' * 7 + '|']
     for row in result['pairs']:
-        lines.append(
-            f'| {row["a"]} | {row["b"]} | {row["difference"]:+.4f} | '
-            f'{interval(row["interval"], "+")} | {row["only_a"]} | {row["only_b"]} | '
-            f'{row["p_value"]:.3g} |'
-        )
+        cells = [row['a'], row['b'], f'{row["difference"]:+.4f}', interval(row['interval'], '+')]
+        lines.append(table_row([*cells, row['only_a'], row['only_b'], f'{row["p_value"]:.3g}']))
     return '\n'.join(lines) + '\n'
 
 

@@ -22,6 +22,7 @@ from ..apis.trained_run import TrainedRun, checkpoint_of
 from ..io.arguments import seed_number
 from ..io.atomic import write_json, write_text
 from ..io.guard import reading
+from ..io.names import table_row
 from ..io.outputs import output_files
 from ..io.text import read_json
 from .damage import CONDITIONS, Damage
@@ -70,7 +71,7 @@ def to_markdown(results: dict, conditions: list[str]) -> str:
             points = dict(collect(results, entry, fusion, condition))
             cells = [f'{np.mean(points[v]):.3f}' if v in points else 'not run' for v in levels]
             label = entry if fusion == 'sum' else f'{entry}, {fusion}'
-            parts.append(f'| {label} | {" | ".join(cells)} |')
+            parts.append(table_row([label, *cells]))
         parts.append('')
     return '\n'.join(parts)
 

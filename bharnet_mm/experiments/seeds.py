@@ -17,6 +17,7 @@ from ..evaluation import load_scores
 from ..evaluation.fusion import align
 from ..io.arguments import integer
 from ..io.atomic import write_json
+from ..io.names import table_row
 from ..io.outputs import output_file
 from .cross_validation import summarise
 
@@ -27,9 +28,8 @@ def to_markdown(result: dict) -> str:
     for name, row in result['experts'].items():
         spread = '-' if row['std'] is None else f'{row["std"]:.3f}'
         by_seed = ' '.join(f'{value:.3f}' for value in row['by_seed'])
-        lines.append(
-            f'| {name} | {by_seed} | {row["mean"]:.3f} | {spread} | {row["mean_of_all"]:.3f} |'
-        )
+        cells = [name, by_seed, f'{row["mean"]:.3f}', spread, f'{row["mean_of_all"]:.3f}']
+        lines.append(table_row(cells))
     return '\n'.join(lines) + '\n'
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import IO, Any
 
 from ..errors import WriteError
 from .outputs import may_write
+from .text import to_json
 
 try:
     import fcntl
@@ -96,7 +96,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Writes a JSON file, whole or not at all, making its folder if needed."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+    write_text(path, to_json(content) + '\n')
 
 
 def write_built(path: str | os.PathLike, build: Callable[[IO[bytes]], Any]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import BHaRNetError
+from .names import shown
 from .process import end_children
 
 _SIGNALS = ('SIGINT', 'SIGTERM', 'SIGHUP')
@@ -71,7 +72,7 @@ def run_command(
             elif debug is None or not isinstance(error, Exception):
                 raise
             else:
-                said = ' '.join(str(error).split()) or 'no message'
+                said = shown(' '.join(str(error).split())) or 'no message'
                 text = f'error: {type(error).__name__}: {said}\n--debug shows where it came from'
                 status = _failed(text, debug)
     sys.exit(status if isinstance(status, int) else 0)
@@ -117,9 +118,9 @@ def stopped_by_signals() -> Iterator[list[int]]:
 def _of_system(error: BHaRNetError | OSError) -> str:
     """The text of an error; that of the system is 'file: reason', without its number."""
     if isinstance(error, BHaRNetError) or not error.strerror:
-        return str(error)
+        return shown(error)
     files = [os.fsdecode(name) for name in (error.filename, error.filename2) if name]
-    return ': '.join([' and '.join(files), error.strerror]).removeprefix(': ')
+    return shown(': '.join([' and '.join(files), error.strerror]).removeprefix(': '))
 
 
 def _name(number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import BHaRNetError, SourceError
 from .guard import reading, refuse_special
+from .names import json_safe
 
 #: Bytes of a file that is read whole as text.
 MAX_BYTES = 2**28
@@ -72,6 +73,11 @@ def parse_json(text: str | bytes) -> Any:
     if size + len(text) > MAX_JSON_BYTES:
         raise ValueError(f'JSON of {len(text)} bytes, whose value may take {size >> 20} MB')
     return json.loads(text)
+
+
+def to_json(value: Any, indent: int | None = 1) -> str:
+    """JSON text of a value, readable in any alphabet and harmless in a terminal."""
+    return json_safe(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def load_json(path: str | os.PathLike) -> Any:

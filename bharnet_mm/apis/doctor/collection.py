@@ -15,6 +15,7 @@ from ...datasets.sources.keypoint_form import form_of, layout_of
 from ...datasets.store import ClipStore
 from ...datasets.store.format import META_FILE, checked, checksum
 from ...errors import BHaRNetError, ConfigError, SourceError, StoreError
+from ...io.names import to_bytes
 from ...layouts import get_layout
 from .diagnosis import Finding
 
@@ -146,7 +147,7 @@ class PickleCollection(Collection):
         self._ids = [pyskl.annotation_id(a) for a in self.annotations]
         fields = [pyskl._name_fields(clip_id) for clip_id in self._ids]
         self._columns = {
-            key: np.array([f.get(key, '').encode() for f in fields]) for key in _FIELDS
+            key: np.array([to_bytes(f.get(key, '')) for f in fields]) for key in _FIELDS
         }
         self._read_splits(splits)
 

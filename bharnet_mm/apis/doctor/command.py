@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...io.atomic import write_text
+from ...io.atomic import write_json
 from ...io.outputs import output_file
 from . import examine, print_diagnosis, write_page
 
@@ -39,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         write_page(args.html, diagnosis)
     if args.json:
-        text = json.dumps(diagnosis.to_dict(), indent=1, ensure_ascii=False)
-        write_text(args.json, text + '\n')
+        write_json(args.json, diagnosis.to_dict())
     return diagnosis.exit_status
 
 

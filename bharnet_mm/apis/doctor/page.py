@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from typing import Any
 
-from ..html_page import picture, save_page, table
+from ..html_page import escape, picture, save_page, table
 from .diagnosis import Diagnosis
 from .summary import overview, quiet_checks
 from .survey import share_text

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ...io.names import shown
 from .diagnosis import Diagnosis
 from .survey import share_text
 
@@ -16,7 +17,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
     """Prints an overview, the splits, the findings and the verdict."""
     console = console or Console()
     for line in overview(diagnosis):
-        console.print(line, markup=False, highlight=False)
+        console.print(shown(line), markup=False, highlight=False)
     if diagnosis.splits:
         console.print(_split_table(diagnosis))
     if diagnosis.findings:
@@ -26,6 +27,10 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
         console.print(f'nothing found by: {", ".join(quiet)}', markup=False, highlight=False)
     style = 'bold red' if diagnosis.exit_status else 'bold green'
     console.print(f'{_result(diagnosis)}: {diagnosis.verdict}', style=style, highlight=False)
+
+
+def _plain(text: str) -> str:
+    return escape(shown(text))
 
 
 def overview(diagnosis: Diagnosis) -> list[str]:
@@ -72,7 +77,7 @@ def _split_table(diagnosis: Diagnosis) -> Table:
     for row in diagnosis.splits:
         shares = [share_text(row[key]) for key in ('missing_person', 'missing_hands')]
         numbers = [f'{row[key]:,}' for key in ('clips', 'classes', 'subjects')]
-        table.add_row(escape(row['name']), *numbers, *shares)
+        table.add_row(_plain(row['name']), *numbers, *shares)
     return table
 
 
@@ -89,7 +94,7 @@ def _finding_table(diagnosis: Diagnosis) -> Table:
             f'[{style}]{finding.severity}[/]',
             finding.check,
             f'{finding.count:,}' if finding.count else '',
-            escape(finding.message) + (f'\n[dim]{escape(finding.fix)}[/]' if finding.fix else ''),
-            escape('\n'.join(finding.examples)),
+            _plain(finding.message) + (f'\n[dim]{_plain(finding.fix)}[/]' if finding.fix else ''),
+            '\n'.join(map(_plain, finding.examples)),
         )
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TextIO
 import cv2
 import numpy as np
 
+from ...io.text import to_json
 from ..annotate import VideoWriter
 from .session import LiveStatistics, LiveUpdate
 
@@ -123,5 +123,5 @@ class JsonLines:
         self._line({'statistics': statistics.summary()})
 
     def _line(self, value: dict[str, Any]) -> None:
-        self.stream.write(json.dumps(value, ensure_ascii=False) + '\n')
+        self.stream.write(to_json(value, None) + '\n')
         self.stream.flush()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import ConfigError
+from ...io.names import from_bytes, to_bytes
 from ..ingest import Report
 from ..protocols import leave_one_out
 from ..store import ClipStore
@@ -30,7 +31,7 @@ class Labelled:
         return cls(
             [str(clip_id) for clip_id in store.clip_ids],
             [store.classes[label] for label in store.labels],
-            [raw.decode() for raw in store.column('subject')],
+            [from_bytes(raw) for raw in store.column('subject')],
         )
 
     def __add__(self, other: Labelled) -> Labelled:
@@ -142,7 +143,7 @@ class OwnSplits:
         }
 
     def _place(self, clip_id: str) -> str:
-        return hashlib.sha256(f'{self.seed} {clip_id}'.encode()).hexdigest()
+        return hashlib.sha256(to_bytes(f'{self.seed} {clip_id}')).hexdigest()
 
 
 def _subjects(clips: Labelled) -> list[str]:

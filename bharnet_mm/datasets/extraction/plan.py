@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ConfigError, SourceError
-from ...io.names import repeated, same_form
+from ...io.names import from_bytes, repeated, same_form
 from ...io.text import read_lines
 from ..ingest import Report
 from ..store import ClipStore
@@ -135,7 +135,7 @@ def plan_store(folder: Path, store: ClipStore, readers: tuple[str, ...], report:
     by_video: dict[str, list[int]] = {}
     ids = [str(clip_id) for clip_id in store.clip_ids]
     for row, raw in enumerate(store.column('video')):
-        wanted = raw.decode()
+        wanted = from_bytes(raw)
         found = videos.find(wanted, ids[row])
         if len(found) == 1:
             by_video.setdefault(found[0], []).append(row)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...errors import SourceError
 from ...io.guard import reads
+from ...io.names import to_bytes
 from ...io.text import read_text
 
 _FILE = re.compile(r'(.+)_test_split([123])\.txt')
@@ -78,7 +79,7 @@ def hold_out(clip_ids: list[str]) -> tuple[list[str], list[str]]:
     fit, held = [], []
     for sources in classes.values():
         total, taken = sum(map(len, sources.values())), 0
-        for _, ids in sorted(sources.items(), key=lambda item: zlib.crc32(item[0].encode())):
+        for _, ids in sorted(sources.items(), key=lambda item: zlib.crc32(to_bytes(item[0]))):
             out = taken < total / 4 and len(ids) <= total / 2
             (held if out else fit).extend(ids)
             taken += out * len(ids)

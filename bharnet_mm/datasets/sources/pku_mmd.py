@@ -22,6 +22,7 @@ import numpy as np
 from ...errors import SourceError
 from ...io.guard import reads
 from ...io.listing import everything_below
+from ...io.names import from_bytes
 from ...io.text import read_bytes, read_text
 from ..clip import Clip, empty_hands
 from ..ingest import Converted, Report
@@ -96,7 +97,7 @@ def present_splits(
     splits: Mapping[str, Mapping], report: Report, store: ClipStore
 ) -> dict[str, dict]:
     """The official splits without recordings that have no clip; the report lists these."""
-    there = {name.decode() for name in store.column('source').tolist()}
+    there = {from_bytes(name) for name in store.column('source').tolist()}
     present = {}
     for name, rule in splits.items():
         absent = [recording for recording in rule['source'] if recording not in there]

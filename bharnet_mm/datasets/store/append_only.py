@@ -6,7 +6,6 @@ written by a process that ended before its commit. They are removed at the next 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from ...errors import StoreError, WriteError
 from ...io.atomic import atomic_write, remove_left_overs
 from ...io.lock import FolderLock
+from ...io.text import to_json
 from .format import LOCK_FILE
 
 
@@ -72,7 +72,7 @@ class AppendOnlyFolder:
             for handle in self._files.values():
                 os.fsync(handle)
             with atomic_write(self.path / self.meta_file) as stream:
-                json.dump(meta, stream, ensure_ascii=False, indent=1)
+                stream.write(to_json(meta))
         except (OSError, WriteError) as error:
             self._fail(error)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import BHaRNetError, ClipError, StoreError
+from ...io.names import from_bytes, to_bytes
 from ...io.text import load_json
 from ...layouts import SkeletonLayout, get_layout
 from ..clip import Clip
@@ -98,12 +99,12 @@ def make_row(clip: Clip, offset: int, frame_offset: int) -> np.ndarray:
 
 def _encode(clip: Clip, name: str) -> bytes:
     text, size = getattr(clip, name), ROW[name].itemsize
-    data = text.encode('utf-8', 'surrogatepass') if isinstance(text, str) else b'\0'
-    if len(data) > size or b'\0' in data:
+    data = to_bytes(text) if isinstance(text, str) else b'\0'
+    if len(data) > size or b'\0' in data or from_bytes(data) != text:
         raise ClipError(
             f'clip {clip.clip_id!r}',
             f'{name} {text!r} of {len(data)} bytes',
-            f'a string of at most {size} bytes in UTF-8, without a zero byte',
+            f'a string of at most {size} bytes in UTF-8, without a zero byte or half a character',
             'shorten it (paths relative to the data set)' if isinstance(text, str) else 'use str()',
         )
     return data

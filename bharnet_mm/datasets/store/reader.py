@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ConfigError, StoreError
 from ...io.guard import reading
-from ...io.names import same_form
+from ...io.names import from_bytes, same_form, to_bytes
 from ...layouts import get_layout
 from ..clip import Clip, empty_hands
 from ..coordinates import infer_units
@@ -148,7 +148,7 @@ class ClipStore:
                 if checksum(self._index[i], checked(arrays)) != values['crc32']:
                     raise ValueError('a checksum that is not that of the data')
                 self._checked[i] = True
-            texts = {name: values[name].decode() for name in ('clip_id', *TEXT_FIELDS, 'video')}
+            texts = {name: from_bytes(values[name]) for name in ('clip_id', *TEXT_FIELDS, 'video')}
         except StoreError:
             raise
         except ValueError as error:
@@ -190,7 +190,9 @@ class ClipStore:
     def clip_ids(self) -> np.ndarray:
         """Clip ids, (n,) of str. Decoded at each call, so that nothing per clip is kept."""
         with reading(self.path / INDEX_FILE, 'clip ids in UTF-8', FIX, StoreError):
-            return np.char.decode(np.ascontiguousarray(self._index['clip_id']), 'utf-8')
+            return np.char.decode(
+                np.ascontiguousarray(self._index['clip_id']), 'utf-8', 'surrogateescape'
+            )
 
     def column(self, field: str) -> np.ndarray:
         """A field of the index for all clips, (n,); texts are UTF-8 bytes. A read-only copy."""
@@ -211,7 +213,7 @@ class ClipStore:
         Raises:
             StoreError: There is no such clip.
         """
-        forms = {name.encode('utf-8', 'surrogatepass') for name in (clip_id, same_form(clip_id))}
+        forms = {to_bytes(name) for name in (clip_id, same_form(clip_id))}
         rows = np.flatnonzero(np.isin(self._index['clip_id'], list(forms)))
         if not rows.size:
             some = [

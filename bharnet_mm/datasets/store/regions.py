@@ -26,6 +26,7 @@ from PIL import Image
 
 from ...errors import BHaRNetError, ConfigError, SourceError, StoreError
 from ...io.guard import reading
+from ...io.names import from_bytes, to_bytes
 from ...io.text import load_json
 from ..regions import RegionGrid
 from .append_only import AppendOnlyFolder
@@ -110,7 +111,7 @@ class RegionStore:
     def clip_ids(self) -> list[str]:
         """Clip ids in the order of the store."""
         with reading(self.path / INDEX_FILE, 'clip ids in UTF-8', FIX, StoreError):
-            return [raw.decode() for raw in self._index['clip_id'].tolist()]
+            return [from_bytes(raw) for raw in self._index['clip_id'].tolist()]
 
     @property
     def shares(self) -> dict[str, float]:
@@ -205,7 +206,7 @@ class RegionStore:
         return damaged
 
     def _find(self, clip_id: str) -> int:
-        raw = np.bytes_(clip_id.encode())
+        raw = np.bytes_(to_bytes(clip_id))
         place = int(np.searchsorted(self._sorted, raw))
         if place == len(self._sorted) or self._sorted[place] != raw:
             raise SourceError(
@@ -277,7 +278,7 @@ class RegionWriter:
                 shows nobody.
             masks: ``(S, R, F)``.
         """
-        raw = clip_id.encode()
+        raw = to_bytes(clip_id)
         if clip_id in self.clip_ids or not 0 < len(raw) <= 128:
             raise StoreError(
                 f'{self.path}, clip {clip_id!r}',

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
-from ...io.names import same_form
+from ...io.names import same_form, to_bytes
 
 _SCALARS = (str, int, np.integer)
 _LISTS = (list, tuple, set, frozenset, range, np.ndarray)
@@ -180,7 +180,7 @@ def _coded(key: str, wanted: Any, classes: Sequence[str], where: str) -> dict[in
     """Values as the index has them, a label as its number, with the value as it was given."""
     values = _values(wanted)
     if key != 'label':
-        return {value.encode('utf-8', 'surrogatepass'): value for value in values}
+        return {to_bytes(value): value for value in values}
     number = {name: i for i, name in reversed(list(enumerate(classes)))}
     return {_label(value, number, classes, where): value for value in values}
 
