@@ -52,6 +52,7 @@ def count(
     on_launch: Callable | None = None,
     bucket_steps: int | None = None,
     compute: bool = True,
+    clips: int = 2,
 ) -> None:
     """Counts one step of a contender, in the real mix, in ``found``.
 
@@ -63,18 +64,26 @@ def count(
         on_launch: Called with each Triton kernel, its arguments and its keyword arguments.
         bucket_steps: Of the model's preprocessor, see :class:`BodyHandPreprocessor`.
         compute: Whether the operators compute; otherwise their results are arbitrary.
+        clips: Of the batch.
     """
     config, kind = contenders()[name]
-    inputs, samples = make_batch(kind, 2, 'real', 64)
+    inputs, samples = make_batch(kind, clips, 'real', 64)
     model = MODELS.build(config).train(mode == 'train')
     if bucket_steps is not None and hasattr(model.data_preprocessor, 'bucket_steps'):
         model.data_preprocessor.bucket_steps = bucket_steps
         inputs = model.data_preprocessor(dict(inputs=inputs))['inputs']
-    _register(found, on_launch, compute)
+    folding = mode == 'inference'
+
+    def launched(*launch) -> None:
+        if on_launch is not None and not folding:
+            on_launch(*launch)
+
+    _register(found, launched, compute)
     with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
         if mode == 'inference':
             with torch.no_grad():
                 model(inputs, samples, mode='tensor')  # folds the parameters
+                folding = False
                 found.clear()
                 with Launches(found):
                     model(inputs, samples, mode='tensor')
@@ -86,13 +95,12 @@ def count(
         total.backward()
 
 
-def _register(found: Counter, on_launch: Callable | None, compute: bool) -> None:
+def _register(found: Counter, on_launch: Callable, compute: bool) -> None:
     """Makes every operator count the launches of its CUDA kernel; results are the CPU's."""
     from triton.runtime.jit import JITFunction
 
     def launch(self, *args, **kwargs):
-        if on_launch is not None:
-            on_launch(self, args, kwargs)
+        on_launch(self, args, kwargs)
         found[f'triton: {self.__module__.split(".")[-1]}.{self.__name__}'] += 1
 
     JITFunction.run = launch

@@ -56,7 +56,7 @@ def inference_block(
     return OPERATOR(x, *lists, stride, eps, NEGATIVE_SLOPE)
 
 
-def _folded_norm(norm: list[Tensor], eps: float) -> tuple[Tensor, Tensor]:
+def folded_norm(norm: list[Tensor], eps: float) -> tuple[Tensor, Tensor]:
     """Scale and shift of a norm: ``norm(x) = scale·x + shift``."""
     weight, bias, mean, variance = norm
     scale = torch.rsqrt(variance + eps) * weight
@@ -127,11 +127,11 @@ def fold(
 
     def projected(tensors: list[Tensor], shift: Tensor | None) -> list[Tensor]:
         weight, *norm = tensors
-        scale, own = _folded_norm(norm, eps)
+        scale, own = folded_norm(norm, eps)
         weight = weight * scale.view(weight.size(0), -1, 1)
         return cast(weight, own if shift is None else own + shift)
 
-    scale, shift = _folded_norm(graph_norm, eps)
+    scale, shift = folded_norm(graph_norm, eps)
     is_first = len(graph) == 3
     if is_first:
         adjacency, weight, bias = graph_operands(*graph)
@@ -154,8 +154,8 @@ def fold(
                 'train again with a smaller learning rate, or take an earlier checkpoint',
             )
     quarter = len(near_weight)
-    scale, shift = _folded_norm(temporal[1:5], eps)
-    scales, shifts = (t.split(quarter) for t in _folded_norm(temporal[9:], eps))
+    scale, shift = folded_norm(temporal[1:5], eps)
+    scales, shifts = (t.split(quarter) for t in folded_norm(temporal[9:], eps))
     deformable = [
         [(weight * scales[i].view(-1, 1, 1)).detach(), offset.detach(), *cast(shifts[i])]
         for i, (weight, offset) in enumerate(((near_weight, near_offset), (far_weight, far_offset)))

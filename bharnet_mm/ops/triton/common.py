@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 import os
 from functools import cache
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -78,6 +80,37 @@ def supported(*tensors: Tensor | None, programs: int = 1) -> bool:
         if t is not None and t.dtype not in TYPES:
             return False
     return True
+
+
+class Finish(NamedTuple):
+    """What follows an operator at inference: ``act(scale · y + shift + residual)``.
+
+    Attributes:
+        scale (Tensor): ``(C,)``, with ``shift`` a batch norm that uses its running statistics.
+        shift (Tensor): ``(C,)``.
+        residual (Tensor, optional): Like the output, contiguous.
+        slope (float): Of the LeakyReLU.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    residual: Tensor | None
+    slope: float
+
+    def by_torch(self, y: Tensor) -> Tensor:
+        """The same for sizes that the kernels do not take, ``(P, C, V, T)``."""
+        scale, shift = (t.view(-1, 1, 1) for t in (self.scale, self.shift))
+        y = (y * scale + shift).to(y.dtype)
+        return F.leaky_relu_(y if self.residual is None else y + self.residual, self.slope)
+
+
+def finish_operands(finish: Finish | None, like: Tensor) -> tuple[tuple, dict[str, bool]]:
+    """Operands and constants of a kernel that may finish; ``like`` stands for those it has not."""
+    if finish is None:
+        return (like, like, like, 1.0), dict(FINISH=False, ADDS=False)
+    adds = finish.residual is not None
+    residual = finish.residual if adds else like
+    return (finish.scale, finish.shift, residual, finish.slope), dict(FINISH=True, ADDS=adds)
 
 
 @triton.jit
@@ -214,10 +247,12 @@ def tile(length: int) -> dict[str, int]:
 
 
 def splits_of(size: int, channels: int, block: int) -> int:
-    """Number of parts of a sum over the instances of a channel: eight programs for each processor,
-    if there are enough instances.
+    """Number of parts of a sum over the instances of a channel: at most eight programs for each
+    processor, which it holds at a time, and as much work for each as for the others.
     """
-    return max(1, min(SPLITS, ceil_div(size, block), ceil_div(1056, channels)))
+    blocks = ceil_div(size, block)
+    most = max(1, min(SPLITS, blocks, 1056 // channels))
+    return ceil_div(blocks, ceil_div(blocks, most))
 
 
 def moments(x: Tensor, channels: int, rows: Tensor | None) -> Tensor:

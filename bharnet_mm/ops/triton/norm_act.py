@@ -199,21 +199,20 @@ def forward(
     rows: Tensor | None,
     eps: float,
     slope: float,
-    stats: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Output like ``x (P, C, *)`` and statistics ``(3, C)``: mean, ``1 / sqrt(variance + eps)`` and
-    unbiased variance. ``stats`` are given statistics.
+    unbiased variance.
     """
     if not supported(x, residual, weight, bias) or not x.numel():
         return default._norm_act(x, residual, weight, bias, mean, variance, rows, eps, slope)
     x, residual = (t if t is None else t.contiguous() for t in (x, residual))
     size, channels, length = x.size(0), x.size(1), values_of(x)
     y, shape, part = torch.empty_like(x), tile(length), x
-    by_batch = mean is None and stats is None
+    by_batch = mean is None
     if by_batch:
         part = moments(x, channels, rows)
         stats = x.new_empty(3, channels, dtype=torch.float32)
-    elif stats is None:
+    else:
         stats = default.given_statistics(mean, variance, eps)
     grid = channels, splits_of(size, channels, shape['BLOCK_P'])
     _forward_kernel[grid](

@@ -174,7 +174,8 @@ def backward(
     )  # fmt: skip
     blocks = dict(BLOCK_O=power(out, most=64), BLOCK_C=power(depth, most=64), BLOCK_N=64)
     jobs = groups * ceil_div(out, blocks['BLOCK_O']) * ceil_div(depth, blocks['BLOCK_C'])
-    splits = max(1, min(264 // jobs, x.size(0)))
+    # A processor holds four programs at a time.
+    splits = max(1, min(528 // jobs, x.size(0) * ceil_div(places, blocks['BLOCK_N'])))
     sums = groups * out * (depth + has_bias)
     part = x.new_empty(splits, sums, dtype=torch.float32)
     _weight_kernel[(jobs, splits)](

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import refined_graph as default
-from .common import ceil_div, power, precision, stages, supported
+from .common import Finish, ceil_div, finish_operands, power, precision, stages, supported
 from .refined_graph_kernels import (
     features_kernel,
     forward_kernel,
@@ -74,20 +74,24 @@ def _relations(x: Tensor, mean: Tensor, sizes: _Sizes, parameters, known: bool) 
     return relations
 
 
-def forward(x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+def forward(x: Tensor, *parameters: Tensor, finish: Finish | None = None) -> tuple[Tensor, Tensor]:
     """Output ``(P, O, V, T)`` and means over time ``(P, C, V)``; parameters as the operator has
-    them.
+    them. With ``finish`` the output is normalised and activated, see :class:`Finish`.
     """
     value_weight, value_bias, refine_weight, refine_bias, alpha, adjacency = parameters[4:]
     if not _takes(x, value_weight, refine_weight):
-        return default._refined_graph_conv(x, *parameters)
+        y, mean = default._refined_graph_conv(x, *parameters)
+        return y if finish is None else finish.by_torch(y), mean
     x, parameters = x.contiguous(), [p.contiguous() for p in parameters]
     sizes = _Sizes(x, value_weight, refine_weight)
     mean = x.new_empty(x.shape[:3], dtype=torch.float32)
     relations = _relations(x, mean, sizes, parameters, known=False)
     y = x.new_empty(x.size(0), sizes.groups * sizes.out, sizes.joints, sizes.frames)
     grid = sizes.blocks_u * sizes.blocks_t, sizes.blocks_o, sizes.size * sizes.groups
-    forward_kernel[grid](x, relations, *parameters[4:], y, *sizes.numbers, **sizes.tiles)
+    after, kinds = finish_operands(finish, x)
+    forward_kernel[grid](
+        x, relations, *parameters[4:], y, *after, *sizes.numbers, **kinds, **sizes.tiles
+    )
     return y, mean
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .common import multiply, multiply_add, narrow
+from .common import activate, multiply, multiply_add, narrow
 from .refined_graph_parts import load_features, project, relation, topology
 
 
@@ -84,11 +84,17 @@ def forward_kernel(
     alpha,
     adjacency,
     y,
+    scale,
+    shift,
+    residual,
+    slope,
     groups,
     channels,
     out,
     joints,
     frames,
+    FINISH: tl.constexpr,
+    ADDS: tl.constexpr,
     S: tl.constexpr,
     R: tl.constexpr,
     BLOCK_O: tl.constexpr,
@@ -98,7 +104,7 @@ def forward_kernel(
     BLOCK_C: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Output ``(O, U, T)``."""
+    """Output ``(O, U, T)``; with FINISH ``act(scale · output + shift + residual)``."""
     block, group = tl.program_id(2), tl.program_id(2) % groups
     parts = tl.cdiv(frames, BLOCK_T)
     frame = tl.program_id(0) % parts * BLOCK_T + tl.arange(0, BLOCK_T)
@@ -122,12 +128,18 @@ def forward_kernel(
             )  # fmt: skip
             total = multiply_add(narrow(graph, values.dtype), projected, total, PRECISION)
     to = (block.to(tl.int64) * out + row[:, None, None]) * joints + receiver[None, :, None]
+    to = to * frames + frame[None, None, :]
     mask = (row < out)[:, None, None] & (receiver < joints)[None, :, None]
-    tl.store(
-        y + to * frames + frame[None, None, :],
-        narrow(total, y.dtype.element_ty),
-        mask & (frame < frames)[None, None, :],
-    )
+    mask = mask & (frame < frames)[None, None, :]
+    if FINISH:
+        at = group * out + row
+        factor = tl.load(scale + at, row < out, 0.0).to(tl.float32)
+        total = total * factor[:, None, None]
+        total += tl.load(shift + at, row < out, 0.0).to(tl.float32)[:, None, None]
+        if ADDS:
+            total += tl.load(residual + to, mask, 0.0).to(tl.float32)
+        total = activate(total, slope)
+    tl.store(y + to, narrow(total, y.dtype.element_ty), mask)
 
 
 @triton.jit(do_not_specialize=['slots', 'slot_step'])
@@ -258,7 +270,7 @@ def parameters_kernel(
     queries and keys, to ``grad_relations (slots, P, G, 2, S·R, V)``.
     """
     blocks_o = tl.cdiv(out, BLOCK_O)
-    blocks_u, blocks_v = tl.cdiv(joints, BLOCK_U), tl.cdiv(joints, BLOCK_V)
+    blocks_v = tl.cdiv(joints, BLOCK_V)  # as many as of receivers
     subset = tl.program_id(0) % S
     block_o, group = tl.program_id(0) // S % blocks_o, tl.program_id(0) // (S * blocks_o)
     block_u, block_v = tl.program_id(1) // blocks_v, tl.program_id(1) % blocks_v
@@ -297,18 +309,9 @@ def parameters_kernel(
         for start in range(0, frames, BLOCK_T):
             frame = start + tl.arange(0, BLOCK_T)
             values = load_features(
-                x,
-                block,
-                channel,
-                channels,
-                sender,
-                joints,
-                frame,
-                frames,
-                BLOCK_C,
-                BLOCK_V,
-                BLOCK_T,
-            )
+                x, block, channel, channels, sender, joints, frame, frames,
+                BLOCK_C, BLOCK_V, BLOCK_T,
+            )  # fmt: skip
             g = load_features(
                 grad, block, row, out, receiver, joints, frame, frames, BLOCK_O, BLOCK_U, BLOCK_T
             )
@@ -358,10 +361,6 @@ def parameters_kernel(
             at = block.to(tl.int64) + (block_o * blocks_v + block_u).to(tl.int64) * size * groups
             to = grad_relations + ((at * 2 + 1) * depth + subset * R + r) * joints
             tl.store(to + sender, g_key, sender < joints)
-            for other in range(blocks_u + block_u, blocks_v, blocks_u):
-                at = block.to(tl.int64) + (block_o * blocks_v + other).to(tl.int64) * size * groups
-                to = grad_relations + ((at * 2 + 1) * depth + subset * R + r) * joints
-                tl.store(to + sender, tl.zeros((BLOCK_V,), tl.float32), sender < joints)
 
     to = part + (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * total_size
     outputs = groups * out * S

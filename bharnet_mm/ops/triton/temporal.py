@@ -13,7 +13,17 @@ from torch import Tensor
 from .. import temporal as default
 from ..norm_act import given_statistics
 from . import norm_act
-from .common import SPLITS, ceil_div, moments, power, precision, stages, supported
+from .common import (
+    SPLITS,
+    Finish,
+    ceil_div,
+    finish_operands,
+    moments,
+    power,
+    precision,
+    stages,
+    supported,
+)
 from .sums import sum_parts
 from .temporal_kernels import features_kernel, forward_kernel, parameters_kernel
 
@@ -50,13 +60,19 @@ def forward(
     stride: int,
     slope: float,
     stats: Tensor | None = None,
+    finish: Finish | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Branches ``(P, 4Q, V, T')`` and statistics ``(3, 3Q)``; ``stats`` are given statistics."""
+    """Branches ``(P, 4Q, V, T')`` and statistics ``(3, 3Q)``; ``stats`` are given statistics. With
+    ``finish`` the branches are normalised and activated, see :class:`Finish`.
+    """
     weights = near_weight, near_offset, far_weight, far_offset
     if not _takes(u, near_weight, far_weight, weight, bias):
-        return default._temporal_branches(
+        if stats is not None:
+            mean, variance = stats[0], stats[2]
+        z, stats = default._temporal_branches(
             u, weight, bias, mean, variance, *weights, rows, eps, stride, slope
         )
+        return z if finish is None else finish.by_torch(z), stats
     u, weights = u.contiguous(), [w.contiguous() for w in weights]
     size, _, joints, frames = u.shape
     quarter, short = len(near_weight), ceil_div(frames, stride)
@@ -69,10 +85,13 @@ def forward(
         stats = given_statistics(mean, variance, eps)
     tiles = _tiles(u, near_weight)
     grid = ceil_div(joints * short, tiles['BLOCK_N']), size, 3
+    after, kinds = finish_operands(finish, u)
+    if finish is not None and quarter > 32 and u.dtype != torch.float32:
+        kinds |= dict(maxnreg=128)  # two programs at a time; it takes 130 otherwise
     forward_kernel[grid](
-        u, weight, bias, *weights, part, stats, u if rows is None else rows, z, size, quarter,
-        joints, frames, short, stride, part.size(1), eps, slope, BY_BATCH=by_batch,
-        HAS_ROWS=rows is not None, SPLITS=SPLITS, **tiles,
+        u, weight, bias, *weights, part, stats, u if rows is None else rows, z, *after, size,
+        quarter, joints, frames, short, stride, part.size(1), eps, slope,
+        **kinds, BY_BATCH=by_batch, HAS_ROWS=rows is not None, SPLITS=SPLITS, **tiles,
     )  # fmt: skip
     return z, stats
 

@@ -39,6 +39,19 @@ def coefficients(weight, bias, stats, channel, mask, channels):
     return scale, tl.load(bias + channel, mask, 0.0).to(tl.float32) - mean * scale
 
 
+@triton.jit
+def finished(
+    value, scale, shift, residual, channel, some, at, mask, slope, ADDS: tl.constexpr
+):  # fmt: skip
+    """``act(scale · value + shift + residual)``; without ADDS there is no residual."""
+    factor = tl.load(scale + channel, some, 0.0).to(tl.float32)
+    value = value * factor[:, None]
+    value += tl.load(shift + channel, some, 0.0).to(tl.float32)[:, None]
+    if ADDS:
+        value += tl.load(residual + at, mask, 0.0).to(tl.float32)
+    return activate(value, slope)
+
+
 @triton.jit(do_not_specialize=['size', 'splits'])
 def forward_kernel(
     u,
@@ -52,6 +65,10 @@ def forward_kernel(
     stats,
     rows,
     z,
+    after_scale,
+    after_shift,
+    residual,
+    after_slope,
     size,
     quarter,
     joints,
@@ -61,6 +78,8 @@ def forward_kernel(
     splits,
     eps,
     slope,
+    FINISH: tl.constexpr,
+    ADDS: tl.constexpr,
     ETA: tl.constexpr,
     BY_BATCH: tl.constexpr,
     HAS_ROWS: tl.constexpr,
@@ -69,7 +88,9 @@ def forward_kernel(
     BLOCK_Q: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """One branch of a tile; the third program along the branches computes the last two."""
+    """One branch of a tile; the third program along the branches computes the last two. With FINISH
+    what follows the branches, too.
+    """
     instance, branch = tl.program_id(1), tl.program_id(2)
     number = count_rows(rows, size, HAS_ROWS)
     row = tl.arange(0, BLOCK_Q)
@@ -93,7 +114,8 @@ def forward_kernel(
     inner, outer = joints * frames, joints * short
     base = u + instance.to(tl.int64) * 4 * quarter * inner + channel[:, None] * inner
     base += line[None, :] * frames
-    to = z + instance.to(tl.int64) * 4 * quarter * outer + channel[:, None] * outer + place[None, :]
+    to = instance.to(tl.int64) * 4 * quarter * outer + channel[:, None] * outer + place[None, :]
+    kind = z.dtype.element_ty
     if branch < 2:
         if branch == 0:
             kernel, offset = near_weight, near_offset
@@ -109,19 +131,32 @@ def forward_kernel(
             sample = hidden(base, first[None, :], real, scale, shift, slope) * (1.0 - fraction)
             sample += hidden(base, second[None, :], real, scale, shift, slope) * fraction
             w = tl.load(kernel + (row[:, None] * quarter + column[None, :]) * ETA + r, inside, 0.0)
-            kind = z.dtype.element_ty
             w = narrow(w.to(tl.float32), kind)
             total = multiply_add(w, narrow(sample, kind), total, PRECISION)
-        tl.store(to, narrow(tl.where(real, total, 0.0), z.dtype.element_ty), mask)
+        if FINISH:
+            total = finished(
+                total, after_scale, after_shift, residual, channel, some, to, mask, after_slope,
+                ADDS,
+            )  # fmt: skip
+        tl.store(z + to, narrow(tl.where(real, total, 0.0), kind), mask)
     else:
         before = tl.maximum(frame - 1, 0)
         after = tl.minimum(frame + 1, frames - 1)
         most = hidden(base, frame[None, :], real, scale, shift, slope)
         most = tl.maximum(most, hidden(base, before[None, :], real, scale, shift, slope))
         most = tl.maximum(most, hidden(base, after[None, :], real, scale, shift, slope))
-        tl.store(to, narrow(most, z.dtype.element_ty), mask)
-        direct = tl.load(base + quarter * inner + frame[None, :], real, 0.0)
-        tl.store(to + quarter * outer, direct, mask)
+        direct = tl.load(base + quarter * inner + frame[None, :], real, 0.0).to(tl.float32)
+        if FINISH:
+            most = finished(
+                most, after_scale, after_shift, residual, channel, some, to, mask, after_slope,
+                ADDS,
+            )  # fmt: skip
+            direct = finished(
+                direct, after_scale, after_shift, residual, channel + quarter, some,
+                to + quarter * outer, mask, after_slope, ADDS,
+            )  # fmt: skip
+        tl.store(z + to, narrow(most, kind), mask)
+        tl.store(z + to + quarter * outer, narrow(direct, kind), mask)
 
 
 @triton.jit

@@ -233,25 +233,55 @@ def test_an_offset_that_is_not_a_number_shows():
     assert z[:, :2].isnan().all() and not z[:, 4:].isnan().any()
 
 
-@pytest.mark.parametrize('first', [False, True])
-def test_inference_block(first):
+@pytest.mark.parametrize(
+    ('first', 'identity', 'dtype'),
+    [
+        (False, False, torch.float32),
+        (True, False, torch.float32),
+        (False, True, torch.float32),
+        (False, True, torch.bfloat16),
+    ],
+)
+def test_inference_block(first, identity, dtype):
     torch.manual_seed(0)
     width = 16
 
     def norm(channels: int) -> list[Tensor]:
         return [random(channels), random(channels), random(channels), torch.rand(channels) + 0.5]
 
-    channels = 3 if first else 8
-    graph = relations(2, 8, 1, 4, 5)
+    channels = 3 if first else width if identity else 8
+    graph = relations(2, 8, 1, channels // 2, 5)
     if first:
         graph = [random(1, width * 3, 3), random(width * 3), random(3, 5, 5)]
-    shortcuts = [] if first else [random(2, 8, 4), *norm(width)]
+    shortcuts = [] if first or identity else [random(2, 8, 4), *norm(width)]
+    stride = 1 if identity else 2
     temporal = [random(1, width, width), *norm(12), *branches(4, NEAR)[2:], *norm(width)]
     lists = graph, norm(width), shortcuts, temporal, shortcuts
-    x = random(2, channels, 5, 6)
+    x = features(2, channels, 5, 6, dtype=dtype)
+    expected = block._inference_block(x.double(), *doubled(lists), stride, 1e-5, 0.1)
     for _ in range(2):  # the second time from what was kept
-        ours = triton_block.forward(x, *lists, 2, 1e-5, 0.1)
-        compare([ours], [block._inference_block(x, *lists, 2, 1e-5, 0.1)], torch.float32)
+        compare([triton_block.forward(x, *lists, stride, 1e-5, 0.1)], [expected], dtype)
+
+
+def doubled(lists) -> list[list[Tensor]]:
+    return [[t.double() for t in tensors] for tensors in lists]
+
+
+def test_inference_block_of_sizes_that_the_kernels_do_not_take():
+    """Torch then uses the running statistics too, and finishes the block."""
+    torch.manual_seed(0)
+    quarter, width = 129, 4 * 129
+
+    def norm(channels: int) -> list[Tensor]:
+        return [random(channels), random(channels), random(channels), torch.rand(channels) + 0.5]
+
+    graph = relations(1, width, 1, width, 3)
+    temporal = [random(1, width, width, scale=0.05), *norm(3 * quarter)]
+    temporal += [*branches(quarter, NEAR)[2:], *norm(width)]
+    lists = graph, norm(width), [], temporal, []
+    x = random(2, width, 3, 4)
+    ours = triton_block.forward(x, *lists, 1, 1e-5, 0.1)
+    compare([ours], [block._inference_block(x, *lists, 1, 1e-5, 0.1)], torch.float32)
 
 
 def test_others_are_left_to_torch():

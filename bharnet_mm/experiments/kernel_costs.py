@@ -1,0 +1,154 @@
+"""What a kernel's launch costs by calculation: programs, bytes, operations, and its least time."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+#: Of an H100: processors, registers and bytes of shared memory of one, its warps and programs.
+PROCESSORS, REGISTERS, SHARED, WARPS, PROGRAMS = 132, 65536, 228 * 1024, 64, 32
+#: Of an H100: bytes and operations a second (copy and bf16 product measured, float32 by the
+#: maker: 66.9e12).
+BYTES, MATRIX, VECTOR = 3.0e12, 787e12, 66.9e12
+
+
+@dataclass
+class Cost:
+    """Sums over the launches of a kernel with one set of sizes.
+
+    Attributes:
+        launches (int): Number of launches.
+        programs (Counter): Programs of a launch → number of such launches.
+        bytes (float): Bytes of all operands, each read or written once.
+        matrix (float): Operations on the matrix units, tiles filled up.
+        vector (float): Operations in float32 beside them: those of the topology, of relations and
+            of sampling.
+    """
+
+    launches: int = 0
+    programs: Counter = field(default_factory=Counter)
+    bytes: float = 0
+    matrix: float = 0
+    vector: float = 0
+    seconds: float = 0
+
+    def add(self, kernel, args: tuple, options: dict) -> None:
+        """Adds a launch ``kernel[grid](*args, **options)``."""
+        values = dict(zip([p.name for p in kernel.params], args, strict=False)) | options
+        programs = math.prod(options['grid'])
+        moved = bytes_of(kernel.__name__, values)
+        matrix, vector = operations(kernel.__module__.split('.')[-1], kernel.__name__, values)
+        self.launches += 1
+        self.programs[programs] += 1
+        self.bytes += moved
+        self.matrix += matrix
+        self.vector += vector
+        share = min(1, programs / PROCESSORS)  # a processor without a program idles
+        busy = max(moved / BYTES, matrix / MATRIX, vector / VECTOR)
+        self.seconds += busy / share
+
+
+def bytes_of(name: str, values: dict) -> float:
+    """Bytes of a launch's operands. A tensor that stands for one that is missing counts once."""
+    used = {k: t for k, t in values.items() if isinstance(t, Tensor)}
+    if values.get('KNOWN'):  # the means are read instead
+        del used['x']
+    once = {t.data_ptr(): t.numel() * t.element_size() for t in used.values()}
+    if name == 'moments_kernel':  # of some channels
+        x = used['x']
+        once[x.data_ptr()] = x.numel() * x.element_size() * values['channels'] // x.size(1)
+    return sum(once.values())
+
+
+def operations(module: str, name: str, v: dict) -> tuple[float, float]:
+    """Operations of a launch on the matrix units and beside them; a multiply-add is two."""
+    programs = math.prod(v['grid'])
+    if name == '_product_kernel':
+        depth = -(-v['depth'] // v['BLOCK_C']) * v['BLOCK_C']
+        return 2.0 * programs * v['BLOCK_O'] * depth * v['BLOCK_N'], 0.0
+    if name == '_weight_kernel':
+        tiles = -(-v['places'] // v['BLOCK_N'])
+        jobs = v['grid'][0] * v['size'] * tiles
+        return 2.0 * jobs * v['BLOCK_O'] * v['BLOCK_C'] * v['BLOCK_N'], 0.0
+    if name == 'relate_kernel':
+        return 0.0, 4.0 * programs * v['BLOCK_R'] * v['channels'] * v['BLOCK_V']
+    if module == 'refined_graph_kernels':
+        return _of_the_graph(name, v)
+    if module == 'temporal_kernels':
+        return _of_the_branches(name, v)
+    return 0.0, 0.0
+
+
+def _of_the_graph(name: str, v: dict) -> tuple[float, float]:
+    """Of the refined graph convolution, by what its programs do."""
+    programs, s, r = math.prod(v['grid']), v['S'], v['R']
+    o, u, w, t, c = (v[f'BLOCK_{key}'] for key in 'OUVTC')
+    blocks_u, blocks_v = -(-v['joints'] // u), -(-v['joints'] // w)
+    topology = u * w * r * (2 * o + 8)  # tanh counts as eight
+    project, sum_up = 2 * o * c * w * t, 2 * o * u * w * t
+    if name == 'forward_kernel':
+        each = blocks_v * s
+        return 1.0 * programs * each * (project + sum_up), 1.0 * programs * each * topology
+    if name == 'features_kernel':
+        each = -(-v['out'] // o) * s
+        matrix = programs * each * (blocks_u * sum_up + project)
+        return 1.0 * matrix, 1.0 * programs * each * blocks_u * topology
+    jobs = v['grid'][0] * v['grid'][1] * v['size']
+    frames = -(-v['frames'] // t)
+    # Projected values, gradients to them and to the topology, and the gradient to the weight.
+    matrix = jobs * frames * (2 * project + 2 * sum_up)
+    return 1.0 * matrix, 1.0 * jobs * (topology + u * w * r * (4 * o + 20))
+
+
+def _of_the_branches(name: str, v: dict) -> tuple[float, float]:
+    """Of the temporal branches: products of the two deformable ones, and samples."""
+    q, n, eta = v['BLOCK_Q'], v['BLOCK_N'], v['ETA']
+    places = v['joints'] * (v['frames'] if name == 'features_kernel' else v['short'])
+    tiles = v['size'] * -(-places // n)
+    products = 2 * (2 if name == 'parameters_kernel' else 1)
+    return 2.0 * tiles * products * eta * q * q * n, 10.0 * tiles * 2 * eta * 2 * q * n
+
+
+def resident(registers: int, warps: int, shared: int) -> int:
+    """Programs that one processor holds at a time."""
+    by_warp = -(-registers * 32 // 256) * 256  # a warp gets them in steps of 256
+    by_shared = SHARED // (shared + 1024)  # each program takes 1 KB more
+    return max(0, min(REGISTERS // (by_warp * warps), WARPS // warps, PROGRAMS, by_shared))
+
+
+def table(rows: list[dict]) -> str:
+    """One line a kernel and set of sizes, the largest time first, and the sum.
+
+    Args:
+        rows: What :func:`.kernels.compile_one` gives, with ``cost``.
+    """
+    lines = [
+        '| kernel | sizes | launches | programs | warps | registers | at a time | rounds | '
+        'spilled | MB | GFLOP | least time, us |',
+        '|---|---|---|---|---|---|---|---|---|---|---|---|',
+    ]
+    rows = [row for row in rows if 'error' not in row]
+    for row in sorted(rows, key=lambda row: -row['cost'].seconds):
+        cost, held = row['cost'], resident(row['registers'], row['warps'], row['shared'])
+        programs = sorted(cost.programs)
+        span = f'{programs[0]}' if len(programs) == 1 else f'{programs[0]} to {programs[-1]}'
+        rounds = [
+            n / (held * PROCESSORS) if held else math.inf for n in (programs[0], programs[-1])
+        ]
+        most = ' to '.join(dict.fromkeys(f'{n:.1f}' for n in rounds))
+        sizes = ' '.join(f'{k}={n}' for k, n in row['constants'].items() if k in SHOWN)
+        lines.append(
+            f'| {row["kernel"]} | {sizes} | {cost.launches} | {span} | {row["warps"]} '
+            f'| {row["registers"]} | {held} | {most} | {row["spilled"]} | {cost.bytes / 1e6:.0f} '
+            f'| {(cost.matrix + cost.vector) / 1e9:.1f} | {cost.seconds * 1e6:.0f} |'
+        )
+    total, number = sum(r['cost'].seconds for r in rows), sum(r['cost'].launches for r in rows)
+    lines += ['', f'{number} launches, at least {total * 1e3:.2f} ms.']
+    return '\n'.join(lines) + '\n'
+
+
+#: Constants of a kernel that tell its sizes.
+SHOWN = ('BLOCK_C', 'BLOCK_Q', 'BLOCK_O', 'BLOCK_U', 'BLOCK_P', 'BLOCK_M', 'BLOCK_N', 'ADDS', 'R')
