@@ -85,18 +85,20 @@ def _sums_kernel(
     y,
     stats,
     part,
+    inner_grad,
     rows,
     size,
     channels,
     length,
     slope,
     ACTS: tl.constexpr,
+    WRITES: tl.constexpr,
     HAS_ROWS: tl.constexpr,
     BLOCK_P: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
     """Sums of a channel's gradient and of its product with the normalised values, to ``part (2,
-    splits, C)``.
+    splits, C)``. With WRITES the gradient before the activation, to ``inner_grad``.
     """
     channel, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     number = count_rows(rows, size, HAS_ROWS)
@@ -105,17 +107,21 @@ def _sums_kernel(
     place = tl.arange(0, BLOCK_M)
     first = tl.zeros((BLOCK_P, BLOCK_M), tl.float32)
     second = tl.zeros((BLOCK_P, BLOCK_M), tl.float32)
-    for start in range(split * BLOCK_P, number, splits * BLOCK_P):
+    end = size if WRITES else number  # of padding it is zero
+    for start in range(split * BLOCK_P, end, splits * BLOCK_P):
         at = start + tl.arange(0, BLOCK_P)
         row = (at.to(tl.int64) * channels + channel) * length
         for begin in range(0, length, BLOCK_M):
             along = begin + place
-            real = (at < number)[:, None] & (along < length)[None, :]
+            inside = (at < size)[:, None] & (along < length)[None, :]
+            real = inside & (at < number)[:, None]
             where = row[:, None] + along[None, :]
             inner = tl.load(grad + where, real, 0.0).to(tl.float32)
             if ACTS:
                 sign = tl.load(y + where, real, 0.0).to(tl.float32)
                 inner = tl.where(sign > 0, inner, inner * slope)
+            if WRITES:
+                tl.store(inner_grad + where, narrow(inner, inner_grad.dtype.element_ty), inside)
             first += inner
             second += inner * (tl.load(x + where, real, 0.0).to(tl.float32) - mean) * deviation
     tl.store(part + split * channels + channel, tl.sum(first))
@@ -131,7 +137,6 @@ def backward_kernel(
     stats,
     part,
     grad_x,
-    grad_residual,
     grad_weight,
     grad_bias,
     rows,
@@ -143,7 +148,6 @@ def backward_kernel(
     slope,
     BY_BATCH: tl.constexpr,
     ACTS: tl.constexpr,
-    ADDS: tl.constexpr,
     HAS_ROWS: tl.constexpr,
     SPLITS: tl.constexpr,
     BLOCK_P: tl.constexpr,
@@ -178,10 +182,6 @@ def backward_kernel(
             if ACTS:
                 sign = tl.load(y + where, real, 0.0).to(tl.float32)
                 inner = tl.where(sign > 0, inner, inner * slope)
-            if ADDS:
-                tl.store(
-                    grad_residual + where, narrow(inner, grad_residual.dtype.element_ty), inside
-                )
             if BY_BATCH:
                 direction = (tl.load(x + where, real, 0.0).to(tl.float32) - mean) * deviation
                 inner = inner - (total + direction * product) * share
@@ -239,32 +239,33 @@ def backward(
     if not supported(grad, x, weight) or not x.numel():
         return default._norm_act_backward(grad, x, y, weight, stats, rows, by_batch, adds, slope)
     grad, x, y = (t if t is None else t.contiguous() for t in (grad, x, y))
-    acts = y is not None
+    passes = adds and y is not None  # otherwise the shortcut's gradient is that of the output
     grad_x = torch.empty_like(x)
-    grad_residual = torch.empty_like(x) if adds and acts else x.new_empty(0)
-    part = sums(grad, x, y, stats, rows, slope)
-    results = grad_x, grad_residual if adds and acts else grad_x
-    grads = apply(grad, x, y, weight, stats, part, *results, rows, by_batch, adds and acts, slope)
+    grad_residual = torch.empty_like(x) if passes else x.new_empty(0)
+    part = sums(grad, x, y, stats, rows, slope, grad_residual if passes else None)
+    inner, y = (grad_residual, None) if passes else (grad, y)
+    grads = apply(inner, x, y, weight, stats, part, grad_x, rows, by_batch, slope)
     return grad_x, grad_residual, *grads
 
 
-def sums(grad, x, y, stats, rows, slope) -> Tensor:
-    """Parts ``(2, splits, C)`` of the sums that the gradient needs."""
+def sums(grad, x, y, stats, rows, slope, inner_grad: Tensor | None) -> Tensor:
+    """Parts ``(2, splits, C)`` of the sums that the gradient needs. Also writes the gradient before
+    the activation, which is the shortcut's.
+    """
     size, channels, length = x.size(0), x.size(1), values_of(x)
     shape = tile(length)
     splits = splits_of(size, channels, shape['BLOCK_P'])
     part = x.new_empty(2, splits, channels, dtype=torch.float32)
     _sums_kernel[(channels, splits)](
-        grad, x, x if y is None else y, stats, part, x if rows is None else rows,
-        size, channels, length, slope, ACTS=y is not None, HAS_ROWS=rows is not None, **shape,
+        grad, x, x if y is None else y, stats, part, x if inner_grad is None else inner_grad,
+        x if rows is None else rows, size, channels, length, slope, ACTS=y is not None,
+        WRITES=inner_grad is not None, HAS_ROWS=rows is not None, **shape,
     )  # fmt: skip
     return part
 
 
-def apply(
-    grad, x, y, weight, stats, part, grad_x, grad_residual, rows, by_batch, adds, slope
-) -> tuple[Tensor, Tensor]:
-    """Writes the gradients of the features, of as many channels as ``part`` has; returns those of
+def apply(grad, x, y, weight, stats, part, grad_x, rows, by_batch, slope) -> tuple[Tensor, Tensor]:
+    """Writes the gradient of the features, of as many channels as ``part`` has; returns those of
     weight and bias.
     """
     channels, size, length = part.size(2), x.size(0), values_of(x)
@@ -272,9 +273,9 @@ def apply(
     grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)
     grid = channels, splits_of(size, channels, shape['BLOCK_P'])
     backward_kernel[grid](
-        grad, x, x if y is None else y, weight, stats, part, grad_x, grad_residual, grad_weight,
-        grad_bias, x if rows is None else rows, size, channels, x.stride(0), length, part.size(1),
-        slope, BY_BATCH=by_batch, ACTS=y is not None, ADDS=adds, HAS_ROWS=rows is not None,
+        grad, x, x if y is None else y, weight, stats, part, grad_x, grad_weight, grad_bias,
+        x if rows is None else rows, size, channels, x.stride(0), length, part.size(1), slope,
+        BY_BATCH=by_batch, ACTS=y is not None, HAS_ROWS=rows is not None,
         SPLITS=SPLITS if part.size(1) <= SPLITS else 4 * SPLITS, **shape,
     )  # fmt: skip
     return grad_weight, grad_bias

@@ -138,7 +138,7 @@ def backward(
     parameters_kernel[(2 * eta, splits)](*operands, part, *sizes, length, **options)
 
     grad_weight, grad_bias = norm_act.apply(
-        grad_u, u, None, weight, stats, sums, grad_u, grad_u, rows, by_batch, False, slope
+        grad_u, u, None, weight, stats, sums, grad_u, rows, by_batch, slope
     )
     near, far = torch.empty_like(weights[0]), torch.empty_like(weights[2])
     offsets = torch.empty_like(weights[1]), torch.empty_like(weights[3])
