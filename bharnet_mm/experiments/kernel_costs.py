@@ -120,35 +120,53 @@ def resident(registers: int, warps: int, shared: int) -> int:
 
 
 def table(rows: list[dict]) -> str:
-    """One line a kernel and set of sizes, the largest time first, and the sum.
+    """One line a kernel, ranges over its sizes, the largest time first, and the sum.
 
     Args:
         rows: What :func:`.kernels.compile_one` gives, with ``cost``.
     """
     lines = [
-        '| kernel | sizes | launches | programs | warps | registers | at a time | rounds | '
-        'spilled | MB | GFLOP | least time, us |',
-        '|---|---|---|---|---|---|---|---|---|---|---|---|',
+        '| kernel | launches | programs | warps | registers | at a time | rounds | MB | GFLOP '
+        '| least time, ms |',
+        '|---|---|---|---|---|---|---|---|---|---|',
     ]
     rows = [row for row in rows if 'error' not in row]
-    for row in sorted(rows, key=lambda row: -row['cost'].seconds):
-        cost, held = row['cost'], resident(row['registers'], row['warps'], row['shared'])
-        programs = sorted(cost.programs)
-        span = f'{programs[0]}' if len(programs) == 1 else f'{programs[0]} to {programs[-1]}'
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(row['kernel'], []).append(row)
+    for kernel, group in sorted(groups.items(), key=lambda item: -_seconds(item[1])):
+        costs = [row['cost'] for row in group]
+        held = [resident(row['registers'], row['warps'], row['shared']) for row in group]
         rounds = [
-            n / (held * PROCESSORS) if held else math.inf for n in (programs[0], programs[-1])
+            number / (n * PROCESSORS)
+            for cost, n in zip(costs, held, strict=True)
+            for number in cost.programs
+            if n
         ]
-        most = ' to '.join(dict.fromkeys(f'{n:.1f}' for n in rounds))
-        sizes = ' '.join(f'{k}={n}' for k, n in row['constants'].items() if k in SHOWN)
-        lines.append(
-            f'| {row["kernel"]} | {sizes} | {cost.launches} | {span} | {row["warps"]} '
-            f'| {row["registers"]} | {held} | {most} | {row["spilled"]} | {cost.bytes / 1e6:.0f} '
-            f'| {(cost.matrix + cost.vector) / 1e9:.1f} | {cost.seconds * 1e6:.0f} |'
-        )
-    total, number = sum(r['cost'].seconds for r in rows), sum(r['cost'].launches for r in rows)
-    lines += ['', f'{number} launches, at least {total * 1e3:.2f} ms.']
+        programs = [number for cost in costs for number in cost.programs]
+        cells = [
+            f'`{kernel.replace("_kernels.", ".")}`',
+            sum(cost.launches for cost in costs),
+            *(_span(v) for v in (programs, *_columns(group, 'warps', 'registers'), held)),
+            _span([round(r, 1) for r in rounds]),
+            f'{sum(cost.bytes for cost in costs) / 1e6:.0f}',
+            f'{sum(cost.matrix + cost.vector for cost in costs) / 1e9:.1f}',
+            f'{_seconds(group) * 1e3:.2f}',
+        ]
+        lines.append(f'| {" | ".join(map(str, cells))} |')
+    number = sum(row['cost'].launches for row in rows)
+    lines += ['', f'{number} launches, at least {_seconds(rows) * 1e3:.2f} ms.']
     return '\n'.join(lines) + '\n'
 
 
-#: Constants of a kernel that tell its sizes.
-SHOWN = ('BLOCK_C', 'BLOCK_Q', 'BLOCK_O', 'BLOCK_U', 'BLOCK_P', 'BLOCK_M', 'BLOCK_N', 'ADDS', 'R')
+def _seconds(rows: list[dict]) -> float:
+    return sum(row['cost'].seconds for row in rows)
+
+
+def _columns(rows: list[dict], *names: str) -> list[list]:
+    return [[row[name] for row in rows] for name in names]
+
+
+def _span(values: list) -> str:
+    low, high = min(values, default=''), max(values, default='')
+    return f'{low}' if low == high else f'{low} to {high}'

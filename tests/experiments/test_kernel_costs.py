@@ -35,7 +35,7 @@ def test_a_product_moves_its_operands_once_and_fills_its_tiles():
     assert cost.seconds == 3 * moved / BYTES  # half of the processors idle in the second
     row = dict(kernel='product', registers=128, warps=8, shared=0, spilled=4, constants={})
     text = table([row | dict(cost=cost), dict(kernel='other', error='none')])
-    assert '| product |  | 2 | 66 to 264 | 8 | 128 | 2 | 0.2 to 1.0 | 4 |' in text
+    assert '| `product` | 2 | 66 to 264 | 8 | 128 | 2 | 0.2 to 1.0 |' in text
     assert text.endswith(f'2 launches, at least {cost.seconds * 1e3:.2f} ms.\n')
 
 
