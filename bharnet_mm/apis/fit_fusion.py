@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,10 @@ def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) ->
             'at least two folds, of at least two clips each',
             'give another number of folds, or more clips',
         )
-    base = store.splits[split] if isinstance(split, str) else dict(split or {})
+    if isinstance(split, str):
+        base = present(store.splits[split], store.absent_values(split))
+    else:
+        base = dict(split or {})
     exclude = base.get('exclude') or []
     exclude = [exclude] if isinstance(exclude, Mapping) else list(exclude)
     subjects = [from_bytes(value) for value in store.column('subject')[chosen].tolist()]
@@ -138,6 +142,33 @@ def parts_of(store: ClipStore, split: Any, folds: int = FOLDS, seed: int = 0) ->
         )
         for group in groups
     ]
+
+
+def present(rule: Mapping[str, Any], absent: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A rule of a split without the values that no clip of the store has, as in a store with a part
+    of a data set; it selects the same clips.
+
+    Args:
+        rule: See ``splits.check_rule``.
+        absent: Values by field, see :meth:`ClipStore.absent_values`.
+    """
+    out: dict[str, Any] = {}
+    for key, wanted in rule.items():
+        if key == 'exclude':
+            parts = [wanted] if isinstance(wanted, Mapping) else wanted
+            parts = [present(part, absent) for part in parts]
+            # A part that names nobody who is there excludes no clip.
+            out[key] = [part for part in parts if all(part.values())]
+            continue
+        inverse = isinstance(wanted, Mapping)
+        values = wanted['not_in'] if inverse else wanted
+        values = [values] if isinstance(values, (str, int)) else values
+        kept = [value for value in values if str(value) not in absent.get(key, ())]
+        if not inverse:
+            out[key] = kept
+        elif kept:
+            out[key] = {'not_in': kept}
+    return out
 
 
 def part_config(cfg: Config, part: Part) -> Config:
@@ -218,11 +249,25 @@ def out_of_fold_scores(
             train_arguments = [config, '--work-dir', place, '--resume', '--no-validate']
             train_arguments += ['--seed', seed] if seed is not None else []
             log = place / 'output.log'
-            run_tool('train', [*train_arguments, *(['--amp'] if amp else [])], log, None)
+            _run('train', [*train_arguments, *(['--amp'] if amp else [])], log)
             test = [config, checkpoint_of(place), '--work-dir', place, '--dump', file]
-            run_tool('test', test, log, None)
+            _run('test', test, log)
         scores.append(load_scores(file))
     return concatenate(scores)
+
+
+def _run(name: str, arguments: list[Any], log: Path) -> None:
+    try:
+        run_tool(name, arguments, log, None)
+    except CalledProcessError:
+        lines = log.read_text(encoding='utf-8', errors='replace').split('\n')
+        last = next((line for line in reversed(lines) if line.strip()), 'no output')
+        raise ConfigError(
+            f'--fit-fusion, {log}',
+            f'a {name} that failed ({last[:500]})',
+            'one that ends well',
+            'the log tells more; `bharnet train` with --fit-fusion and --resume goes on from there',
+        ) from None
 
 
 def fit(scores: Scores) -> tuple[dict[str, float], dict[str, Any]]:

@@ -101,8 +101,12 @@ def find_config(config: str) -> str:
         ConfigError: There is neither such a file nor such a name.
     """
     path = Path(config)
-    if path.is_file():
+    if path.is_file() and path.suffix in ('.py', '.json', '.yml', '.yaml'):
         return config
+    if path.is_file():
+        found = f'a file {path.suffix or "without an ending"}'
+        fix = 'give the config first; that of a training lies in its work folder'
+        raise ConfigError(config, found, 'a config, a .py file', fix)
     if path.suffix != '.py' and path.name == config:
         return str(config_path(config))
     raise ConfigError(

@@ -7,7 +7,7 @@ import argparse
 import copy
 from pathlib import Path
 
-from ..engine.arguments import add_common_arguments, check_checkpoint, check_data, check_epochs
+from ..engine.arguments import add_common_arguments, check_checkpoint, check_data, check_numbers
 from ..io.arguments import integer, seed_number
 from .model_zoo import find_config
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from .fit_fusion import check_config, fit_fusion, forget
 
     cfg = read_config(args)
-    check_epochs(cfg)
+    check_numbers(cfg)
     check_data(cfg, ('train',) if args.no_validate else ('train', 'val'))
     if args.fit_fusion is not None:
         check_config(cfg, args.fit_fusion)

@@ -92,15 +92,47 @@ def check_checkpoint(path: str) -> None:
         raise ConfigError(path, 'no such file', 'a checkpoint', 'correct the path')
 
 
-def check_epochs(cfg: Mapping[str, Any]) -> None:
-    """Raises an error for a training of no epoch.
+#: Whole numbers of a config → the least that is allowed.
+_WHOLE = {
+    'train_cfg.max_epochs': 1,
+    'train_cfg.val_interval': 1,
+    'default_hooks.logger.interval': 1,
+    **{f'{part}_dataloader.batch_size': 1 for part in ('train', 'val', 'test')},
+    **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
+}
+_CHECKPOINTS = 'default_hooks.checkpoint.interval'
+
+
+def check_numbers(cfg: Mapping[str, Any]) -> None:
+    """Raises an error for numbers of a config with which a training would end in its middle, or as
+    if it had trained.
 
     Raises:
-        ConfigError: ``train_cfg.max_epochs`` is below 1.
+        ConfigError: An interval, a batch size or a number of epochs or workers that is too small or
+            no whole number, or a learning rate that is not above 0.
     """
-    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
-    if isinstance(epochs, (int, float)) and epochs < 1:
-        raise ConfigError('max_epochs', f'{epochs}', '1 or more', 'correct it')
+    for name, least in _WHOLE.items():
+        value = _value(cfg, name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= least):
+            raise ConfigError(name, f'{value!r}', f'a whole number of at least {least}', _CORRECT)
+    value = _value(cfg, _CHECKPOINTS)
+    if value is not None and not (isinstance(value, int) and (value == -1 or value >= 1)):
+        expected = 'a whole number of at least 1, or -1 for no checkpoints'
+        raise ConfigError(_CHECKPOINTS, f'{value!r}', expected, _CORRECT)
+    rate = _value(cfg, 'optim_wrapper.optimizer.lr')
+    if isinstance(rate, (int, float)) and not 0 < rate < float('inf'):
+        raise ConfigError('optim_wrapper.optimizer.lr', f'{rate!r}', 'a number above 0', _CORRECT)
+
+
+_CORRECT = 'correct it'
+
+
+def _value(cfg: Any, name: str) -> Any:
+    """The value of a dotted name, None where the config has none."""
+    for key in name.split('.'):
+        cfg = cfg.get(key) if isinstance(cfg, Mapping) or hasattr(cfg, 'get') else None
+    return cfg
 
 
 def _check_classes(store: ClipStore, chosen: np.ndarray) -> None:

@@ -184,7 +184,9 @@ def _clips(loader: Any) -> str:
     inner = dataset
     while not hasattr(inner, 'store') and hasattr(inner, 'dataset'):
         inner = inner.dataset
-    text = f'{len(dataset)} clips'
+    text, repeat = f'{len(dataset)} clips', getattr(inner, 'repeat', 1)
+    if repeat > 1:
+        text += f' ({len(inner) // repeat}, each {repeat} times)'
     store = getattr(inner, 'store', None)
     return text if store is None else shown(f'{text} of {store.path}, split {inner.split!r}')
 

@@ -7,9 +7,10 @@ from command import run_tool
 from mmengine.config import Config
 from tiny_sample import write_tiny_sample
 
-from bharnet_mm.apis.fit_fusion import check_config, fit, part_config, parts_of, store_in
+from bharnet_mm.apis.fit_fusion import check_config, fit, part_config, parts_of, present, store_in
 from bharnet_mm.apis.recognizer import load_recognizer
 from bharnet_mm.datasets import ClipStore
+from bharnet_mm.datasets.store.splits import absent_values, match
 from bharnet_mm.errors import ConfigError
 from bharnet_mm.evaluation import Scores, load_scores
 from bharnet_mm.io.weights import load_weights
@@ -184,3 +185,20 @@ def test_train_fits_test_and_card_use(tiny, tmp_path):
     assert model.model.cls_head.fusion_weights == {'body': 0.25, 'hand': 1.5}
     assert stored.shape == (2,) and bool((stored > 0).all())
     json.dumps(model.card.results)
+
+
+@pytest.mark.parametrize(
+    'rule',
+    [
+        {'subject': ['1', 'nobody'], 'exclude': {'camera': ['none']}},
+        {'subject': {'not_in': ['1', 'nobody']}},
+        {'exclude': [{'subject': ['1', 'nobody']}, {'camera': {'not_in': ['1', '2', '9']}}]},
+        {'subject': {'not_in': ['nobody']}},
+    ],
+)
+def test_a_split_that_names_more_than_a_store_has(store, rule):
+    """A part of a data set has not all subjects of the official split, and its folds neither."""
+    index, classes = store._index, store.classes
+    found = match(index, classes, rule, strict=False)
+    kept = present(rule, absent_values(index, classes, rule))
+    assert found.any() and (match(index, classes, kept, strict=True) == found).all()

@@ -4,7 +4,7 @@ from command import ROOT
 
 from bharnet_mm import create_model
 from bharnet_mm.datasets import Clip, StoreWriter
-from bharnet_mm.engine.arguments import check_checkpoint, check_data, check_epochs
+from bharnet_mm.engine.arguments import check_checkpoint, check_data, check_numbers
 from bharnet_mm.engine.config_file import load_config
 from bharnet_mm.engine.from_store import fill_from_store
 from bharnet_mm.errors import BHaRNetError, ConfigError
@@ -128,9 +128,9 @@ def test_what_cannot_be_trained_or_tested_is_refused_early(tmp_path):
         check_checkpoint(str(tmp_path / 'none.pth'))
     check_checkpoint('https://example.org/model.safetensors')
     with pytest.raises(ConfigError, match='max_epochs: found 0'):
-        check_epochs(dict(train_cfg=dict(max_epochs=0)))
-    check_epochs(dict(train_cfg=dict(max_epochs=1)))
-    check_epochs(dict(train_cfg=None))
+        check_numbers(dict(train_cfg=dict(max_epochs=0)))
+    check_numbers(dict(train_cfg=dict(max_epochs=1)))
+    check_numbers(dict(train_cfg=None))
 
 
 def test_one_class_is_refused_before_the_training(store):
@@ -143,3 +143,24 @@ def test_one_class_is_refused_before_the_training(store):
         check_data(loaders(one), ('train',))
     check_data(dict(test_dataloader=loaders(one)['train_dataloader']), ('test',))
     check_data(loaders('own_train'), ('train',))
+
+
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('train_cfg.max_epochs', 1.5),
+        ('train_cfg.val_interval', 0),
+        ('train_dataloader.batch_size', 0),
+        ('val_dataloader.num_workers', -1),
+        ('default_hooks.logger.interval', 0),
+        ('default_hooks.checkpoint.interval', 0),
+        ('optim_wrapper.optimizer.lr', -1.0),
+        ('optim_wrapper.optimizer.lr', float('nan')),
+    ],
+)
+def test_numbers_that_would_end_a_training_in_its_middle(name, value):
+    for key in reversed(name.split('.')):
+        value = {key: value}
+    with pytest.raises(ConfigError, match=name):
+        check_numbers(value)
+    check_numbers({'default_hooks': {'checkpoint': {'interval': -1}}})
