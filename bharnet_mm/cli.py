@@ -27,6 +27,12 @@ COMMANDS = {
     'web': ('bharnet_mm.apis.web', 'open a page for videos and the camera'),
 }
 
+#: Command → how to go on where a signal has ended it.
+_GO_ON = {
+    'extract': ': the same command continues',
+    'train': ': --resume continues from the last checkpoint',
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs ``bharnet COMMAND ...``; ends the process with its exit status."""
@@ -59,7 +65,7 @@ def run_module(command: str, argv: Sequence[str] | None = None) -> None:
     if not debug:
         keep_warnings()
     name, text = COMMANDS[command]
-    run_command(lambda: _call(command, name, text, argv), debug)
+    run_command(lambda: _call(command, name, text, argv), debug, _GO_ON.get(command, ''))
 
 
 def _call(command: str, name: str, text: str, argv: list[str]) -> int | None:

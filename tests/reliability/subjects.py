@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import itertools
 import os
+import re
 import signal
 import sys
 import time
@@ -119,9 +120,10 @@ class Extraction(Writing):
 
     backend = BACKEND
     workers = 0
+    videos = VIDEOS
 
     def __init__(self, folder: Path) -> None:
-        for i, name in enumerate(VIDEOS):
+        for i, name in enumerate(self.videos):
             write_video(folder / f'videos/{name}.avi', moving(4 + i, seed=i))
         self.source = folder / 'videos'
 
@@ -192,12 +194,14 @@ def marked(place: Path) -> list[int]:
 
 
 class JHMDB(Extraction):
-    """The tool for JHMDB: an extraction, then its splits."""
+    """The tool for JHMDB: an extraction of ``<source>_<class>_...``, then its splits."""
+
+    videos = tuple(re.sub(r'(.*)/(.*)_', r'\1/\2_\1_', name) for name in VIDEOS)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.tool = tool('jhmdb')
-        self.splits = formats.write_jhmdb_splits(folder / 'splits', VIDEOS)
+        self.splits = formats.write_jhmdb_splits(folder / 'splits', self.videos)
 
     def run(self, place: Path) -> None:
         ingest._COMMIT_EVERY = 1
