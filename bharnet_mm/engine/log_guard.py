@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-_WRITES = ('add_config', 'add_graph', 'add_image', 'add_scalar', 'add_scalars')
+_WRITES = ('add_config', 'add_graph', 'add_image', 'add_scalar', 'add_scalars', 'close')
 
 
 def guard_logs(runner: Runner) -> Runner:

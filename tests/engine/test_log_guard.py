@@ -31,3 +31,19 @@ def test_other_errors_are_not_kept_quiet(tmp_path):
     runner = guard_logs(make_runner(tmp_path, 'other', visualizer=visualizer))
     with pytest.raises(AssertionError):
         runner.visualizer.add_scalars('no dict')
+
+
+def test_a_backend_that_cannot_write_its_rest_when_it_is_closed(tmp_path, monkeypatch, capsys):
+    """As TensorBoard's, whose events wait in memory."""
+    from mmengine.visualization import LocalVisBackend
+
+    def close(self):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(LocalVisBackend, 'close', close)
+    visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    runner = guard_logs(make_runner(tmp_path, 'closed', visualizer=visualizer))
+    runner.train()
+    runner.visualizer.close()
+    said = capsys.readouterr().err
+    assert said.count('LocalVisBackend: the log cannot be written') == 1
