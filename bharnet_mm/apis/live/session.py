@@ -188,6 +188,8 @@ class LiveSession:
                 if self._ask(window, frame):
                     asked = frame.position
             yield LiveUpdate(frame, bodies, hands, answer, last, self.statistics)
+        if newest is not None and newest.position == asked:
+            newest = None  # the last window has been asked for
         yield from self._final_answers(window, newest)
 
     def _forget(self, window: SlidingWindow) -> None:
