@@ -11,6 +11,22 @@ import numpy as np
 
 from ..io.names import to_bytes
 
+#: Arrays of a clip with one entry a frame, and the axis of the frames.
+FRAME_AXES = {
+    'frame_index': 0,
+    'body': 1,
+    'body_visible': 1,
+    'body_joint_visible': 1,
+    'body_pixel': 1,
+    'hand': 2,
+    'hand_visible': 2,
+    'hand_joint_visible': 2,
+}
+
+
+def _has(results: dict, name: str) -> bool:
+    return results.get(name) is not None
+
 
 def drop_one_hand(results: dict, prob: float) -> dict:
     """With this probability one hand of each person, left or right by chance, is missing in the
@@ -27,18 +43,16 @@ def swap_hands(results: dict, prob: float) -> dict:
     """With this probability the hands of a clip are exchanged."""
     if np.random.random() >= prob:
         return results
-    names = ('hand', 'hand_visible')
-    return results | {name: results[name].take((1, 0), axis=1) for name in names}
+    hands = [name for name in FRAME_AXES if name.startswith('hand') and _has(results, name)]
+    return results | {name: results[name].take((1, 0), axis=1) for name in hands}
 
 
 def keep_every(results: dict, step: int) -> dict:
     """Reduces the frame rate to 1 / step."""
-    axes = {'body': 1, 'body_visible': 1, 'hand': 2, 'hand_visible': 2, 'frame_index': 0}
-    if results.get('body_pixel') is not None:
-        axes['body_pixel'] = 1
     kept = {
         name: results[name][(slice(None),) * axis + (slice(None, None, int(step)),)]
-        for name, axis in axes.items()
+        for name, axis in FRAME_AXES.items()
+        if _has(results, name)
     }
     fps = results['fps'] / step
     return results | kept | {'total_frames': len(kept['frame_index']), 'fps': fps}

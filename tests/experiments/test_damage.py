@@ -45,6 +45,19 @@ def test_hands_are_exchanged_with_their_masks(make_results):
     assert tool.swap_hands(results, 0.0) is results
 
 
+def test_marks_of_filled_joints_follow_their_frames_and_hands(make_results):
+    results = make_results(frames=50, persons=2)
+    draw = np.random.default_rng(0)
+    for part in ('body', 'hand'):
+        results[f'{part}_joint_visible'] = draw.random(results[part].shape[:-1]) < 0.5
+    slow = tool.keep_every(results, 3)
+    for part in ('body', 'hand'):
+        known = results[f'{part}_joint_visible']
+        np.testing.assert_array_equal(slow[f'{part}_joint_visible'], known[..., ::3, :])
+    swapped = tool.swap_hands(results, 1.0)['hand_joint_visible']
+    np.testing.assert_array_equal(swapped[:, 0], results['hand_joint_visible'][:, 1])
+
+
 def test_a_slower_camera_keeps_every_third_frame(make_results):
     results = make_results(frames=50, persons=2, pixels=True)
     slow = tool.keep_every(results, 3)
