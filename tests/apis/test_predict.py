@@ -26,6 +26,8 @@ def video(tmp_path):
 def stop_at(monkeypatch):
     """Has the command get a signal, or an error, after so many frames, with a model that needs no
     training."""
+    # A process that a script starts in the background is told to ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop(frames, what):
         class Inferencer(inferencer.BodyHandInferencer):
@@ -44,7 +46,8 @@ def stop_at(monkeypatch):
 
         monkeypatch.setattr(inferencer, 'BodyHandInferencer', Inferencer)
 
-    return stop
+    yield stop
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
