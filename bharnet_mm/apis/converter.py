@@ -19,6 +19,7 @@ from ..io.atomic import remove_left_overs, swap_folders, undo_swap
 from ..io.command import run_command
 from ..io.lock import FolderLock
 from ..io.outputs import output_file, output_folder
+from ..io.process import processors
 
 
 def converter_parser(
@@ -56,11 +57,10 @@ def converter_parser(
 
 def add_workers(parser: argparse.ArgumentParser, more: str = '') -> None:
     """The option ``--workers``; ``more`` is added to its help."""
-    allowed = hasattr(os, 'sched_getaffinity')
     parser.add_argument(
         '--workers',
         type=integer(0),
-        default=len(os.sched_getaffinity(0)) if allowed else os.cpu_count(),
+        default=processors(),
         help=f'processes (default: one for each core){more}',
     )
 

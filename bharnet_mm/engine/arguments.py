@@ -111,28 +111,23 @@ def check_numbers(cfg: Mapping[str, Any]) -> None:
         ConfigError: An interval, a batch size or a number of epochs or workers that is too small or
             no whole number, or a learning rate that is not above 0.
     """
+    from .config_check import value_at
+
     for name, least in _WHOLE.items():
-        value = _value(cfg, name)
+        value = value_at(cfg, name)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and value >= least):
             raise ConfigError(name, f'{value!r}', f'a whole number of at least {least}', _CORRECT)
-    value = _value(cfg, _CHECKPOINTS)
+    value = value_at(cfg, _CHECKPOINTS)
     if value is not None and not (isinstance(value, int) and (value == -1 or value >= 1)):
         expected = 'a whole number of at least 1, or -1 for no checkpoints'
         raise ConfigError(_CHECKPOINTS, f'{value!r}', expected, _CORRECT)
-    rate = _value(cfg, 'optim_wrapper.optimizer.lr')
+    rate = value_at(cfg, 'optim_wrapper.optimizer.lr')
     if isinstance(rate, (int, float)) and not 0 < rate < float('inf'):
         raise ConfigError('optim_wrapper.optimizer.lr', f'{rate!r}', 'a number above 0', _CORRECT)
 
 
 _CORRECT = 'correct it'
-
-
-def _value(cfg: Any, name: str) -> Any:
-    """The value of a dotted name, None where the config has none."""
-    for key in name.split('.'):
-        cfg = cfg.get(key) if isinstance(cfg, Mapping) or hasattr(cfg, 'get') else None
-    return cfg
 
 
 def _check_classes(store: ClipStore, chosen: np.ndarray) -> None:

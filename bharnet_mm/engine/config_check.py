@@ -64,10 +64,21 @@ def check_names(where: str, cfg: Config, read: Collection[str]) -> None:
         _check_keys(where, cfg, parent)
 
 
-def _check_keys(where: str, cfg: Config, parent: str) -> None:
+def value_at(cfg: Config | Mapping, name: str) -> Any:
+    """The value of a dotted name; None if there is none."""
     value: Any = cfg
-    for key in parent.split('.'):
-        value = value.get(key) if isinstance(value, (Mapping, Config)) else None
+    for key in name.split('.'):
+        if isinstance(value, (list, tuple)):
+            value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
+        elif isinstance(value, (Mapping, Config)):
+            value = value.get(key)
+        else:
+            return None
+    return value
+
+
+def _check_keys(where: str, cfg: Config, parent: str) -> None:
+    value = value_at(cfg, parent)
     if not isinstance(value, Mapping):
         return
     for key in value:
@@ -154,12 +165,7 @@ def _find(kind: str) -> type | None:
 
 def check_kind(where: str, cfg: Config, name: str, value: Any) -> None:
     """Refuses an override that replaces a number by a text, list or dict."""
-    old: Any = cfg
-    for key in name.split('.'):
-        if isinstance(old, (list, tuple)):
-            old = old[int(key)] if key.isdigit() and int(key) < len(old) else None
-        else:
-            old = old.get(key) if isinstance(old, (Mapping, Config)) else None
+    old = value_at(cfg, name)
     if isinstance(old, numbers.Number) and isinstance(value, (str, dict, list)):
         kind = 'True or False' if isinstance(old, bool) else 'a number'
         raise ConfigError(

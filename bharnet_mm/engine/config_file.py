@@ -22,7 +22,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..errors import ConfigError
-from .config_check import check_key, check_kind, check_names
+from .config_check import check_key, check_kind, check_names, value_at
 
 #: Top-level values that MMEngine's runner reads. All others of a config are variables, which have
 #: an effect only through the values that are derived from them.
@@ -155,19 +155,6 @@ def _assigned(statement: ast.stmt) -> set[str]:
 def runner_part(cfg: Config) -> dict:
     """The part of a config that the runner reads: all but its variables."""
     return {name: value for name, value in cfg.to_dict().items() if name in RUNNER_VALUES}
-
-
-def value_at(cfg: Config | Mapping, name: str) -> Any:
-    """The value of a dotted name; None if there is none."""
-    value: Any = cfg
-    for key in name.split('.'):
-        if isinstance(value, (list, tuple)):
-            value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
-        elif isinstance(value, (Mapping, Config)):
-            value = value.get(key)
-        else:
-            return None
-    return value
 
 
 def _check_effect(plain: Config, overrides: Mapping[str, Any], name: str, cfg: Config) -> None:

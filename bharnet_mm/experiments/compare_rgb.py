@@ -23,6 +23,7 @@ from ..evaluation import load_scores
 from ..io.arguments import integer, seed_number
 from ..io.atomic import write_json
 from ..io.lock import FolderLock
+from ..io.names import table_row
 from ..io.outputs import output_file, output_folder
 from .cross_validation import Entry, run_config
 
@@ -88,7 +89,7 @@ def to_markdown(rows: Sequence[dict]) -> str:
                 continue
             spread = row[expert]['std']
             cells.append(f'{row[expert]["mean"]:.3f}' + (f' ± {spread:.3f}' if spread else ''))
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(table_row(cells))
     return '\n'.join(lines) + '\n'
 
 

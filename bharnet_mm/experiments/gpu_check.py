@@ -13,7 +13,6 @@ it. To continue, run the command again: what was measured is kept, what failed i
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import re
@@ -26,13 +25,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..io.arguments import decimal
-from ..io.atomic import atomic_write
+from ..io.atomic import write_json, write_text
 from ..io.outputs import output_folder
 from ..io.process import die_with, unheard
-from ..io.text import read_json
 from . import gpu_epoch, gpu_graphs, gpu_kernels
 from . import gpu_sections as parts
-from .gpu_results import errors_in, is_device_error, without_errors
+from .gpu_results import errors_in, is_device_error, read_results, without_errors
 from .gpu_sections import Sizes, cores
 
 #: Section → its function and its time limit in seconds.
@@ -67,7 +65,7 @@ def _work(names: list[str], sizes: Sizes, out: Path) -> None:
     init_default_scope('mmaction')
     torch.set_num_threads(1 if sizes.names else cores())
     for name in names:
-        _write(out / 'running.json', dict(section=name, since=time.time()))
+        write_json(out / 'running.json', dict(section=name, since=time.time()))
         start, part = time.perf_counter(), out / f'{name}.part.json'
         fatal, errors = False, errors_in(part)
         with warnings.catch_warnings(record=True) as caught:
@@ -80,10 +78,10 @@ def _work(names: list[str], sizes: Sizes, out: Path) -> None:
                     print(*(w.message for w in caught), sep='\n', file=sys.stderr)
                     traceback.print_exc()
                     return  # a new process continues with the next contender
-                result = _failure(error) | _partial(part)
+                result = _failure(error) | read_results(part)
         warned = sorted({str(w.message) for w in caught if WORTH.search(str(w.message))})
         result |= dict(warned=warned, seconds=time.perf_counter() - start)
-        _write(out / f'{name}.json', result)
+        write_json(out / f'{name}.json', result)
         part.unlink(missing_ok=True)
         if fatal:
             return
@@ -96,18 +94,13 @@ def _failure(error: BaseException) -> dict:
     return dict(ok=False, error=f'{type(error).__name__}: {error}', trace=''.join(lines)[-4000:])
 
 
-def _write(path: Path, value: dict) -> None:
-    with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=1) + '\n')
-
-
 def read(out: Path) -> dict[str, dict]:
     """The existing results, by section."""
     found = {}
     for name in SECTIONS:
         path = out / f'{name}.json'
         if path.exists():
-            found[name] = read_json(path, 'a result of gpu_check.py', 'remove the file')
+            found[name] = read_results(path)
     return found
 
 
@@ -120,8 +113,8 @@ def run(names: list[str], sizes: Sizes, out: Path, limit: float) -> None:
     results = read(out)
     left = [n for n in names if not results.get(n, {}).get('ok') or results[n].get('failed')]
     for name in left:
-        kept = without_errors(results.get(name, {}) | _partial(out / f'{name}.part.json'))
-        _write(out / f'{name}.part.json', kept)
+        kept = without_errors(results.get(name, {}) | read_results(out / f'{name}.part.json'))
+        write_json(out / f'{name}.part.json', kept)
         (out / f'{name}.json').unlink(missing_ok=True)
     context = multiprocessing.get_context('spawn')
     while left and time.monotonic() < end:
@@ -130,11 +123,6 @@ def run(names: list[str], sizes: Sizes, out: Path, limit: float) -> None:
         with unheard():
             process.start()
         left = _watch(process, left, out, end, errors)
-
-
-def _partial(part: Path) -> dict:
-    """The results of a section that has not ended."""
-    return read_json(part, 'a result of gpu_check.py', 'remove the file') if part.exists() else {}
 
 
 def _watch(process, left: list[str], out: Path, end: float, errors: int) -> list[str]:
@@ -166,7 +154,7 @@ def _watch(process, left: list[str], out: Path, end: float, errors: int) -> list
             print(f'{current}: continues in a new process', flush=True)
             return [name for name in left if name not in done]
         error = why or f'the process ended with exit code {process.exitcode}'
-        _write(out / f'{current}.json', dict(ok=False, error=error) | _partial(part))
+        write_json(out / f'{current}.json', dict(ok=False, error=error) | read_results(part))
         done.append(current)
     _say(current, out)
     return [name for name in left if name not in done]
@@ -175,7 +163,7 @@ def _watch(process, left: list[str], out: Path, end: float, errors: int) -> list
 def _say(name: str, out: Path) -> None:
     path = out / f'{name}.json'
     if path.exists():
-        result = read_json(path, 'a result of gpu_check.py', 'remove the file')
+        result = read_results(path)
         state = 'done' if result['ok'] else f'FAILED: {result["error"]}'
         print(f'{name}: {state} ({result.get("seconds", 0):.0f} s)', flush=True)
 
@@ -318,7 +306,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = Sizes(args.device, **(QUICK if args.quick else {}))
     run(args.sections, sizes, args.out, args.limit)
     results = read(args.out)
-    _write(args.out / 'gpu_check.json', results)
-    with atomic_write(args.out / 'gpu_check.md') as file:
-        file.write(to_markdown(results))
+    write_json(args.out / 'gpu_check.json', results)
+    write_text(args.out / 'gpu_check.md', to_markdown(results))
     print(to_markdown(results))

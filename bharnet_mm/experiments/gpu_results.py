@@ -6,12 +6,11 @@ or hangs, loses no result: the next process continues with the contender after i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..io.atomic import write_text
+from ..io.atomic import write_json
 from ..io.text import read_json
 
 #: The error of a contender that has not ended.
@@ -27,22 +26,23 @@ class Results(dict):
     """
 
     def __init__(self, path: Path | None = None, kind: str = 'results') -> None:
-        super().__init__(_read(path).get(kind, {}) if path else {})
+        super().__init__(read_results(path).get(kind, {}) if path else {})
         self.path, self.kind = path, kind
 
     def __setitem__(self, key: str, value: dict) -> None:
         super().__setitem__(key, value)
         if self.path is not None:
-            write_text(self.path, json.dumps({self.kind: self}, indent=1) + '\n')
+            write_json(self.path, {self.kind: self})
 
 
-def _read(path: Path) -> dict:
+def read_results(path: Path) -> dict:
+    """A result file of the check; empty if there is none."""
     return read_json(path, 'a result of gpu_check.py', 'remove the file') if path.exists() else {}
 
 
 def errors_in(path: Path) -> int:
     """How many contenders of a file have failed."""
-    return sum('error' in row for rows in _read(path).values() for row in rows.values())
+    return sum('error' in row for rows in read_results(path).values() for row in rows.values())
 
 
 def without_errors(results: Mapping[str, Any]) -> dict[str, dict]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from mmaction.registry import MODELS
 from torch import Tensor, nn
 
 from ..engine.recordings import Recording
+from ..io.process import processors
 from ..models import use_plain_form
 from ..models.compiled import compile_blocks
 from .contenders import contenders, make_batch, to_device
@@ -86,11 +86,8 @@ class Sizes:
 
 
 def cores() -> int:
-    """Processors that this process may use, at most 16. A container often has fewer than the
-    machine.
-    """
-    affinity = getattr(os, 'sched_getaffinity', None)
-    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 16)
+    """Processors that this process may use, at most 16."""
+    return min(processors(), 16)
 
 
 def build(name: str, device: str) -> tuple[nn.Module, str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..io.names import table_row
+
 #: Of an H100: processors, registers and bytes of shared memory of one, its warps and programs.
 PROCESSORS, REGISTERS, SHARED, WARPS, PROGRAMS = 132, 65536, 228 * 1024, 64, 32
 #: Of an H100: bytes and operations a second (copy and bf16 product measured, float32 by the
@@ -153,7 +155,7 @@ def table(rows: list[dict]) -> str:
             f'{sum(cost.matrix + cost.vector for cost in costs) / 1e9:.1f}',
             f'{_seconds(group) * 1e3:.2f}',
         ]
-        lines.append(f'| {" | ".join(map(str, cells))} |')
+        lines.append(table_row(cells))
     number = sum(row['cost'].launches for row in rows)
     lines += ['', f'{number} launches, at least {_seconds(rows) * 1e3:.2f} ms.']
     return '\n'.join(lines) + '\n'

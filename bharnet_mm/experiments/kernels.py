@@ -14,7 +14,6 @@ cache.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -28,7 +27,8 @@ import torch
 from torch import Tensor
 
 from ..io.arguments import integer
-from ..io.atomic import write_text
+from ..io.atomic import write_json, write_text
+from ..io.names import table_row
 from ..io.outputs import output_file
 from .kernel_costs import Cost, table
 
@@ -155,7 +155,7 @@ def to_markdown(rows: list[dict], capability: int) -> str:
         cells = [_range([row[key] for row in good]) for key in ('registers', 'spilled', 'stack')]
         cells.append(_range([round(row['shared'] / 1024) for row in good]))
         number = f'{len(group)}' + (f', {len(failed)} FAILED' if failed else '')
-        lines.append(f'| {kernel} | {types} | {number} | {" | ".join(cells)} |')
+        lines.append(table_row([kernel, types, number, *cells]))
     limit = SHARED.get(capability)
     large = [r['kernel'] for r in rows if limit and r.get('shared', 0) > limit]
     seconds = sum(row.get('seconds', 0) for row in rows)
@@ -203,9 +203,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(to_markdown(rows, args.capability))
     if args.batch:
         print(table(rows))
-    rows = [row | dict(cost=vars(row['cost'])) if 'cost' in row else row for row in rows]
     if args.out:
-        write_text(args.out, json.dumps(rows, indent=1) + '\n')
+        rows = [row | dict(cost=vars(row['cost'])) if 'cost' in row else row for row in rows]
+        write_json(args.out, rows)
 
 
 if __name__ == '__main__':

@@ -15,6 +15,12 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 
+def processors() -> int:
+    """How many processors this process may use. A container often has fewer than the machine."""
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def die_with(process: int | None = None) -> None:
     """Kills this process when another one ends, even if that one is killed, and leaves Ctrl-C,
     which reaches both, to the other one.
