@@ -87,8 +87,9 @@ def define(
 
 
 def register_kernel(op: torch._ops.OpOverload, device: str, kernel: Callable) -> None:
-    """Gives an operator its kernel for a type of device, such as ``'cuda'``."""
-    _library.impl(op._schema.name.split('::')[1], kernel, device.upper())
+    """Gives an operator its kernel for a type of device, such as ``'cuda'``, or another one."""
+    name = op._schema.name.split('::')[1]
+    _library.impl(name, kernel, device.upper(), allow_override=True)  # torch 2.11 asks for it
 
 
 def _with_gradient(
