@@ -26,6 +26,13 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Number of parts of a sum over instances, enough for 132 processors.
 SPLITS = 64
 
+#: Most programs of a norm's kernel: eight for each of 132 processors.
+PROGRAMS = 1056
+
+#: Values of a channel that a program of a norm reads at a time, over the instances: 16 for each
+#: thread.
+BLOCK = 2048
+
 #: Triton's interpreter multiplies the bits of bfloat16 as if they were integers, and truncates to
 #: it. In the interpreter, factors are therefore converted to float32, which changes no product, and
 #: values are rounded.
@@ -186,6 +193,20 @@ def store_moments(stats, channel, mask, channels, mean, deviation, variance, cou
     tl.store(stats + 2 * channels + channel, unbiased, mask)
 
 
+@triton.jit
+def places_of(start, channel, stride, length, BLOCK: tl.constexpr):
+    """Numbers of consecutive values of a channel over all instances, and their places."""
+    number = start + tl.arange(0, BLOCK)
+    instance = (number // length).to(tl.int64)
+    return number, instance * stride + (channel * length + number % length)
+
+
+@triton.jit
+def eighths(values, BLOCK: tl.constexpr):
+    """Sums of eight neighbours, which one thread has: sums over a loop then need few registers."""
+    return tl.sum(tl.reshape(values, (BLOCK // 8, 8)), 1)
+
+
 @triton.jit(do_not_specialize=['size'])
 def moments_kernel(
     x,
@@ -196,36 +217,30 @@ def moments_kernel(
     stride,
     length,
     HAS_ROWS: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-    BLOCK_M: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
-    """Count, mean and sum of squared deviations of a channel over every ``splits``-th block of
-    instances.
+    """Count, mean and sum of squared deviations of a channel over every ``splits``-th block of its
+    values.
 
     The mean of the first block is subtracted before summing, so a large mean does not reduce the
     precision.
     """
     channel, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
-    number = count_rows(rows, size, HAS_ROWS)
-    instance, place = tl.arange(0, BLOCK_P), tl.arange(0, BLOCK_M)
-    base = x + channel.to(tl.int64) * length
-    at = split * BLOCK_P + instance
-    mask = (at < number)[:, None] & (place < length)[None, :]
-    tile = tl.load(base + at.to(tl.int64)[:, None] * stride + place[None, :], mask, 0.0)
-    pivot = tl.sum(tile.to(tl.float32)) / tl.maximum(tl.sum(mask.to(tl.float32)), 1.0)
-    first = tl.zeros((BLOCK_P, BLOCK_M), tl.float32)
-    second = tl.zeros((BLOCK_P, BLOCK_M), tl.float32)
-    count = 0.0
-    for start in range(split * BLOCK_P, number, splits * BLOCK_P):
-        at = start + instance
-        count += tl.minimum(number - start, BLOCK_P) * length * 1.0
-        for begin in range(0, length, BLOCK_M):
-            along = begin + place
-            mask = (at < number)[:, None] & (along < length)[None, :]
-            tile = tl.load(base + at.to(tl.int64)[:, None] * stride + along[None, :], mask, 0.0)
-            away = tl.where(mask, tile.to(tl.float32) - pivot, 0.0)
-            first += away
-            second += away * away
+    number = count_rows(rows, size, HAS_ROWS) * length
+    at, where = places_of(split * BLOCK, channel, stride, length, BLOCK)
+    values = tl.load(x + where, at < number, 0.0).to(tl.float32)
+    filled = tl.minimum(tl.maximum(number - split * BLOCK, 0), BLOCK)
+    pivot = tl.sum(values) / tl.maximum(filled, 1)
+    away = tl.where(at < number, values - pivot, 0.0)
+    first, second = eighths(away, BLOCK), eighths(away * away, BLOCK)
+    count = filled * 1.0
+    for start in range((split + splits) * BLOCK, number, splits * BLOCK):
+        at, where = places_of(start, channel, stride, length, BLOCK)
+        away = tl.load(x + where, at < number, 0.0).to(tl.float32) - pivot
+        away = tl.where(at < number, away, 0.0)
+        first += eighths(away, BLOCK)
+        second += eighths(away * away, BLOCK)
+        count += tl.minimum(number - start, BLOCK)
     safe = tl.maximum(count, 1.0)
     shift = tl.sum(first) / safe
     squares = tl.sum(second) - shift * shift * safe
@@ -240,18 +255,12 @@ def values_of(x: Tensor) -> int:
     return math.prod(x.shape[2:])
 
 
-def tile(length: int) -> dict[str, int]:
-    """Instances and values of a tile of a channel: about 2,048 values."""
-    block = power(length, most=1024)
-    return dict(BLOCK_P=max(1, 2048 // block), BLOCK_M=block)
-
-
-def splits_of(size: int, channels: int, block: int) -> int:
-    """Number of parts of a sum over the instances of a channel: at most eight programs for each
-    processor, which it holds at a time, and as much work for each as for the others.
+def splits_of(values: int, channels: int) -> int:
+    """Number of parts of a sum over the values of a channel: all programs run at a time, and each
+    has as much work as the others.
     """
-    blocks = ceil_div(size, block)
-    most = max(1, min(SPLITS, blocks, 1056 // channels))
+    blocks = ceil_div(values, BLOCK)
+    most = max(1, min(SPLITS, blocks, PROGRAMS // channels))
     return ceil_div(blocks, ceil_div(blocks, most))
 
 
@@ -261,11 +270,10 @@ def moments(x: Tensor, channels: int, rows: Tensor | None) -> Tensor:
     """
     size, stride = x.size(0), x.stride(0)
     length = values_of(x)
-    shape = tile(length)
-    splits = splits_of(size, channels, shape['BLOCK_P'])
+    splits = splits_of(size * length, channels)
     part = x.new_empty(3, splits, channels, dtype=torch.float32)
     moments_kernel[(channels, splits)](
         x, part, x if rows is None else rows, size, channels, stride, length,
-        HAS_ROWS=rows is not None, **shape,
+        HAS_ROWS=rows is not None, BLOCK=BLOCK,
     )  # fmt: skip
     return part

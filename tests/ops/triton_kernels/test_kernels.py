@@ -91,9 +91,11 @@ def test_norm_act(shape, act, dtype):
     compare(ours, grads, dtype)
 
 
-def test_a_large_mean_costs_no_precision():
+@pytest.mark.parametrize('shape', [(9, 4, 5, 5), (30, 4, 15, 16)])
+def test_a_large_mean_costs_no_precision(shape, monkeypatch):
+    monkeypatch.setattr(common, 'PROGRAMS', 8)
     torch.manual_seed(0)
-    x, ones = random(9, 4, 5, 5), torch.ones(4)
+    x, ones = random(*shape), torch.ones(4)
     near, far = (
         triton_norm.forward(t, None, ones, ones, None, None, None, 1e-5, 1.0)[0]
         for t in (x, x + 1000)
@@ -101,10 +103,11 @@ def test_a_large_mean_costs_no_precision():
     assert (near - far).abs().max() < 1e-3  # x + 1000 itself is rounded to 6e-5
 
 
-@pytest.mark.parametrize('rows', [0, 2])
-def test_norm_act_leaves_padding_out(rows):
+@pytest.mark.parametrize('rows', [0, 2, 5])
+def test_norm_act_leaves_padding_out(rows, monkeypatch):
+    monkeypatch.setattr(common, 'PROGRAMS', 6)  # each has two of the four blocks of a channel
     torch.manual_seed(0)
-    x, residual, grad = (random(4, 3, 2, 5) for _ in range(3))
+    x, residual, grad = (random(7, 3, 25, 37) for _ in range(3))
     weight, bias = random(3), random(3)
     for t in (x, residual, grad):
         t[rows:] = float('nan')
