@@ -86,23 +86,24 @@ def operations(module: str, name: str, v: dict) -> tuple[float, float]:
 
 def _of_the_graph(name: str, v: dict) -> tuple[float, float]:
     """Of the refined graph convolution, by what its programs do."""
-    programs, s, r = math.prod(v['grid']), v['S'], v['R']
-    o, u, w, t, c = (v[f'BLOCK_{key}'] for key in 'OUVTC')
-    blocks_u, blocks_v = -(-v['joints'] // u), -(-v['joints'] // w)
-    topology = u * w * r * (2 * o + 8)  # tanh counts as eight
-    project, sum_up = 2 * o * c * w * t, 2 * o * u * w * t
-    if name == 'forward_kernel':
-        each = blocks_v * s
-        return 1.0 * programs * each * (project + sum_up), 1.0 * programs * each * topology
+    programs, depth = math.prod(v['grid']), v.get('BLOCK_D', 0)
     if name == 'features_kernel':
-        each = -(-v['out'] // o) * s
-        matrix = programs * each * (blocks_u * sum_up + project)
-        return 1.0 * matrix, 1.0 * programs * each * blocks_u * topology
-    jobs = v['grid'][0] * v['grid'][1] * v['size']
-    frames = -(-v['frames'] // t)
-    # Projected values, gradients to them and to the topology, and the gradient to the weight.
-    matrix = jobs * frames * (2 * project + 2 * sum_up)
-    return 1.0 * matrix, 1.0 * jobs * (topology + u * w * r * (4 * o + 20))
+        rows = -(-v['rows'] // v['BLOCK_K']) * v['BLOCK_K'] + 2 * v['BLOCK_R']
+        return 2.0 * programs * v['BLOCK_C'] * rows * v['BLOCK_N'], 0.0
+    if name == 'mix_kernel':
+        joints = -(-v['joints'] // v['BLOCK_V']) * v['BLOCK_V']
+        return 2.0 * programs * v['S'] * v['BLOCK_V'] * joints * v['BLOCK_T'], 0.0
+    if name == 'mix_backward_kernel':
+        joints = -(-v['joints'] // v['BLOCK_V']) * v['BLOCK_V']
+        frames = -(-v['frames'] // v['BLOCK_T']) * v['BLOCK_T']
+        return 4.0 * programs * v['S'] * v['BLOCK_V'] * joints * frames, 0.0
+    tanh = 8 * depth * v['BLOCK_N']
+    if name == 'topology_kernel':
+        each = 2 * v['BLOCK_O'] * depth * v['BLOCK_N']
+        return 1.0 * programs * v['S'] * each, 1.0 * programs * v['S'] * tanh
+    tiles = v['grid'][0] * v['size'] * -(-(v['joints'] ** 2) // v['BLOCK_N'])
+    each = 4 * depth * v['BLOCK_N'] * (v['BLOCK_O'] + v['BLOCK_V'])
+    return 1.0 * tiles * each, 1.0 * tiles * tanh
 
 
 def _of_the_branches(name: str, v: dict) -> tuple[float, float]:

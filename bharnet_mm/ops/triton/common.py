@@ -61,13 +61,14 @@ def precision(x: Tensor) -> str:
         return 'ieee'
     # Not `allow_tf32`, which raises an error once the setting of this name was used.
     tf32 = torch.backends.cuda.matmul.fp32_precision == 'tf32'
-    return 'tf32' if tf32 else _exact()
+    return exact('tf32' if tf32 else 'tf32x3')
 
 
 @cache
-def _exact() -> str:
-    old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)  # no TF32
-    return 'ieee' if old else 'tf32x3'
+def exact(kind: str) -> str:
+    """A kind of TF32, or float32 itself on a GPU without TF32."""
+    old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
+    return 'ieee' if old else kind
 
 
 def stages(x: Tensor) -> int:

