@@ -70,10 +70,10 @@ def operations(module: str, name: str, v: dict) -> tuple[float, float]:
     programs = math.prod(v['grid'])
     if name == '_product_kernel':
         depth = -(-v['depth'] // v['BLOCK_C']) * v['BLOCK_C']
-        return 2.0 * programs * v['BLOCK_O'] * depth * v['BLOCK_N'], 0.0
+        jobs = v['grid'][1] * -(-v['size'] * v['places'] // v['BLOCK_N'])
+        return 2.0 * jobs * v['BLOCK_O'] * depth * v['BLOCK_N'], 0.0
     if name == '_weight_kernel':
-        tiles = -(-v['places'] // v['BLOCK_N'])
-        jobs = v['grid'][0] * v['size'] * tiles
+        jobs = v['grid'][0] * -(-v['size'] * v['places'] // v['BLOCK_N'])
         return 2.0 * jobs * v['BLOCK_O'] * v['BLOCK_C'] * v['BLOCK_N'], 0.0
     if name == 'relate_kernel':
         return 0.0, 4.0 * programs * v['BLOCK_R'] * v['channels'] * v['BLOCK_V']

@@ -22,15 +22,16 @@ def test_programs_that_a_processor_holds():
 
 def test_a_product_moves_its_operands_once_and_fills_its_tiles():
     cost = Cost()
-    product = kernel('_product_kernel', 'pointwise', ['x', 'weight', 'bias', 'y', 'depth'])
+    names = ['x', 'weight', 'bias', 'y', 'size', 'depth', 'places']
+    product = kernel('_product_kernel', 'pointwise', names)
     x, y = torch.zeros(264, 20, 128), torch.zeros(264, 16, 128)
     weight = torch.zeros(1, 16, 20)
-    options = dict(grid=(1, 1, 264), BLOCK_O=16, BLOCK_C=32, BLOCK_N=128)
-    cost.add(product, (x, weight, x, y, 20), options)  # x stands for the bias
+    options = dict(grid=(264, 1), BLOCK_O=16, BLOCK_C=32, BLOCK_N=128)
+    cost.add(product, (x, weight, x, y, 264, 20, 128), options)  # x stands for the bias
     moved = 4 * (x.numel() + weight.numel() + y.numel())
     assert cost.bytes == moved and cost.matrix == 2 * 264 * 16 * 32 * 128
     assert cost.seconds == max(moved / BYTES, cost.matrix / MATRIX)
-    cost.add(product, (x, weight, x, y, 20), options | dict(grid=(1, 1, 66)))
+    cost.add(product, (x, weight, x, y, 264, 20, 128), options | dict(grid=(66, 1)))
     assert cost.programs == {264: 1, 66: 1} and cost.launches == 2
     assert cost.seconds == 3 * moved / BYTES  # half of the processors idle in the second
     row = dict(kernel='product', registers=128, warps=8, shared=0, spilled=4, constants={})

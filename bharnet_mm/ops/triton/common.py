@@ -23,11 +23,14 @@ from torch import Tensor
 #: Types of features that the kernels support; torch computes others.
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-#: Number of parts of a sum over instances, enough for 132 processors.
+#: Processors of an H100 or H200.
+PROCESSORS = 132
+
+#: Number of parts of a sum over instances, enough for all processors.
 SPLITS = 64
 
-#: Most programs of a norm's kernel: eight for each of 132 processors.
-PROGRAMS = 1056
+#: Most programs of a norm's kernel: eight for each processor.
+PROGRAMS = 8 * PROCESSORS
 
 #: Values of a channel that a program of a norm reads at a time, over the instances: 16 for each
 #: thread.

@@ -55,10 +55,11 @@ def _sum_kernel(
     place = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = place < length
     total = tl.zeros((BLOCK_R, BLOCK_N), tl.float32)
-    for begin in range(0, rows * slots, BLOCK_R):
+    end = tl.where(tl.program_id(0) * BLOCK_N < length, rows * slots, 0)
+    for begin in range(0, end, BLOCK_R):
         row = begin + tl.arange(0, BLOCK_R)
         at = (row // slots).to(tl.int64) * width + start + row % slots * length
-        mask = (row < rows * slots)[:, None] & inside[None, :]
+        mask = (row < end)[:, None] & inside[None, :]
         total += tl.load(part + at[:, None] + place[None, :], mask, 0.0)
     value = tl.sum(total, 0)
     if SCALES:
@@ -91,11 +92,13 @@ def sum_parts(
     missing = MOST - len(outputs)
     padded = outputs + outputs[:1] * missing
     lengths = [out.numel() for out in outputs] + [0] * missing
-    blocks = ceil_div(max(lengths), 128)
+    # With few gradients more programs share the longest one.
+    tiles = dict(BLOCK_R=64, BLOCK_N=32 if len(outputs) <= 2 else 64)
+    blocks = ceil_div(max(lengths), tiles['BLOCK_N'])
     dots = part.new_empty(2 * blocks if scale else 1)
     weights = scale or (part, part, part)
     _sum_kernel[(blocks, len(outputs))](
         part, part.size(0), part.size(1), *weights, dots, *padded, *lengths, *slots, *[1] * missing,
-        SCALES=bool(scale), BLOCK_R=16, BLOCK_N=128,
+        SCALES=bool(scale), **tiles,
     )  # fmt: skip
     return dots.sum().to(scale[0].dtype) if scale else None

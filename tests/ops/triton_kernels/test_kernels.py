@@ -68,6 +68,22 @@ def test_pointwise(groups, out, depth, stride, bias, dtype):
     compare([y, *ours[: len(grads)]], [expected, *grads], dtype)
 
 
+@pytest.mark.parametrize(('stride', 'frames'), [(1, 7), (2, 8), (2, 7)])
+@pytest.mark.parametrize(('groups', 'out', 'depth'), [(2, 24, 10), (1, 8, 70)])
+def test_pointwise_with_weights_kept(groups, out, depth, stride, frames, monkeypatch):
+    monkeypatch.setattr(triton_pointwise, 'PROCESSORS', 1)  # several tiles for a program
+    torch.manual_seed(0)
+    x = features(13, groups * depth, 9, frames, dtype=torch.bfloat16)
+    weight, bias = random(groups, out, depth), random(groups * out)
+    y = triton_pointwise.product(x, weight, bias, stride)
+    grad = torch.randn_like(y)
+    expected, grads = gradients(
+        lambda *t: pointwise.reference(*t, stride=stride), [x, weight, bias], grad
+    )
+    ours = triton_pointwise.backward(grad, x, weight, True, stride)
+    compare([y, *ours], [expected, *grads], torch.bfloat16)
+
+
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('act', [True, False])
 @pytest.mark.parametrize('shape', [(5, 8, 7, 6), (1, 6, 9), (33, 3, 1, 4)])
