@@ -79,7 +79,7 @@ def operations(module: str, name: str, v: dict) -> tuple[float, float]:
         return 0.0, 4.0 * programs * v['BLOCK_R'] * v['channels'] * v['BLOCK_V']
     if module == 'refined_graph_kernels':
         return _of_the_graph(name, v)
-    if module == 'temporal_kernels':
+    if module in ('temporal_kernels', 'temporal_gradients'):
         return _of_the_branches(name, v)
     return 0.0, 0.0
 
@@ -107,12 +107,21 @@ def _of_the_graph(name: str, v: dict) -> tuple[float, float]:
 
 
 def _of_the_branches(name: str, v: dict) -> tuple[float, float]:
-    """Of the temporal branches: products of the two deformable ones, and samples."""
-    q, n, eta = v['BLOCK_Q'], v['BLOCK_N'], v['ETA']
-    places = v['joints'] * (v['frames'] if name == 'features_kernel' else v['short'])
-    tiles = v['size'] * -(-places // n)
-    products = 2 * (2 if name == 'parameters_kernel' else 1)
-    return 2.0 * tiles * products * eta * q * q * n, 10.0 * tiles * 2 * eta * 2 * q * n
+    """Of the temporal branches: products along channels and along time of the two deformable ones,
+    and what is done for a value, for a weight of the interpolation and for a sample.
+    """
+    q, lines, t, s, eta = (v[key] for key in ('BLOCK_Q', 'LINES', 'BLOCK_T', 'BLOCK_S', 'ETA'))
+    tiles = -(-v['size'] * v['joints'] // lines)
+    tiles *= -(-v['frames'] // t) * -(-v['short'] // s)
+    channels, time = 2 * q * q * lines * s, 2 * q * lines * t * s
+    if name == 'features_kernel':
+        time *= 2  # the gradients to the offsets, too
+    values, samples, weights = q * lines * t, q * lines * s, t * s
+    if name == 'parameters_kernel':
+        values *= eta  # one program for each sample
+        weights = 0  # once for a program
+    matrix = 2.0 * tiles * eta * (channels + time)
+    return matrix, 2.0 * tiles * (12 * values + eta * (4 * samples + 6 * weights))
 
 
 def resident(registers: int, warps: int, shared: int) -> int:

@@ -259,6 +259,11 @@ def values_of(x: Tensor) -> int:
     return math.prod(x.shape[2:])
 
 
+def most_splits(channels: int) -> int:
+    """Power of two that no number of parts of :func:`splits_of` is above."""
+    return power(max(1, min(SPLITS, PROGRAMS // channels)), least=1)
+
+
 def splits_of(values: int, channels: int) -> int:
     """Number of parts of a sum over the values of a channel: all programs run at a time, and each
     has as much work as the others.

@@ -19,16 +19,23 @@ from .common import (
     ceil_div,
     finish_operands,
     moments,
+    most_splits,
     power,
     precision,
-    stages,
     supported,
 )
 from .sums import sum_parts
-from .temporal_kernels import features_kernel, forward_kernel, parameters_kernel
+from .temporal_gradients import features_kernel, parameters_kernel
+from .temporal_kernels import forward_kernel
 
 #: Most channels of a branch that the kernels take.
 MOST_CHANNELS = 128
+
+#: Values of a tile, of 16 bits and of float32.
+TILE, WIDE_TILE = 8192, 2048
+
+#: Warps of a program, and registers of a thread with 16 bits.
+WARPS, REGISTERS = 8, 128
 
 
 def _takes(u: Tensor, near_weight: Tensor, far_weight: Tensor, *others: Tensor) -> bool:
@@ -36,12 +43,18 @@ def _takes(u: Tensor, near_weight: Tensor, far_weight: Tensor, *others: Tensor) 
     return fits and supported(u, near_weight, *others, programs=u.size(0)) and u.numel() > 0
 
 
-def _tiles(u: Tensor, near_weight: Tensor) -> dict:
-    quarter = len(near_weight)
+def _tiles(u: Tensor, near_weight: Tensor, short: int) -> dict:
+    """Sizes of a tile: all channels of a branch, up to 64 frames, and as many lines as make it
+    ``TILE`` values. With 16 bits, a processor holds two programs at a time.
+    """
+    block = power(len(near_weight))
+    frames, targets = power(u.size(3), most=64), power(short, most=64)
+    wide = u.dtype == torch.float32
+    lines = max(1, (WIDE_TILE if wide else TILE) // (block * frames))
     return dict(
-        ETA=near_weight.size(2), PRECISION=precision(u), BLOCK_Q=power(quarter),
-        BLOCK_N=128 if quarter <= 32 else 64, num_warps=4 if quarter <= 16 else 8,
-        num_stages=stages(u),
+        ETA=near_weight.size(2), PRECISION=precision(u), BLOCK_Q=block, LINES=lines,
+        BLOCK_T=frames, BLOCK_S=targets, num_warps=WARPS, num_stages=1,
+        **({} if wide else dict(maxnreg=REGISTERS)),
     )  # fmt: skip
 
 
@@ -83,15 +96,14 @@ def forward(
         stats = u.new_empty(3, 3 * quarter, dtype=torch.float32)
     elif stats is None:
         stats = given_statistics(mean, variance, eps)
-    tiles = _tiles(u, near_weight)
-    grid = ceil_div(joints * short, tiles['BLOCK_N']), size, 3
+    tiles = _tiles(u, near_weight, short)
+    grid = ceil_div(size * joints, tiles['LINES']) * ceil_div(short, tiles['BLOCK_S']), 3
     after, kinds = finish_operands(finish, u)
-    if finish is not None and quarter > 32 and u.dtype != torch.float32:
-        kinds |= dict(maxnreg=128)  # two programs at a time; it takes 130 otherwise
     forward_kernel[grid](
         u, weight, bias, *weights, part, stats, u if rows is None else rows, z, *after, size,
         quarter, joints, frames, short, stride, part.size(1), eps, slope,
-        **kinds, BY_BATCH=by_batch, HAS_ROWS=rows is not None, SPLITS=SPLITS, **tiles,
+        **kinds, BY_BATCH=by_batch, HAS_ROWS=rows is not None, SPLITS=most_splits(3 * quarter),
+        **tiles,
     )  # fmt: skip
     return z, stats
 
@@ -124,16 +136,19 @@ def backward(
     quarter, short, eta = len(near_weight), grad.size(3), near_weight.size(2)
     sizes = size, quarter, joints, frames, short, stride, slope
     some = u if rows is None else rows
-    options = dict(HAS_ROWS=rows is not None, **_tiles(u, near_weight))
     operands = grad, u, stats, weight, bias, *weights, some
+    options = dict(HAS_ROWS=rows is not None, **_tiles(u, near_weight, short))
+    lines = ceil_div(size * joints, options['LINES'])
+    parts = ceil_div(frames, options['BLOCK_T']), ceil_div(short, options['BLOCK_S'])
 
-    tiles = ceil_div(joints * frames, options['BLOCK_N'])
-    splits = min(4 * SPLITS, size * tiles)
+    jobs = lines * parts[0]
+    splits = ceil_div(jobs, ceil_div(jobs, 4 * SPLITS))
     grad_u, sums = torch.empty_like(u), u.new_empty(2, splits, 3 * quarter, dtype=torch.float32)
     features_kernel[(4, splits)](*operands, grad_u, sums, *sizes, **options)
 
     length = 2 * quarter * quarter * eta + 2 * eta
-    splits = min(SPLITS, size * ceil_div(joints * short, options['BLOCK_N']))
+    pairs = parts[0] * parts[1]
+    splits = pairs * ceil_div(lines, ceil_div(lines, max(1, SPLITS // pairs)))
     part = u.new_empty(splits, length, dtype=torch.float32)
     parameters_kernel[(2 * eta, splits)](*operands, part, *sizes, length, **options)
 
