@@ -13,13 +13,15 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import inference_block, norm_act, pointwise, refined_graph, temporal
+from . import graph, inference_block, norm_act, pointwise, refined_graph, temporal
 from .operator import register_kernel
 
 #: Operator, its kernel by torch's operators, and module and function of its Triton kernel.
 KERNELS = (
     (pointwise.OPERATOR, pointwise._pointwise, 'pointwise', 'product'),
     (pointwise.BACKWARD, pointwise._pointwise_backward, 'pointwise', 'backward'),
+    (graph.OPERATOR, graph._graph_conv, 'graph', 'forward'),
+    (graph.BACKWARD, graph._graph_conv_backward, 'graph', 'backward'),
     (refined_graph.OPERATOR, refined_graph._refined_graph_conv, 'refined_graph', 'forward'),
     (
         refined_graph.BACKWARD,

@@ -121,8 +121,10 @@ def _axis_tokens_backward(
     grad = (grad / weight.clamp(min=1)[..., None]).transpose(2, 3)  # (3, N, C, L)
     clip = clip.clamp(max=clips - 1)  # padding has no frame
     frame = grad[0, clip, :, :frames] + grad[2, clip, :, slot][..., None]
-    frame, joint = frame.to(like.dtype) / joints, grad[1, clip, :, :joints].to(like.dtype)
-    return (frame[:, :, None] + joint[..., None]).mul_(mask.to(like.dtype)[:, None, None])
+    # Contiguous, so that the result is; otherwise it would be copied at the full size.
+    frame = (frame / joints).to(like.dtype).contiguous() * mask[:, None]
+    joint = grad[1, clip, :, :joints].to(like.dtype).contiguous()
+    return torch.addcmul(frame[:, :, None], joint[..., None], mask.to(like.dtype)[:, None, None])
 
 
 def _fake_backward(grad, weight, mask, clip, slot, joints, like):

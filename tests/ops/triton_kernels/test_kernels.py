@@ -6,9 +6,10 @@ from torch import Tensor
 
 pytest.importorskip('triton')
 
+from bharnet_mm.ops import graph, norm_act, pointwise, refined_graph, temporal  # noqa: E402
 from bharnet_mm.ops import inference_block as block  # noqa: E402
-from bharnet_mm.ops import norm_act, pointwise, refined_graph, temporal  # noqa: E402
 from bharnet_mm.ops.triton import common  # noqa: E402
+from bharnet_mm.ops.triton import graph as triton_learned  # noqa: E402
 from bharnet_mm.ops.triton import inference_block as triton_block  # noqa: E402
 from bharnet_mm.ops.triton import norm_act as triton_norm  # noqa: E402
 from bharnet_mm.ops.triton import pointwise as triton_pointwise  # noqa: E402
@@ -82,6 +83,17 @@ def test_pointwise_with_weights_kept(groups, out, depth, stride, frames, monkeyp
     )
     ours = triton_pointwise.backward(grad, x, weight, True, stride)
     compare([y, *ours], [expected, *grads], torch.bfloat16)
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_graph_conv(dtype):
+    torch.manual_seed(0)
+    x = features(3, 2, 7, 6, dtype=dtype)
+    inputs = [x, random(1, 12, 2), random(12), random(3, 7, 7)]
+    y = triton_learned.forward(*inputs)
+    grad = torch.randn_like(y)
+    expected, grads = gradients(graph.reference, inputs, grad)
+    compare([y, *triton_learned.backward(grad, *inputs)], [expected, *grads], dtype)
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
