@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import graph, inference_block, norm_act, pointwise, refined_graph, temporal
+from . import graph, inference_block, norm_act, pointwise, refined_graph, shared, temporal
 from .operator import register_kernel
 
 #: Operator, its kernel by torch's operators, and module and function of its Triton kernel.
@@ -31,6 +31,7 @@ KERNELS = (
     ),
     (norm_act.OPERATOR, norm_act._norm_act, 'norm_act', 'forward'),
     (norm_act.BACKWARD, norm_act._norm_act_backward, 'norm_act', 'backward'),
+    (shared.OPERATOR, shared._sum_gradients, 'shared', 'add'),
     (temporal.OPERATOR, temporal._temporal_branches, 'temporal', 'forward'),
     (temporal.BACKWARD, temporal._temporal_branches_backward, 'temporal', 'backward'),
     (inference_block.OPERATOR, inference_block._inference_block, 'inference_block', 'forward'),

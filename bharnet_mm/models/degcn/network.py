@@ -13,6 +13,7 @@ from ...errors import ConfigError
 from ...layouts import SkeletonLayout, get_layout
 from ...ops.inference_block import forget, inference_block
 from ...ops.norm_act import folds, is_batch_norm, norm_act, track_statistics
+from ...ops.shared import shared
 from ..instances import Instances, pack
 from .graph import CTRGraphConv, LearnedGraphConv
 from .layers import Residual, norm_operands
@@ -62,10 +63,10 @@ class DeGCNBlock(nn.Module):
         """``(P, C, V, T)`` → ``(P, O, V, ceil(T / stride))``; ``rows`` as in :func:`.norm_act`."""
         if folds(self):
             return inference_block(x, *self.operands(), self.tcn.stride, self.tcn.norm.eps)
-        first, second = (
-            shortcut if shortcut is None else shortcut(x, rows)
-            for shortcut in (self.gcn_residual, self.residual)
-        )
+        first = second = None
+        if self.residual is not None:
+            x, first, second = shared(x, 3)
+            first, second = self.gcn_residual(first, rows), self.residual(second, rows)
         y = norm_act(self.gcn.norm, self.gcn.aggregate(x), first, rows=rows)
         return norm_act(self.tcn.norm, self.tcn.branches(y, rows), second, rows=rows)
 

@@ -30,7 +30,7 @@ def _mixing(weight: Tensor, bias: Tensor, subsets: int) -> Tensor:
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, adjacency: Tensor) -> Tensor:
-    """See :func:`.ops.graph.graph_conv`."""
+    """``(P, C, V, T)`` → ``(P, O, V, T)``, see :func:`.ops.graph.graph_conv`."""
     if not supported(x, weight, bias, adjacency) or not x.numel():
         return default._graph_conv(x, weight, bias, adjacency)
     _, gathered = _gathered(x, adjacency)

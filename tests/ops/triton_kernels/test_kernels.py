@@ -14,6 +14,7 @@ from bharnet_mm.ops.triton import inference_block as triton_block  # noqa: E402
 from bharnet_mm.ops.triton import norm_act as triton_norm  # noqa: E402
 from bharnet_mm.ops.triton import pointwise as triton_pointwise  # noqa: E402
 from bharnet_mm.ops.triton import refined_graph as triton_graph  # noqa: E402
+from bharnet_mm.ops.triton import shared as triton_shared  # noqa: E402
 from bharnet_mm.ops.triton import temporal as triton_temporal  # noqa: E402
 
 #: Largest difference, as a share of the largest value of the reference.
@@ -94,6 +95,13 @@ def test_graph_conv(dtype):
     grad = torch.randn_like(y)
     expected, grads = gradients(graph.reference, inputs, grad)
     compare([y, *triton_learned.backward(grad, *inputs)], [expected, *grads], dtype)
+
+
+@pytest.mark.parametrize('readers', [2, 3])
+def test_sum_of_gradients(readers):
+    grads = [random(3, 5, 299).to(torch.bfloat16) for _ in range(readers)]
+    expected = sum(grad.float() for grad in grads).to(torch.bfloat16)
+    assert torch.equal(triton_shared.add(*grads, *[None] * (3 - readers)), expected)
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
