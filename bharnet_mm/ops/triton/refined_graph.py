@@ -164,7 +164,7 @@ def backward(grad: Tensor, x: Tensor, mean: Tensor, *parameters: Tensor) -> tupl
         grad_graph, mean, relations, refine_weight, alpha, part, grad_relations,
         sizes.size, sizes.groups, sizes.channels, sizes.out, sizes.joints, sizes.pairs_size, width,
         BLOCK_C=power(sizes.channels), BLOCK_V=power(sizes.joints), PRECISION=precision(x),
-        **sizes.pairs, num_warps=8, num_stages=1, maxnreg=128,
+        **sizes.pairs, num_warps=4, num_stages=1, maxnreg=168,
     )  # fmt: skip
     grad_alpha = sum_parts(part, outputs, slots, (alpha, refine_weight, refine_bias))
 

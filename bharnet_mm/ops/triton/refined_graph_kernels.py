@@ -105,7 +105,9 @@ def topology_kernel(
         place = (group * out + row) * S + subset
         bias = tl.load(refine_bias + place, some, 0.0).to(tl.float32) * scale
         weight = refinement(refine_weight, place, some, scale, bias, R, BLOCK_D)
-        related = relations_of_pairs(relations, block, subset, pair, joints, S, R, LINE, BLOCK_D)
+        related = relations_of_pairs(
+            relations, block, subset, pair, joints, S, R, LINE, FINE, BLOCK_D
+        )
         own = adjacency + (subset * joints + pair // LINE) * joints + pair % LINE
         own = tl.load(own, (pair // LINE < joints) & (pair % LINE < joints), 0.0)
         total = multiply(weight, related, FINE) + own.to(tl.float32)[None, :]
@@ -287,7 +289,7 @@ def relations_kernel(
             pair = start + tl.arange(0, BLOCK_N)
             u, v = pair // LINE, pair % LINE
             related = relations_of_pairs(
-                relations, block, subset, pair, joints, S, R, LINE, BLOCK_D
+                relations, block, subset, pair, joints, S, R, LINE, FINE, BLOCK_D
             )  # fmt: skip
             g = tl.load(base + pair[None, :], some[:, None] & (pair < joints * LINE)[None, :], 0.0)
             sum_refine = multiply_add(g, narrow(tl.trans(related), kind), sum_refine, PRECISION)
@@ -299,10 +301,11 @@ def relations_kernel(
             own += tl.load(at, (u < later) & (v < joints), 0.0)
             tl.store(at, own, (u < joints) & (v < joints))
             slope = tl.where(real[:, None], product * (1.0 - related * related), 0.0)
-            received = tl.where(u[:, None] == joint[None, :], 1.0, 0.0)
-            sent = tl.where(v[:, None] == joint[None, :], 1.0, 0.0)
-            g_query = multiply_add(slope, received, g_query, FINE)
-            g_key = multiply_add(slope, sent, g_key, FINE)
+            slope = narrow(slope, kind)
+            received = tl.where(u[:, None] == joint[None, :], 1.0, 0.0).to(kind)
+            sent = tl.where(v[:, None] == joint[None, :], 1.0, 0.0).to(kind)
+            g_query = multiply_add(slope, received, g_query, PRECISION)
+            g_key = multiply_add(slope, sent, g_key, PRECISION)
         average = load_tile(
             mean + block.to(tl.int64) * channels * joints, channel, channels, joint, joints
         )
