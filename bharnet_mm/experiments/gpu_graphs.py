@@ -34,7 +34,9 @@ def _whole_step(name: str, graphed: bool, sizes: Sizes) -> dict:
 
     model, kind = build(name, sizes.device)
     inputs, samples = make_batch(kind, sizes.batch, 'real', sizes.frames)
-    data = dict(inputs={k: list(v) for k, v in inputs.items()}, data_samples=samples)
+    if sizes.device == 'cuda':  # as the loader gives them
+        inputs = {name: x.pin_memory() for name, x in inputs.items()}
+    data = dict(inputs=inputs, data_samples=samples)
     model.train()
     model.data_preprocessor.bucket_steps = 8
     wrapper = build_optim_wrapper(

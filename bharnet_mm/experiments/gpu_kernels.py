@@ -86,6 +86,7 @@ def collect(name: str, dtype: str, counted: bool) -> dict[tuple, Launch]:
     compiled for. To be called in a process of its own, whose kernels launch nothing afterwards.
     """
     os.environ['BHARNET_NATIVE'] = '0'
+    torch.set_num_threads(1)  # all processors have a process
     from mmengine.registry import init_default_scope
 
     from .kernels import DTYPES, Found

@@ -1,5 +1,6 @@
 """The backbone: a body expert and a hand expert."""
 
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..features import check_feature, make_feature
 from ..layouts import SkeletonLayout
+from .beside import Beside, is_recording
 from .instances import Instances, pack
 
 
@@ -118,18 +120,24 @@ class BodyHandBackbone(BaseModule):
         Returns:
             ``'body'`` and ``'hand'`` → one :class:`Instances` a stream, ``x (P, D, V, T')``.
         """
-        features = {}
-        for name, network in self.experts.items():
-            x, known = inputs[name], None
-            if self.visibility:
-                x, known = x[..., :-1], x[..., -1:]
-            x, mask = make_feature(
-                x, inputs[f'{name}_mask'], getattr(self, f'{name}_parents'), self.feature
-            )
-            if known is not None:
-                x = torch.cat([x, known], dim=-1)
-            features[name] = _run(network, x, mask, inputs.get(f'{name}_rows'))
-        return features
+        if len(self.experts) == 1 or not is_recording():
+            return {name: self._features(name, inputs) for name in self.experts}
+        beside = Beside()
+        hand = beside.start(partial(self._features, 'hand', inputs))
+        body = self._features('body', inputs)
+        beside.join(hand)
+        return dict(body=body, hand=hand)
+
+    def _features(self, name: str, inputs: dict[str, Tensor]) -> list[Instances]:
+        x, known = inputs[name], None
+        if self.visibility:
+            x, known = x[..., :-1], x[..., -1:]
+        x, mask = make_feature(
+            x, inputs[f'{name}_mask'], getattr(self, f'{name}_parents'), self.feature
+        )
+        if known is not None:
+            x = torch.cat([x, known], dim=-1)
+        return _run(self.experts[name], x, mask, inputs.get(f'{name}_rows'))
 
 
 def _run(network: nn.Module, x: Tensor, mask: Tensor, rows: int | None) -> list[Instances]:

@@ -104,7 +104,8 @@ def _operands(x: Tensor, relations: Tensor, sizes: _Sizes, parameters) -> tuple[
     graph = x.new_empty(sizes.rows, sizes.subsets, sizes.pairs_size)
     topology_kernel[(ceil_div(sizes.pairs_size, sizes.pairs['BLOCK_N']), sizes.blocks)](
         relations, refine_weight, refine_bias, alpha, adjacency, graph, sizes.groups, sizes.out,
-        sizes.joints, sizes.pairs_size, **sizes.pairs, num_stages=1,
+        sizes.joints, sizes.pairs_size, num_stages=1,
+        **sizes.pairs | dict(BLOCK_O=power(sizes.out, most=32)),
     )  # fmt: skip
     return graph, pointwise.product(x, value_weight, value_bias, 1)
 

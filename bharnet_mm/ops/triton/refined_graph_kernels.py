@@ -98,22 +98,24 @@ def topology_kernel(
     """
     block, group = tl.program_id(1), tl.program_id(1) % groups
     pair = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    row = tl.arange(0, BLOCK_O)
-    some = row < out
+    inside = (pair // LINE < joints) & (pair % LINE < joints)
     scale = tl.load(alpha).to(tl.float32)
     for subset in range(S):
-        place = (group * out + row) * S + subset
-        bias = tl.load(refine_bias + place, some, 0.0).to(tl.float32) * scale
-        weight = refinement(refine_weight, place, some, scale, bias, R, BLOCK_D)
         related = relations_of_pairs(
             relations, block, subset, pair, joints, S, R, LINE, FINE, BLOCK_D
-        )
+        )  # fmt: skip
         own = adjacency + (subset * joints + pair // LINE) * joints + pair % LINE
-        own = tl.load(own, (pair // LINE < joints) & (pair % LINE < joints), 0.0)
-        total = multiply(weight, related, FINE) + own.to(tl.float32)[None, :]
-        to = ((block.to(tl.int64) * out + row) * S + subset)[:, None] * size + pair[None, :]
-        mask = some[:, None] & (pair < size)[None, :]
-        tl.store(graph + to, narrow(total, graph.dtype.element_ty), mask)
+        own = tl.load(own, inside, 0.0).to(tl.float32)
+        for start in range(0, out, BLOCK_O):
+            row = start + tl.arange(0, BLOCK_O)
+            some = row < out
+            place = (group * out + row) * S + subset
+            bias = tl.load(refine_bias + place, some, 0.0).to(tl.float32) * scale
+            weight = refinement(refine_weight, place, some, scale, bias, R, BLOCK_D)
+            total = multiply(weight, related, FINE) + own[None, :]
+            to = ((block.to(tl.int64) * out + row) * S + subset)[:, None] * size + pair[None, :]
+            mask = some[:, None] & (pair < size)[None, :]
+            tl.store(graph + to, narrow(total, graph.dtype.element_ty), mask)
 
 
 @triton.jit

@@ -177,6 +177,7 @@ def relations(groups: int, out: int, depth: int, channels: int, joints: int) -> 
         pytest.param(1, 1, 8, 1, 8, 67, 5, marks=pytest.mark.long),
         pytest.param(2, 2, 4, 2, 4, 20, 9, marks=pytest.mark.long),
         pytest.param(1, 1, 16, 2, 40, 34, 4, marks=pytest.mark.long),
+        pytest.param(1, 1, 40, 1, 4, 6, 70, marks=pytest.mark.long),
     ],
 )
 def test_refined_graph_conv(size, groups, out, depth, channels, joints, frames, dtype, request):
