@@ -147,6 +147,11 @@ def backward(
     features_kernel[(4, splits)](*operands, grad_u, sums, *sizes, **options)
 
     length = 2 * quarter * quarter * eta + 2 * eta
+    # Half as many lines, but at least 128 rows, since more is summed up at a time.
+    block, tile = options['BLOCK_Q'], options['LINES']
+    options['LINES'] = tile = max(ceil_div(tile, 2), min(tile, 128 // block))
+    options['GROUPS'] = tile if block == 16 else 1
+    lines = ceil_div(size * joints, tile)
     pairs = parts[0] * parts[1]
     splits = pairs * ceil_div(lines, ceil_div(lines, max(1, SPLITS // pairs)))
     part = u.new_empty(splits, length, dtype=torch.float32)

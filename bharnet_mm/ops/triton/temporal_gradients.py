@@ -92,8 +92,8 @@ def features_kernel(
                     y = narrow(multiply(tl.trans(w), g, PRECISION), kind)
                     y = tl.reshape(y, (BLOCK_Q * LINES, BLOCK_S))
                     first, second, fraction = taps(offset, r, target, frames, short, stride)
-                    along = blend(first[:, None], second[:, None], frame[None, :], fraction)
-                    total = multiply_add(y, narrow(along, kind), total, PRECISION)
+                    along = blend(first[None, :], second[None, :], frame[:, None], fraction)
+                    total = multiply_add(y, tl.trans(narrow(along, kind)), total, PRECISION)
             value = tl.load(base + at, inside, 0.0).to(tl.float32)
             positive = value * scales[:, None] + shifts[:, None] > 0
             total = tl.where(inside, tl.where(positive, total, total * slope), 0.0)
@@ -127,13 +127,17 @@ def features_kernel(
                 g = tl.load(g_base + (g_place + (frame // stride)[None, :]), hit, 0.0)
                 tl.store(to, g, mask)
             else:
+                # All frames are clamped: a wide load of the middle one would have to be rearranged
+                # for the others.
+                last = frames - 1
+                own_frame = tl.minimum(frame, last)
                 # A frame is the largest of three around it, before it or after it; of equal frames
                 # the middle one is taken, then the one before.
-                value = tl.load(base + (place[:, None] + frame[None, :]), real, 0.0).to(tl.float32)
+                value = tl.load(base + (place[:, None] + own_frame[None, :]), real, 0.0)
+                value = value.to(tl.float32)
                 here = value * scale[:, None] + shift[:, None]
                 positive = here > 0
                 here = tl.where(real, activate(here, slope), 0.0)
-                last = frames - 1
                 before, after = tl.maximum(frame - 1, 0), tl.minimum(frame + 1, last)
                 near_left = hidden(base, place, before, real, scale, shift, slope)
                 near_right = hidden(base, place, after, real, scale, shift, slope)
@@ -141,12 +145,12 @@ def features_kernel(
                 left = hidden(base, place, before, real, scale, shift, slope)
                 right = hidden(base, place, after, real, scale, shift, slope)
                 hit = hit & (here >= near_left) & (here >= near_right)
-                at = g_base + (g_place + (frame // stride)[None, :])
+                at = g_base + (g_place + (own_frame // stride)[None, :])
                 total = tl.load(at, hit, 0.0).to(tl.float32)
                 # The frame before the middle, which is the next one.
                 hit = real & ((frame + 1 < frames) & ((frame + 1) % stride == 0))[None, :]
                 hit = hit & (here > near_right) & (here >= right)
-                at = g_base + (g_place + ((frame + 1) // stride)[None, :])
+                at = g_base + (g_place + (tl.minimum(frame + 1, last) // stride)[None, :])
                 total += tl.load(at, hit, 0.0).to(tl.float32)
                 # The frame after the middle, which is the previous one.
                 hit = real & ((frame >= 1) & ((frame + stride - 1) % stride == 0))[None, :]
@@ -188,6 +192,7 @@ def parameters_kernel(
     LINES: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_S: tl.constexpr,
+    GROUPS: tl.constexpr,
 ):
     """Sums over a part of the tiles, for one sample of one deformable branch: gradients to its
     weight and offset, to ``part (splits, 2·Q·Q·eta + 2·eta)``.
@@ -212,8 +217,13 @@ def parameters_kernel(
     change = narrow((source[:, None] == second[None, :]).to(tl.float32) - near, kind)
     near = narrow(near, kind)
     inner, outer = joints * frames, joints * short
-    by_sample = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
-    by_slope = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
+    # A product of few channels is too small for all warps: each group of lines has its own.
+    if GROUPS > 1:
+        by_sample = tl.zeros((GROUPS, BLOCK_Q, BLOCK_Q), tl.float32)
+        by_slope = tl.zeros((GROUPS, BLOCK_Q, BLOCK_Q), tl.float32)
+    else:
+        by_sample = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
+        by_slope = tl.zeros((BLOCK_Q, BLOCK_Q), tl.float32)
     pairs = sources * targets
     for job in range(split // pairs, tl.cdiv(number * joints, LINES), splits // pairs):
         row, instance, more, joint, _, real = rows_of(
@@ -232,14 +242,24 @@ def parameters_kernel(
         # Rounded as a difference: the difference of rounded values would lose what neighbours
         # share.
         sample = narrow(value + rise * fraction, kind)
-        sample = tl.reshape(sample, (BLOCK_Q, LINES * BLOCK_S))
-        rise = tl.reshape(narrow(rise, kind), (BLOCK_Q, LINES * BLOCK_S))
+        rise = narrow(rise, kind)
         g = grad + instance * 4 * quarter * outer
         g += (row * outer + joint * short)[:, None] + target[None, :]
         g = tl.load(g, real[:, None] & (target < short)[None, :], 0.0)
-        g = tl.reshape(g, (BLOCK_Q, LINES * BLOCK_S))
-        by_sample = multiply_add(g, tl.trans(sample), by_sample, PRECISION)
-        by_slope = multiply_add(g, tl.trans(rise), by_slope, PRECISION)
+        if GROUPS > 1:
+            shape: tl.constexpr = (BLOCK_Q, GROUPS, LINES // GROUPS * BLOCK_S)
+            g = tl.permute(tl.reshape(g, shape), (1, 0, 2))
+            sample = tl.permute(tl.reshape(sample, shape), (1, 2, 0))
+            rise = tl.permute(tl.reshape(rise, shape), (1, 2, 0))
+        else:
+            flat: tl.constexpr = (BLOCK_Q, LINES * BLOCK_S)
+            g = tl.reshape(g, flat)
+            sample = tl.trans(tl.reshape(sample, flat))
+            rise = tl.trans(tl.reshape(rise, flat))
+        by_sample = multiply_add(g, sample, by_sample, PRECISION)
+        by_slope = multiply_add(g, rise, by_slope, PRECISION)
+    if GROUPS > 1:
+        by_sample, by_slope = tl.sum(by_sample, 0), tl.sum(by_slope, 0)
     row, column = tl.arange(0, BLOCK_Q), tl.arange(0, BLOCK_Q)
     inside = (row < quarter)[:, None] & (column < quarter)[None, :]
     place = (row[:, None] * quarter + column[None, :]) * ETA + r

@@ -225,7 +225,8 @@ def forward_kernel(
         tl.store(z + to, narrow(tl.where(real[:, None], total, 0.0), kind), mask)
     else:
         frame = target * stride
-        before = tl.maximum(frame - 1, 0)
+        # Clamped, too: a wide load of the middle frame would have to be rearranged for the others.
+        before, middle = tl.maximum(frame - 1, 0), tl.minimum(frame, frames - 1)
         after = tl.minimum(frame + 1, frames - 1)
         for _ in range(LINES):
             row, instance, more, joint, exists, real = rows_of(
@@ -237,7 +238,7 @@ def forward_kernel(
             channel = 2 * quarter + row
             base = u + instance * 4 * quarter * inner
             place = (more * 4 * quarter + channel) * inner + joint * frames
-            most = hidden(base, place, frame, real, scale, shift, slope)
+            most = hidden(base, place, middle, real, scale, shift, slope)
             most = tl.maximum(most, hidden(base, place, before, real, scale, shift, slope))
             most = tl.maximum(most, hidden(base, place, after, real, scale, shift, slope))
             base += quarter * inner
