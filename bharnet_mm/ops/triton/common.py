@@ -74,6 +74,14 @@ def exact(kind: str) -> str:
     return 'ieee' if old else kind
 
 
+@cache
+def shared_memory() -> int:
+    """Bytes of shared memory that a program may have: of an H100 without a GPU."""
+    if not torch.cuda.is_available():
+        return 227 * 1024
+    return torch.cuda.get_device_properties(0).shared_memory_per_block_optin
+
+
 def stages(x: Tensor) -> int:
     """How many tiles a loop loads ahead: with tiles of float32 more would spill registers."""
     return 1 if x.dtype == torch.float32 else 3

@@ -18,10 +18,14 @@ from .common import (
     narrow,
     power,
     precision,
+    shared_memory,
     supported,
     values_of,
 )
 from .sums import sum_parts
+
+#: Tiles of features that a product, and the gradient of a weight, have in shared memory at a time.
+STAGES, WEIGHT_STAGES = 3, 4
 
 
 @triton.jit
@@ -208,7 +212,9 @@ def _launch(x, weight, bias, y, sizes, strides, **kinds: bool) -> None:
     out; ``strides`` those of frames and of the weight's rows and columns.
     """
     groups, out, depth, inner, places, length, frames = sizes
-    tiles, most = product_tiles(out, depth, x.dtype != torch.float32 and depth <= 256)
+    tiles, most = product_tiles(out, depth, x.element_size() == 2)
+    if kinds['STRIDED'] or kinds['SPREAD']:
+        tiles['BLOCK_N'] //= 2  # every value has an address of its own, which takes registers
     rows = groups * ceil_div(out, tiles['BLOCK_O'])
     jobs = ceil_div(x.size(0) * places, tiles['BLOCK_N'])
     splits = max(1, most // rows) if tiles['WHOLE'] else jobs
@@ -220,23 +226,24 @@ def _launch(x, weight, bias, y, sizes, strides, **kinds: bool) -> None:
     )  # fmt: skip
 
 
-def product_tiles(out: int, depth: int, whole: bool) -> tuple[dict[str, int], int]:
-    """Tiles of a product, and how many programs all processors hold at a time. With ``whole`` a
-    program keeps all weights of its rows, and loads two tiles of features ahead.
+def product_tiles(out: int, depth: int, short: bool) -> tuple[dict[str, int], int]:
+    """Tiles of a product, and how many programs all processors hold at a time. With features
+    of 16 bits (``short``) a program keeps all weights of its rows if they fit.
     """
-    if not whole:
-        rows, columns = power(out, most=64), power(depth, most=32)
-        return dict(WHOLE=False, BLOCK_O=rows, BLOCK_C=columns, BLOCK_N=128), 0
     rows, columns = power(out, most=128), power(depth)
     if ceil_div(out, 64) % 2:  # blocks of 128 would be half empty
         rows = min(rows, 64)
     places, warps = (128 if columns <= 64 else 64, 4) if rows <= 64 else (64, 8)
-    shared = 2 * (rows * columns + 3 * columns * places + rows * places) + 1024
-    held = min(16 // warps, 227 * 1024 // shared)
-    return dict(
-        WHOLE=True, BLOCK_O=rows, BLOCK_C=columns, BLOCK_N=places, num_stages=3, num_warps=warps,
-        maxnreg=min(248, 2048 // (warps * held) // 8 * 8),
-    ), held * PROCESSORS  # fmt: skip
+    for ahead in (STAGES, 2):
+        shared = 2 * (rows * columns + ahead * columns * places + rows * places)
+        if short and columns <= 256 and shared <= shared_memory():
+            held = min(16 // warps, shared_memory() // (shared + 1024)) or 1
+            return dict(
+                WHOLE=True, BLOCK_O=rows, BLOCK_C=columns, BLOCK_N=places, num_warps=warps,
+                num_stages=ahead, maxnreg=min(248, 2048 // (warps * held) // 8 * 8),
+            ), held * PROCESSORS  # fmt: skip
+    rows, columns = power(out, most=64), power(depth, most=32)
+    return dict(WHOLE=False, BLOCK_O=rows, BLOCK_C=columns, BLOCK_N=128), 0
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
@@ -306,5 +313,6 @@ def weight_tiles(x: Tensor, out: int, depth: int) -> tuple[dict[str, int], int]:
         return dict(BLOCK_O=rows, BLOCK_C=columns, BLOCK_N=64), 4 * PROCESSORS
     rows, columns = power(out, most=128), power(depth, most=128)
     held = 1 if rows * columns > 64 * 64 else 2 if rows * columns > 64 * 32 else 4
-    tiles = dict(BLOCK_O=rows, BLOCK_C=columns, BLOCK_N=64, num_stages=4)
+    fits = 2 * WEIGHT_STAGES * 64 * (rows + columns) <= shared_memory()
+    tiles = dict(BLOCK_O=rows, BLOCK_C=columns, BLOCK_N=64, num_stages=WEIGHT_STAGES if fits else 2)
     return tiles | dict(num_warps=8 if held == 1 else 4), held * PROCESSORS
