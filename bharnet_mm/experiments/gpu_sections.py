@@ -47,7 +47,7 @@ VARIANTS = (
 
 
 #: In the table of training also as CUDA graphs.
-GRAPHED = ('BHaRNet-P', 'BHaRNet light')
+GRAPHED = ('BHaRNet-P', 'BHaRNet light', 'BHaRNet-M', 'BHaRNet-E')
 
 
 @dataclass

@@ -122,10 +122,10 @@ class BodyHandBackbone(BaseModule):
         """
         if len(self.experts) == 1 or not is_recording():
             return {name: self._features(name, inputs) for name in self.experts}
-        beside = Beside()
+        beside = Beside('hand')
         hand = beside.start(partial(self._features, 'hand', inputs))
         body = self._features('body', inputs)
-        beside.join(hand)
+        beside.join([value for stream in hand for value in stream.tensors()])
         return dict(body=body, hand=hand)
 
     def _features(self, name: str, inputs: dict[str, Tensor]) -> list[Instances]:

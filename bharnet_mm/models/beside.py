@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor
-
-from .instances import Instances
 
 T = TypeVar('T')
 
@@ -22,7 +20,8 @@ def is_recording() -> bool:
 
 
 @cache
-def _second_stream(device: int) -> torch.cuda.Stream:
+def _stream_beside(device: int, first: int, name: str) -> torch.cuda.Stream:
+    """One more stream for each stream and name."""
     return torch.cuda.Stream(device)
 
 
@@ -30,24 +29,31 @@ class Beside:
     """Runs work on a second stream until :meth:`join`.
 
     A recorded graph then has two branches, whose kernels fill the GPU together; the backward pass
-    takes the same streams. What the work reads must exist as long as the recording, as its inputs
-    and the parameters do.
+    takes the same streams.
+
+    Args:
+        name (str): Of the work. Work of another name has another stream.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self.first = torch.cuda.current_stream()
-        self.second = _second_stream(torch.cuda.current_device())
+        device = torch.cuda.current_device()
+        self.second = _stream_beside(device, self.first.cuda_stream, name)
 
-    def start(self, work: Callable[[], T]) -> T:
-        """The results of ``work``, which must not be used before :meth:`join`."""
+    def start(self, work: Callable[[], T], reads: Sequence[Tensor] = ()) -> T:
+        """The results of ``work``, which must not be used before :meth:`join`.
+
+        ``reads`` are the tensors that it reads, without those that exist as long as the recording,
+        as its inputs and the parameters do.
+        """
         self.second.wait_stream(self.first)
+        for tensor in reads:  # its memory is not used again before the work is done
+            tensor.record_stream(self.second)
         with torch.cuda.stream(self.second):
             return work()
 
-    def join(self, results: list[Instances]) -> None:
+    def join(self, results: Sequence[Tensor]) -> None:
         """Makes the first stream wait for the results."""
         self.first.wait_stream(self.second)
-        for instances in results:
-            for value in vars(instances).values():
-                if isinstance(value, Tensor):  # its memory is not used again before this stream
-                    value.record_stream(self.first)
+        for tensor in results:
+            tensor.record_stream(self.first)

@@ -172,6 +172,13 @@ def build_image_network(config: Mapping[str, Any]) -> nn.Module:
     return MODELS.build(config)
 
 
+def channels_last(images: Tensor) -> Tensor:
+    """``(P, C, H, W)`` images; on a GPU the channels of a pixel are beside each other in memory, as
+    its convolutions in 16 bits take them. The network's features then follow.
+    """
+    return images.contiguous(memory_format=torch.channels_last) if images.is_cuda else images
+
+
 def map_width(network: nn.Module) -> int:
     """Number of channels of a 2-D network's features. Its batch statistics and mode are not
     changed.

@@ -61,6 +61,10 @@ class Instances:
             mask = mask.unflatten(-1, (frames, stride)).any(-1)
         return replace(self, x=x, mask=mask)
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors: features, mask, and which instance they are of."""
+        return [value for value in vars(self).values() if isinstance(value, Tensor)]
+
     def unpack(self, values: Tensor) -> Tensor:
         """``(P, *)`` values of the instances → ``(N, I, *)``, zero in the empty slots."""
         # Padding is written to an additional clip, which is removed.

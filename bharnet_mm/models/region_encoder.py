@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..layouts import REGION_PARTS, SkeletonLayout
 from .body_guide import BodyGuide, full_precision
 from .frozen_cache import FrozenCache
-from .image_network import IMAGENET, build_image_network, map_width
+from .image_network import IMAGENET, build_image_network, channels_last, map_width
 from .instances import Instances, on_present
 
 #: Mean and standard deviation of the motion channel, 0 to 255 (our choice).
@@ -196,7 +196,7 @@ class RegionEncoder(BaseModule):
         if self.input_size is not None:
             size = (self.input_size, self.input_size)
             images = F.interpolate(images, size, mode='bilinear', align_corners=False)
-        return self.backbone(images).mean((2, 3))
+        return self.backbone(channels_last(images)).mean((2, 3))
 
     def _guided(self, body: list[Instances] | None, columns: int) -> Tensor | float:
         """The logits of the attention, ``(N, R, F)``."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..layouts import REGION_PARTS, SkeletonLayout
 from .body_guide import BodyGuide
-from .image_network import IMAGENET, build_image_network, map_width
+from .image_network import IMAGENET, build_image_network, channels_last, map_width
 from .instances import Instances, on_present
 
 
@@ -101,7 +101,7 @@ class BodyGuidedRGB(BaseModule):
         not used.
         """
         if rgb_mask is None:
-            return self.backbone(rgb)
+            return self.backbone(channels_last(rgb))
         self._check(rgb, rgb_mask)
         factor = rgb_mask.to(rgb.dtype)
         if self.guide is not None and body is not None:
@@ -111,6 +111,7 @@ class BodyGuidedRGB(BaseModule):
         # Values of masked cells, also NaN, are replaced and not multiplied.
         cells = cells.masked_fill(~rgb_mask[:, None, :, None, :, None], 0)
         grids = (cells * factor[:, None, :, None, :, None]).reshape(rgb.shape)
+        grids = channels_last(grids)
         return on_present(self.backbone, grids, rgb_mask.flatten(1).any(1), num_present)
 
     def region_weights(self, body: list[Instances]) -> Tensor:

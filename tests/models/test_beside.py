@@ -6,43 +6,49 @@ import torch
 from bharnet_mm.models import backbone as module
 from bharnet_mm.models.backbone import BodyHandBackbone
 from bharnet_mm.models.beside import Beside
+from bharnet_mm.models.degcn import network
 
 
-@pytest.fixture
-def backbone():
-    torch.manual_seed(0)
-    network = dict(type='DeGCN', base_channels=16)
-    return BodyHandBackbone(
-        body=network | dict(layout='kinect_v2'), hand=network | dict(layout='hand')
-    ).eval()
+class Noted(Beside):
+    """Runs the work at once."""
 
-
-def test_results_are_those_of_one_stream(backbone, monkeypatch):
     notes = []
 
-    class Noted(Beside):
-        def __init__(self):
-            notes.append('new')
+    def __init__(self, name):
+        self.name = name
 
-        def start(self, work):
-            notes.append('start')
-            return work()
+    def start(self, work, reads=()):
+        self.notes.append(('start', self.name, len(reads)))
+        return work()
 
-        def join(self, results):
-            notes.append(('join', len(results)))
+    def join(self, results):
+        assert all(isinstance(result, torch.Tensor) for result in results)
+        self.notes.append(('join', self.name))
 
+
+@pytest.mark.parametrize('streams', [1, 2])
+def test_results_are_those_of_one_stream(streams, monkeypatch):
+    torch.manual_seed(0)
+    net = dict(type='DeGCN', base_channels=16, num_stream=streams, split_at=3)
+    backbone = BodyHandBackbone(body=net | dict(layout='kinect_v2'), hand=net | dict(layout='hand'))
     inputs = dict(
         body=torch.randn(2, 1, 8, 25, 3),
         body_mask=torch.ones(2, 1, 8, dtype=torch.bool),
         hand=torch.randn(2, 2, 8, 21, 3),
         hand_mask=torch.ones(2, 2, 8, dtype=torch.bool),
     )
+    backbone.eval()
+    Noted.notes.clear()
     with torch.no_grad():
         expected = backbone(inputs)
-        assert not notes
-        monkeypatch.setattr(module, 'is_recording', lambda: True)
-        monkeypatch.setattr(module, 'Beside', Noted)
+        assert not Noted.notes
+        for place in (module, network):
+            monkeypatch.setattr(place, 'is_recording', lambda: True)
+            monkeypatch.setattr(place, 'Beside', Noted)
         found = backbone(inputs)
-    assert notes == ['new', 'start', ('join', 1)] and list(found) == ['body', 'hand']
+    of_expert = [('start', 'stream 0', 1), ('join', 'stream 0')] * (streams - 1)
+    assert Noted.notes == [('start', 'hand', 0), *of_expert, *of_expert, ('join', 'hand')]
+    assert list(found) == ['body', 'hand']
     for name in found:
-        assert torch.equal(found[name][0].x, expected[name][0].x)
+        for one, other in zip(found[name], expected[name], strict=True):
+            assert torch.equal(one.x, other.x)

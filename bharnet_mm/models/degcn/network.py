@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmaction.registry import MODELS
@@ -14,6 +15,7 @@ from ...layouts import SkeletonLayout, get_layout
 from ...ops.inference_block import forget, inference_block
 from ...ops.norm_act import folds, is_batch_norm, norm_act, track_statistics
 from ...ops.shared import shared
+from ..beside import Beside, is_recording
 from ..instances import Instances, pack
 from .graph import CTRGraphConv, LearnedGraphConv
 from .layers import Residual, norm_operands
@@ -200,15 +202,20 @@ class DeGCN(BaseModule):
         x = flat.view_as(x)
         for block in self.stem:
             x = block(x, rows)
-        streams = []
-        for stream in self.streams:
-            y = x
-            for block in stream:
-                y = block(y, rows)
-            streams.append(y)
+        first, *others = self.streams
+        besides = [Beside(f'stream {i}') for i in range(len(others))] if is_recording() else []
+        if besides:
+            reads = [x] if rows is None else [x, rows]
+            starts = zip(besides, others, strict=True)
+            rest = [b.start(partial(_run, stream, x, rows), reads) for b, stream in starts]
+        else:
+            rest = [_run(stream, x, rows) for stream in others]
+        features = [_run(first, x, rows), *rest]
+        for beside, y in zip(besides, rest, strict=False):
+            beside.join([y])
         if self.training:
             track_statistics(self.norms)
-        return streams
+        return features
 
     def forward_instances(self, instances: Instances) -> list[Instances]:
         """Features of packed instances: one :class:`Instances` a stream."""
@@ -253,3 +260,9 @@ class DeGCN(BaseModule):
                 f'{self.layout.num_joints} joints with {self.in_channels} coordinates',
                 'give the backbone the layout and in_channels that the pipeline delivers',
             )
+
+
+def _run(blocks: nn.Sequential, x: Tensor, rows: Tensor | None) -> Tensor:
+    for block in blocks:
+        x = block(x, rows)
+    return x

@@ -93,7 +93,7 @@ def _relations(x: Tensor, mean: Tensor, sizes: _Sizes, parameters, known: bool) 
         x, mean, query_weight, query_bias, key_weight, key_bias, relations,
         sizes.groups, sizes.channels, sizes.relations, sizes.joints, sizes.frames,
         KNOWN=known, BLOCK_V=block_v, BLOCK_C=16, BLOCK_T=power(sizes.frames, most=32),
-        BLOCK_R=power(sizes.relations), num_warps=8,
+        BLOCK_R=power(sizes.relations), num_warps=4,
     )  # fmt: skip
     return relations
 
@@ -104,8 +104,8 @@ def _operands(x: Tensor, relations: Tensor, sizes: _Sizes, parameters) -> tuple[
     graph = x.new_empty(sizes.rows, sizes.subsets, sizes.pairs_size)
     topology_kernel[(ceil_div(sizes.pairs_size, sizes.pairs['BLOCK_N']), sizes.blocks)](
         relations, refine_weight, refine_bias, alpha, adjacency, graph, sizes.groups, sizes.out,
-        sizes.joints, sizes.pairs_size, num_stages=1,
-        **sizes.pairs | dict(BLOCK_O=power(sizes.out, most=32)),
+        sizes.joints, sizes.pairs_size, num_warps=2,
+        num_stages=1, **sizes.pairs | dict(BLOCK_O=power(sizes.out, most=32)),
     )  # fmt: skip
     return graph, pointwise.product(x, value_weight, value_bias, 1)
 
