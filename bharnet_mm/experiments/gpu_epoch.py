@@ -94,6 +94,7 @@ def epoch(sizes: Sizes, config: str = 'bharnet_p_ntu120') -> dict:
             'train_dataloader.num_workers': 12 if sizes.device == 'cuda' else 0,
             'train_dataloader.persistent_workers': sizes.device == 'cuda',
             'optim_wrapper.type': 'BFloat16OptimWrapper',
+            'optim_wrapper.optimizer.lr': 0.001,  # random clips without warm-up diverge at 0.1
         }
         cfg = load_config(config_path(config), overrides)
         cfg.work_dir, cfg.launcher, cfg.param_scheduler = folder, 'none', None

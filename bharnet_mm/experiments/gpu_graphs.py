@@ -10,11 +10,24 @@ import torch
 from ..engine.cuda_graphs import GraphedForward, GraphedStep
 from .contenders import contenders, make_batch, to_device
 from .gpu_results import attempt, counted
-from .gpu_sections import Sizes, build, memory_of, spread, stepper, timed
+from .gpu_sections import (
+    Sizes,
+    build,
+    graphed_stepper,
+    memory_of,
+    spread,
+    stepper,
+    timed,
+    without_dropout,
+)
 
 
 def graphs(sizes: Sizes) -> dict:
-    """Training steps with the optimizer, as a CUDA graph and not: speed, memory and losses."""
+    """Training steps with the optimizer, as a CUDA graph and not: speed, memory and losses.
+
+    Also how many gradients of a replayed step differ from one replay to the next: none, if no
+    kernel reads what another one is still writing.
+    """
     results = sizes.results()
     for name in sizes.chosen(('BHaRNet-P', 'BHaRNet light', 'BHaRNet-E', 'BHaRNet-M')):
         for how in ('eager', 'graph'):
@@ -24,6 +37,7 @@ def graphs(sizes: Sizes) -> dict:
             pairs = zip(eager['losses'], graph['losses'], strict=True)
             difference = max(abs(a - b) / abs(a) for a, b in pairs)
             results[f'{name}, graph'] = graph | dict(loss_difference=difference)
+        attempt(results, f'{name}, replayed', partial(_repeated, name, sizes))
     return counted(results)
 
 
@@ -56,6 +70,21 @@ def _whole_step(name: str, graphed: bool, sizes: Sizes) -> dict:
     memory = memory_of(call, sizes.device)
     times = spread(seconds, sizes.batch)
     return dict(first_step_s=first, losses=losses, memory_gb=memory, **times)
+
+
+def _repeated(name: str, sizes: Sizes, replays: int = 4) -> dict:
+    model, kind = build(name, sizes.device)
+    batch = to_device(make_batch(kind, sizes.batch, 'real', sizes.frames), sizes.device)
+    step = graphed_stepper(without_dropout(model), batch, 'train', 'bf16', sizes.device)
+    # Of a recording the results are in the same memory each time.
+    found = [[g.clone() for g in step()[1] if g is not None] for _ in range(replays)]
+    differ = {
+        i
+        for other in found[1:]
+        for i, (a, b) in enumerate(zip(found[0], other, strict=True))
+        if not torch.equal(a, b)
+    }
+    return dict(gradients=len(found[0]), differ=len(differ))
 
 
 def infer_graphs(sizes: Sizes) -> dict:

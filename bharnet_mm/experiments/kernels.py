@@ -118,8 +118,24 @@ def compile_one(launch: tuple, capability: int) -> dict:
         warps=options.get('num_warps', 4),
         seconds=seconds,
         shared=compiled.metadata.shared,
+        read_twice=len(read_twice(compiled.asm['ttgir'])),
         **assembled(compiled.asm['ptx'], capability),
     )
+
+
+def read_twice(code: str) -> set[str]:
+    """Tiles in shared memory that a product in the background and the registers both read, in
+    Triton's code for GPUs.
+
+    Triton 3.6 counts too few buffers for them: the next tile may overwrite one before the product
+    has ended, which changes results now and then when other programs share the processor.
+    """
+    tiles = dict(re.findall(r'(%\w+) = ttg\.memdesc_index (%\w+)\[', code))
+    turned = dict(re.findall(r'(%\w+) = ttg\.memdesc_trans (%\w+)', code))
+    loaded = {tiles.get(name) for name in re.findall(r'ttg\.local_load (%\w+)', code)}
+    products = re.findall(r'warp_group_dot (%\w+), (%\w+), .*isAsync = true', code)
+    names = {turned.get(name, name) for pair in products for name in pair}
+    return loaded & {tiles[name] for name in names if name in tiles}
 
 
 def assembled(ptx: str, capability: int) -> dict:
@@ -161,6 +177,8 @@ def to_markdown(rows: list[dict], capability: int) -> str:
     seconds = sum(row.get('seconds', 0) for row in rows)
     lines += ['', f'Compiled in {seconds:.0f} s, those of the cache included.']
     lines += ['', f'More shared memory than a program may have: {", ".join(large) or "none"}.']
+    twice = sorted({row['kernel'] for row in rows if row.get('read_twice')})
+    lines += ['', f'Tiles read by a product and by registers: {", ".join(twice) or "none"}.']
     return '\n'.join(lines) + '\n'
 
 

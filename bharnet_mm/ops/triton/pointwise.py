@@ -161,7 +161,10 @@ def _weight_kernel(
     row = tl.program_id(0) // blocks % rows * BLOCK_O + tl.arange(0, BLOCK_O)
     column = tl.program_id(0) % blocks * BLOCK_C + tl.arange(0, BLOCK_C)
     total = tl.zeros((BLOCK_O, BLOCK_C), tl.float32)
-    bias = tl.zeros((BLOCK_O,), tl.float32)
+    # The sum is a product, too: Triton 3.6 lets the next tile overwrite one of which a product and
+    # the registers read, before the product has ended.
+    ones = tl.full((BLOCK_N, 16), 1.0, grad.dtype.element_ty)
+    bias = tl.zeros((BLOCK_O, 16), tl.float32)
     for start in range(tl.program_id(1) * BLOCK_N, size * places, tl.num_programs(1) * BLOCK_N):
         number = start + tl.arange(0, BLOCK_N)
         inside = number < size * places
@@ -182,7 +185,7 @@ def _weight_kernel(
         values = _first(values, x.dtype.element_ty)
         total = multiply_add(g, tl.trans(values), total, PRECISION)
         if HAS_BIAS:
-            bias += tl.sum(g.to(tl.float32), 1)
+            bias = multiply_add(g, ones, bias, PRECISION)
     to = part + tl.program_id(1).to(tl.int64) * total_size
     tl.store(
         to + (group * out + row)[:, None] * depth + column[None, :],
@@ -191,7 +194,8 @@ def _weight_kernel(
     )
     if HAS_BIAS:
         if tl.program_id(0) % blocks == 0:
-            tl.store(to + groups * out * depth + group * out + row, bias, row < out)
+            every = tl.sum(bias, 1) / 16  # of 16 equal columns
+            tl.store(to + groups * out * depth + group * out + row, every, row < out)
 
 
 def _sizes(x: Tensor, stride: int) -> tuple[int, int, int, int]:

@@ -85,3 +85,31 @@ def test_kernels_compile_for_an_h100(case, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     shared = {line.split()[0]: int(line.split()[1]) for line in result.stdout.splitlines()}
     assert len(shared) >= 10 and max(shared.values()) <= SHARED, shared
+
+
+COLLECT = """
+import os
+
+os.environ['BHARNET_NATIVE'] = '0'
+from mmengine.registry import init_default_scope
+
+from bharnet_mm.experiments import kernels
+
+init_default_scope('mmaction')
+found = kernels.collect(['BHaRNet-P'], ['bf16'], ['train'])
+for key, launch in found.launches.items():
+    if key[1] in ('_weight_kernel', 'relations_kernel', 'features_kernel', 'parameters_kernel'):
+        row = kernels.compile_one(launch, 90)
+        print(row['kernel'], row['read_twice'], row['shared'])
+"""
+
+
+@pytest.mark.long
+def test_no_tile_is_read_by_a_product_in_the_background_and_by_registers(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != 'TRITON_INTERPRET'}
+    environment['TRITON_CACHE_DIR'] = str(tmp_path)
+    command = [sys.executable, '-W', 'ignore', '-c', COLLECT]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert len(rows) > 30 and all(row[1] == '0' for row in rows), rows
