@@ -95,19 +95,19 @@ class BodyGuide(nn.Module):
             parts = self._of_parts(strength)
             frames = torch.arange(parts.size(-1), device=parts.device, dtype=parts.dtype)
             length = frames[-1] + 1
-            middle = torch.arange(columns, device=parts.device, dtype=parts.dtype) + 0.5
+            middle = torch.arange(0.5, columns, device=parts.device, dtype=parts.dtype)
             away = (frames[:, None] + 0.5 - middle * (length / columns)).abs()  # (T, F)
             near = (away <= (length / (2 * columns)).clamp(min=0.5)).to(parts.dtype)
             factor = visible.to(parts.dtype)
             count = torch.matmul(factor, near)  # (N, I, 1, F)
             mean = torch.matmul(parts * factor, near) / count.clamp(min=1)
             mean = mean.masked_fill(count == 0, float('-inf')).amax(1)  # (N, R, F)
-            known = mean.isfinite()
+            unknown = ~mean.isfinite()
             # The values must be finite, since their gradient would otherwise be infinity times
             # zero.
-            mean = torch.where(known, mean, 0.0)
+            mean = mean.masked_fill(unknown, 0)
             weight = self._scale(mean.flatten(1), strength, visible, present)
-            return torch.where(known, weight.view_as(mean), 1.0)
+            return weight.view_as(mean).masked_fill(unknown, 1)
 
     def _strength(self, body: list[Instances]) -> tuple[Tensor, Tensor, Tensor]:
         """``(N, I, V, T)``, ``(N, I, 1, T)`` bool and ``(N, 1)`` bool: norms, visible, present."""
@@ -126,12 +126,13 @@ class BodyGuide(nn.Module):
     @staticmethod
     def _scale(mean: Tensor, strength: Tensor, visible: Tensor, present: Tensor) -> Tensor:
         """``(N, *)`` averages to weights by the least and largest strength of their clip."""
-        low = strength.masked_fill(~visible, float('inf')).flatten(1).amin(1, keepdim=True)
-        high = strength.masked_fill(~visible, float('-inf')).flatten(1).amax(1, keepdim=True)
-        span = torch.where(present, high - low, 0.0)
-        clear = span > 1e-6 * torch.where(present, high, 1.0)
-        share = (mean - low) / torch.where(clear, span, 1.0)
-        return torch.where(clear, 2 * share, 1.0)
+        hidden, absent = ~visible, ~present
+        low = strength.masked_fill(hidden, float('inf')).flatten(1).amin(1, keepdim=True)
+        high = strength.masked_fill(hidden, float('-inf')).flatten(1).amax(1, keepdim=True)
+        span = (high - low).masked_fill(absent, 0)
+        flat = ~(span > 1e-6 * high.masked_fill(absent, 1))  # also where it is not a number
+        share = (mean - low) / span.masked_fill(flat, 1)
+        return (2 * share).masked_fill(flat, 1)
 
 
 def _part_matrix(layout: SkeletonLayout, parts: tuple[str, ...]) -> Tensor:

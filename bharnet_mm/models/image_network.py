@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,28 @@ def channels_last(images: Tensor) -> Tensor:
     its convolutions in 16 bits take them. The network's features then follow.
     """
     return images.contiguous(memory_format=torch.channels_last) if images.is_cuda else images
+
+
+@contextmanager
+def counted_together(network: nn.Module) -> Iterator[None]:
+    """Context in which the batch norms of a network count their batches in one operation at the
+    end, not in one each.
+    """
+    norms = [
+        m
+        for m in network.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training and m.momentum is not None
+    ]
+    counted = [(m, m.num_batches_tracked) for m in norms if m.num_batches_tracked is not None]
+    for norm, _ in counted:
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, count in counted:
+            norm.num_batches_tracked = count
+    if counted:
+        torch._foreach_add_([count for _, count in counted], 1)
 
 
 def map_width(network: nn.Module) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import exp
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,13 @@ from ..errors import ConfigError
 from ..layouts import REGION_PARTS, SkeletonLayout
 from .body_guide import BodyGuide, full_precision
 from .frozen_cache import FrozenCache
-from .image_network import IMAGENET, build_image_network, channels_last, map_width
+from .image_network import (
+    IMAGENET,
+    build_image_network,
+    channels_last,
+    counted_together,
+    map_width,
+)
 from .instances import Instances, on_present
 
 #: Mean and standard deviation of the motion channel, 0 to 255 (our choice).
@@ -50,17 +57,17 @@ class PartNorm(nn.Module):
         factor = shown[..., None].to(x.dtype)
         if self.training:
             count = factor.sum(0)  # (R, 1)
-            known = count > 1
-            own = (x * factor).sum(0) / count.clamp(min=1)
+            known, most = count > 1, count.clamp(min=1)
+            own = (x * factor).sum(0) / most
             spread = ((x - own).square() * factor).sum(0)
             with torch.no_grad():
                 step = self.momentum * known
                 unbiased = spread / (count - 1).clamp(min=1)
-                old = mean.clone(), var.clone()
-                self.running_mean.copy_(old[0] + step * (own - old[0]))
-                self.running_var.copy_(old[1] + step * (unbiased - old[1]))
-            mean = torch.where(known, own, old[0])
-            var = torch.where(known, spread / count.clamp(min=1), old[1])
+                mean.lerp_(own.to(mean.dtype), step.to(mean.dtype))
+                var.lerp_(unbiased.to(var.dtype), step.to(var.dtype))
+            # Where a part is not known, the running statistics have not changed.
+            mean = torch.where(known, own, mean)
+            var = torch.where(known, spread / most, var)
         return (x - mean) * (var + self.eps).rsqrt() * factor
 
 
@@ -196,7 +203,8 @@ class RegionEncoder(BaseModule):
         if self.input_size is not None:
             size = (self.input_size, self.input_size)
             images = F.interpolate(images, size, mode='bilinear', align_corners=False)
-        return self.backbone(channels_last(images)).mean((2, 3))
+        with counted_together(self.backbone):
+            return self.backbone(channels_last(images)).mean((2, 3))
 
     def _guided(self, body: list[Instances] | None, columns: int) -> Tensor | float:
         """The logits of the attention, ``(N, R, F)``."""
@@ -208,15 +216,15 @@ class RegionEncoder(BaseModule):
         """``(N, R, F, D)``, ``(N, R, F)`` bool → ``(N, 2 R D)``."""
         # The softmax is written out, so that a part without a cell gets zeros and not NaN. Its
         # logits are at most 2.
-        weight = (g.new_zeros(mask.shape) + guided).exp() * mask
+        weight = (guided.exp() if isinstance(guided, Tensor) else exp(guided)) * mask
         mean = (weight[..., None] * g).sum(2) / weight.sum(2, keepdim=True).clamp(min=1e-12)
         shown = mask.any(-1)
         peak = g.masked_fill(~mask[..., None], torch.finfo(g.dtype).min).amax(2)
-        peak = torch.where(shown[..., None], peak, 0.0)
+        peak = peak.masked_fill(~shown[..., None], 0)
         cells = mask.sum(-1, keepdim=True).to(g.dtype)  # (N, R, 1)
-        share = cells / cells.sum(1, keepdim=True).clamp(min=1) * len(self.parts)
+        share = cells / cells.sum(1, keepdim=True).clamp(min=1) * (self.scale * len(self.parts))
         pooled = self.norm(torch.cat([mean, peak], -1), shown)
-        return (self.scale * share * pooled).flatten(1)
+        return (share * pooled).flatten(1)
 
     def _mask(self, rgb: Tensor) -> Tensor:
         rows = len(self.parts)

@@ -7,10 +7,16 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from safetensors.torch import save_file
+from torch import nn
 
 import bharnet_mm  # noqa: F401
 from bharnet_mm.errors import CheckpointError, ConfigError
-from bharnet_mm.models.image_network import PACKAGES, build_image_network, map_width
+from bharnet_mm.models.image_network import (
+    PACKAGES,
+    build_image_network,
+    counted_together,
+    map_width,
+)
 
 PACKAGE = PACKAGES['efficientnet_lite0']['package']
 needs_timm = pytest.mark.skipif(
@@ -151,3 +157,20 @@ def test_frozen_groups_keep_parameters_and_statistics(frozen):
     assert bool(changed) == (frozen < 99)
     assert ('network.conv_head.weight' in changed) == (frozen < 99)
     assert any(n.startswith('network.blocks.0') for n in changed) == (frozen < 1)
+
+
+def test_batches_are_counted_together():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=None))
+    frozen = nn.BatchNorm2d(4).eval()
+    network.append(frozen)
+    counts = [m.num_batches_tracked for m in network[1:]]
+    with counted_together(network):
+        network(torch.randn(2, 3, 4, 4))
+    assert [int(c) for c in counts] == [1, 1, 0]
+    assert network[1].num_batches_tracked is counts[0] and 'num_batches_tracked' in str(
+        list(network.state_dict())
+    )
+    with pytest.raises(RuntimeError), counted_together(network):
+        network(torch.randn(2, 5, 4, 4))
+    assert network[1].num_batches_tracked is counts[0]
