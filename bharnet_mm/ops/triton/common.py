@@ -82,11 +82,6 @@ def shared_memory() -> int:
     return torch.cuda.get_device_properties(0).shared_memory_per_block_optin
 
 
-def stages(x: Tensor) -> int:
-    """How many tiles a loop loads ahead: with tiles of float32 more would spill registers."""
-    return 1 if x.dtype == torch.float32 else 3
-
-
 #: Most programs along the second and third axis of a grid, which CUDA bounds.
 MOST_PROGRAMS = 65535
 
