@@ -15,8 +15,8 @@ from .version import __version__
 #: Command → its module and what it does. A module has ``add_arguments(parser)`` and ``run(args)``;
 #: It is imported when its command is called, so that the other commands start faster.
 COMMANDS = {
-    'predict': ('bharnet_mm.apis.predict', 'recognise actions in videos, streams and clip stores'),
-    'live': ('bharnet_mm.apis.live.command', 'recognise actions before a camera'),
+    'predict': ('bharnet_mm.apis.predict', 'recognize actions in videos, streams and clip stores'),
+    'live': ('bharnet_mm.apis.live.command', 'recognize actions before a camera'),
     'extract': ('bharnet_mm.apis.extract', 'find bodies and hands in videos, into a clip store'),
     'doctor': ('bharnet_mm.apis.doctor.command', 'examine a clip store before it is trained on'),
     'train': ('bharnet_mm.apis.train', 'train a model'),
@@ -92,7 +92,3 @@ def _help() -> str:
         '`bharnet COMMAND --help` explains a command; --debug shows the traceback of an error.',
     ]
     return '\n'.join(lines)
-
-
-if __name__ == '__main__':
-    main()

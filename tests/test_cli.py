@@ -13,7 +13,7 @@ def bharnet(*words, seconds=None):
     """Exit status, output and error of the command; fails if it takes more CPU time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, '-m', 'bharnet_mm.cli', *words],
+        [sys.executable, '-m', 'bharnet_mm', *words],
         capture_output=True,
         text=True,
         env=os.environ | {'OMP_NUM_THREADS': '1'},
@@ -48,6 +48,11 @@ def test_help_imports_nothing_heavy(command):
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f'usage: bharnet {command}' in done.stdout
+
+
+def test_python_m_is_the_command():
+    status, out, _ = bharnet('--version')
+    assert status == 0 and out.startswith('bharnet_mm ')
 
 
 def test_models():

@@ -60,7 +60,7 @@ def test_six_commands(tmp_path):
     shutil.copy(VIDEOS / 'milk.mkv', tmp_path / 'new.mp4')  # readers look at the content
     typed = commands()
     assert list(typed) == ['extract', 'doctor', 'train', 'test', 'predict', 'live']
-    bharnet = (sys.executable, '-W', 'ignore', '-m', 'bharnet_mm.cli')
+    bharnet = (sys.executable, '-W', 'ignore', '-m', 'bharnet_mm')
 
     run(*bharnet, *typed['extract'], cwd=tmp_path)
     store = ClipStore(tmp_path / 'data/own')

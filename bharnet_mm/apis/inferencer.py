@@ -47,7 +47,8 @@ class BodyHandInferencer:
         window: Seconds of a window. Defaults to those of the model.
         stride: Seconds from one window to the next. Defaults to half a window.
         top_k: Largest number of labels of a result.
-        batch_size: Windows that are computed at once; those of a stream are computed one by one.
+        batch_size: Clips of a store that are computed at once. The windows of a video are computed
+            one by one, as soon as they have ended.
         max_persons: Largest number of persons in a window; those who move most are taken.
         per_person: Whether each person gets an own answer. Defaults to True for videos. The persons
             of a clip always get a common answer, as in a test.
@@ -200,7 +201,6 @@ class BodyHandInferencer:
         if 0 < video.frames <= 1.5 * length:
             length = video.frames
         buffer = WindowBuffer(length, max(1, round(self.stride * rate)))
-        waiting: list[_Asked] = []
         for number, image in enumerate(video.open()):
             kept = None if self._cutter is None else image
             bodies, hands = tracker.step(image)
@@ -208,13 +208,10 @@ class BodyHandInferencer:
             window = buffer.add(number, image.shape[1::-1], bodies, hands, kept)
             tick(video.name, number + 1, video.frames)
             if window is not None:
-                waiting += self._ask(video, window, rate)
-            if len(waiting) >= (self.batch_size if video.frames else 1):
-                yield from self._results(video, waiting, watch.found)
-                waiting = []
+                yield from self._results(video, self._ask(video, window, rate), watch.found)
         last = buffer.end()
-        waiting += [] if last is None else self._ask(video, last, rate)
-        yield from self._results(video, waiting, watch.found)
+        if last is not None:
+            yield from self._results(video, self._ask(video, last, rate), watch.found)
 
     def _build_estimator(self) -> Any:
         if self._estimator is None:

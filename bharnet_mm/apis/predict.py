@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--top-k', type=integer(1), default=5, help='labels of a prediction (5)')
     parser.add_argument('--max-persons', type=integer(1), default=2, help='persons of a window (2)')
-    parser.add_argument('--batch-size', type=integer(1), default=8, help='windows at a time (8)')
+    parser.add_argument(
+        '--batch-size', type=integer(1), default=8, help='clips of a store at a time (8)'
+    )
     parser.add_argument('--device', help='as torch names it; the GPU if there is one')
     parser.add_argument('--backend', default='mediapipe', help='mediapipe, rtmlib or your own')
     parser.add_argument('--models', metavar='DIR', type=Path, help='model files of the backend')

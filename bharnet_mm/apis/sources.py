@@ -182,13 +182,10 @@ def _capture(source: int | str) -> Iterator[np.ndarray]:
     """Frames of a camera or a stream, until it ends."""
     import cv2
 
-    capture = cv2.VideoCapture(source)
+    from .capture import open_capture
+
+    capture = open_capture(source)
     try:
-        if not capture.isOpened():
-            kind = f'camera {source}' if isinstance(source, int) else f'stream {source}'
-            raise SourceError(
-                kind, 'nothing that can be opened', 'a picture', 'check that it is there and free'
-            )
         while True:
             there, frame = capture.read()
             if not there:

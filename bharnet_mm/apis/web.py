@@ -76,7 +76,7 @@ def build_page(infer: BodyHandInferencer) -> Any:
             if path is None:
                 return None, '', None, []
             try:
-                return recognise(
+                return recognize(
                     infer, path, lambda _, done, total: progress((done, total or None))
                 )
             except BHaRNetError as error:
@@ -88,7 +88,7 @@ def build_page(infer: BodyHandInferencer) -> Any:
     return page
 
 
-def recognise(
+def recognize(
     infer: BodyHandInferencer, path: str, tick: Any = lambda name, done, total: None
 ) -> tuple[str, str, dict[str, float], list[list[str]]]:
     """The content of the page for a video.

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from ..io.atomic import remove_left_overs, write_text
+from .config_check import nearest
 from .finite import not_finite
+
+#: Ends of the names of metrics whose least value is the best.
+_LESS_IS_BETTER = ('ece', 'loss')
 
 
 @HOOKS.register_module()
@@ -28,6 +34,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     - If a run was stopped between its last checkpoint and the validation, the validation is done
       when it is resumed.
     - The work folder may have been moved since.
+    - A metric of ``save_best`` that the evaluation does not give is refused before the training if
+      the names are known (:meth:`.BodyHandMetric.names`), and at the first evaluation otherwise.
+      Of losses and of ``ece`` the least value is the best.
 
     Arguments are those of :class:`mmengine.hooks.CheckpointHook`.
     :func:`bharnet_mm.safety.write_whole_files` makes every file appear whole or not at all.
@@ -36,6 +45,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Removes temporary files of killed runs, and does a validation that is missing."""
         super().before_train(runner)
+        self.check_save_best(names_of_metrics(runner))
         if is_main_process():
             remove_left_overs(self.out_dir)
             remove_left_overs(runner.work_dir)
@@ -151,6 +161,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         """As in MMEngine, but the former best checkpoints are removed at the end."""
         if not self.save_best:
             return
+        self.check_save_best(metrics)
         former = self._best()
         # Without their paths MMEngine removes nothing before it saves.
         if hasattr(self, 'best_ckpt_path'):
@@ -163,6 +174,36 @@ class CheckpointHook(MMEngineCheckpointHook):
                 self._set_best(key, path)
             elif path and path != self._best()[key] and is_main_process():
                 self._remove(path)
+
+    def _init_rule(self, rules: list[str | None], key_indicators: list[str]) -> None:
+        """As in MMEngine, which takes ``acc/ece`` for one that should be large."""
+        rules = rules * len(key_indicators) if len(rules) == 1 else rules
+        pairs = zip(rules, key_indicators, strict=True)
+        rules = [
+            'less' if rule is None and key.endswith(_LESS_IS_BETTER) else rule
+            for rule, key in pairs
+        ]
+        try:
+            super()._init_rule(rules, key_indicators)
+        except (KeyError, ValueError) as error:
+            raise ConfigError(
+                'CheckpointHook',
+                f'save_best={key_indicators} with rule={rules}',
+                "rule='greater' or rule='less' where the name of the metric does not tell",
+                'add the rule or correct the name',
+            ) from error
+
+    def check_save_best(self, names: Collection[str]) -> None:
+        """Refuses a metric of ``save_best`` that is not among names, unless there are none."""
+        for name in self.key_indicators if self.save_best and names else ():
+            if name != 'auto' and name not in names:
+                meant = nearest(name, names)
+                raise ConfigError(
+                    'CheckpointHook, save_best',
+                    f'{name!r}, which the evaluation does not give',
+                    f'{meant!r}' if meant else f"'auto' or one of {sorted(names)}",
+                    'correct default_hooks.checkpoint.save_best',
+                )
 
     def _best(self) -> dict[str | None, str | None]:
         """Metric → path of its best checkpoint, None → path if there is one metric."""
@@ -186,3 +227,13 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.file_backend.remove(path)
         elif self.file_backend.isdir(path):
             self.file_backend.rmtree(path)  # of deepspeed
+
+
+def names_of_metrics(runner: Runner) -> set[str]:
+    """Names of the metrics of the runner's validation; none if some are not known before it."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    scored = getattr(getattr(model, 'cls_head', None), 'scored', None)
+    metrics = [] if runner.val_loop is None else runner.val_loop.evaluator.metrics
+    if scored is None or not all(hasattr(metric, 'names') for metric in metrics):
+        return set()
+    return {name for metric in metrics for name in metric.names(scored)}

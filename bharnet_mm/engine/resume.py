@@ -17,8 +17,8 @@ _STEP = re.compile(r'(epoch|iter)_(\d+)\.pth')
 def newest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
     """The newest checkpoint of a work folder that loads; None if there is none at all.
 
-    This is the one that ``last_checkpoint`` names (also if the folder was moved), or an earlier one
-    if it does not load. Skipped checkpoints are logged.
+    This is the one that ``last_checkpoint`` names, in this folder if it was moved or copied, or an
+    earlier one if it does not load. Skipped checkpoints are logged.
 
     Raises:
         CheckpointError: There are checkpoints, but none of them loads.
@@ -36,7 +36,8 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
         except CheckpointError as error:
             problems.append(f'{pointer.name}: {error.found}')
     if named is not None:
-        last = named if named.is_file() else folder / named.name
+        own = folder / named.name  # of a folder that was moved or copied
+        last = own if own.is_file() or not named.is_file() else named
         before = [path for path in candidates if path.name != last.name]
         if _STEP.fullmatch(last.name):
             before = [path for path in before if found[path] < _step(last)]

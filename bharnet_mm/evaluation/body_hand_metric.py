@@ -9,7 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..errors import ConfigError
-from .measures import group_members, measure, softmax
+from .measures import MEASURES, group_members, measure, softmax
 from .scores import Scores, save_scores
 
 _SUFFIX = '_logits'
@@ -54,6 +54,17 @@ class BodyHandMetric(BaseMetric):
         #: Facts for the score file about what was tested, see :class:`Scores`. The test tool sets
         #: them.
         self.facts: dict[str, Any] = {}
+
+    def names(self, scored: Sequence[str]) -> set[str]:
+        """The names of its metrics for a model that gives these logits besides the fused ones.
+
+        Args:
+            scored: As in ``BHaRNetHead.scored``, such as ``('body', 'hand')``.
+        """
+        own = [*MEASURES, *(f'{group}_top1' for group in self.class_groups)]
+        prefix = f'{self.prefix}/' if self.prefix else ''
+        parts = ['', *(f'{name}_' for name in scored)]
+        return {f'{prefix}{part}{name}' for part in parts for name in own}
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keeps id, label, scores and logits of each clip on the host."""

@@ -9,6 +9,9 @@ import numpy as np
 from ..datasets.protocols import CLASS_GROUPS
 from ..errors import ConfigError
 
+#: What :func:`measure` gives without groups.
+MEASURES = ('top1', 'top5', 'mean1', 'ece')
+
 
 def top_k(scores: np.ndarray, label: np.ndarray, k: int) -> float:
     """Share of clips whose true class is among the ``k`` highest scores, ``(N, K)`` and ``(N,)``.

@@ -80,7 +80,7 @@ def atomic_write(path: str | os.PathLike, mode: str = 'w', **options: Any) -> It
             _close(stream)
         sync_folder(target.parent)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if not is_disk_error(error):
             raise
         raise write_error(path, error) from error
     finally:
@@ -212,6 +212,11 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
+
+
+def is_disk_error(error: BaseException | None) -> bool:
+    """Whether an exception says that a disk is full or refuses data."""
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
 
 
 def write_error(path: str | os.PathLike, error: OSError) -> WriteError:

@@ -135,10 +135,9 @@ class BHaRNetHead(BaseModule):
 
     @staticmethod
     def _widths(in_channels: int | dict | None, modalities: Sequence[str]) -> dict[str, int]:
-        given = in_channels if isinstance(in_channels, dict) else {}
+        same = dict.fromkeys(modalities, in_channels)
+        given = in_channels if isinstance(in_channels, dict) else same
         widths = {name: given.get(name) for name in modalities}
-        if not isinstance(in_channels, dict):
-            widths = dict.fromkeys(modalities, in_channels)
         if None in widths.values():
             raise ConfigError(
                 'BHaRNetHead',
@@ -302,22 +301,23 @@ class BHaRNetHead(BaseModule):
                 sample.set_field(z, name)
         return data_samples
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Names of the logits of :meth:`answers`, without ``_logits``: experts, branches, sum."""
+        split = [name for name in self.modalities if 'expertized' in self._of(name)]
+        branches = [f'{name}_{branch}' for name in split for branch in self.branches]
+        return (*self.modalities, *branches, 'fused')
+
     def answers(self, features: Features) -> dict[str, Tensor]:
-        """The values that :meth:`predict` writes, as one ``(N, K)`` float32 tensor by name: the
-        logits and ``pred_score``.
-        """
+        """What :meth:`predict` writes: name → ``(N, K)`` float32, the logits and ``pred_score``."""
         logits = self.forward(features)
         present = {name: features[name][0].present() for name in self.modalities}
-        experts = {f'{name}_logits': sum(logits[name]).float() for name in self.modalities}
+        experts = [sum(logits[name]).float() for name in self.modalities]
         # If the branches are separate experts in the Noisy-OR, a score file has each of them.
-        branches = {
-            f'{name}_{branch}_logits': z.float()
-            for name in self.modalities
-            if 'expertized' in self._of(name)
-            for branch, z in zip(self._of(name), logits[name], strict=True)
-        }
-        fused = dict(fused_logits=sum(experts.values()), pred_score=self.fuse(logits, present))
-        return experts | branches | fused
+        split = [logits[name] for name in self.modalities if 'expertized' in self._of(name)]
+        found = [*experts, *(z.float() for own in split for z in own), sum(experts)]
+        values = {f'{name}_logits': z for name, z in zip(self.scored, found, strict=True)}
+        return values | dict(pred_score=self.fuse(logits, present))
 
     def fuse(
         self,

@@ -32,7 +32,7 @@ def stop_at(monkeypatch):
     def stop(frames, what):
         class Inferencer(inferencer.BodyHandInferencer):
             def __init__(self, model, checkpoint=None, **options):
-                options |= dict(backend=SquareEstimator(), batch_size=1, window=1.0, stride=1.0)
+                options |= dict(backend=SquareEstimator(), window=1.0, stride=1.0)
                 super().__init__(FakeRecognizer(), **options)
 
             def __call__(self, source, *, fps=None, tick=None):

@@ -40,7 +40,7 @@ def test_a_video_comes_back_with_everybody_drawn_in():
     av = pytest.importorskip('av')
     images = [(i, np.full((64, 64, 3), 40, np.uint8)) for i in range(4)]
     result = a_result('a.mp4', read_frames=lambda: iter(images))
-    drawn, said, labels, rows = web.recognise(lambda path, tick: iter([result]), 'a.mp4')
+    drawn, said, labels, rows = web.recognize(lambda path, tick: iter([result]), 'a.mp4')
     assert said == 'yes 75%' and labels == {'yes': 0.75, 'no': 0.25} and len(rows) == 1
     with av.open(drawn) as container:
         frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
@@ -49,7 +49,7 @@ def test_a_video_comes_back_with_everybody_drawn_in():
 
 def test_a_video_without_frames_is_told():
     with pytest.raises(ConfigError, match='no frame'):
-        web.recognise(lambda path, tick: iter([]), 'a.mp4')
+        web.recognize(lambda path, tick: iter([]), 'a.mp4')
 
 
 def test_the_page_builds():

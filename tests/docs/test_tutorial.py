@@ -25,7 +25,7 @@ def test_it_runs(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     script = tmp_path / 'bin/bharnet'  # where the package is not installed, there is no command
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -W ignore -m bharnet_mm.cli "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -W ignore -m bharnet_mm "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv('PATH', f'{script.parent}{os.pathsep}{os.environ["PATH"]}')
     notebook = nbformat.read(NOTEBOOK, as_version=4)

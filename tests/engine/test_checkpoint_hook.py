@@ -5,16 +5,19 @@ import os
 import re
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from command import run
 from toy_training import EPOCHS, STEPS, make_runner
 
-from bharnet_mm.engine.checkpoint_hook import CheckpointHook
+from bharnet_mm.engine.checkpoint_hook import CheckpointHook, names_of_metrics
 from bharnet_mm.engine.resume import newest_checkpoint
-from bharnet_mm.errors import BHaRNetError, CheckpointError
+from bharnet_mm.errors import BHaRNetError, CheckpointError, ConfigError
+from bharnet_mm.evaluation import BodyHandMetric
 from bharnet_mm.io import atomic
 
 NAMES = itertools.count()
@@ -114,6 +117,54 @@ def test_resumed_in_the_middle_of_an_epoch(step, straight, tmp_path):
     last = f'iter_{EPOCHS * STEPS}.pth'
     assert same(tmp_path / last, straight / 'iterations' / last)
     assert not (tmp_path / f'iter_{EPOCHS * STEPS + 1}.pth').exists()
+
+
+def test_a_best_metric_that_the_evaluation_does_not_give(tmp_path):
+    """The toy's names are not known before; the checkpoint of the epoch stays."""
+    hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='top2'))
+    with pytest.raises(ConfigError, match="'top2', which the evaluation does not give.*'top1'"):
+        train(tmp_path, default_hooks=hooks)
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize(
+    'name, refused', [('acc/hand_top1', None), ('acc/fused_top1', None), ('acc/nothing', 'one of')]
+)
+def test_a_best_metric_is_compared_with_the_names_before_the_training(name, refused):
+    """Where all metrics of the evaluation tell them."""
+    hook = CheckpointHook(save_best=name)
+    head = SimpleNamespace(scored=('body', 'hand', 'fused'))
+    evaluator = SimpleNamespace(metrics=[BodyHandMetric()])
+    runner = SimpleNamespace(
+        model=SimpleNamespace(cls_head=head), val_loop=SimpleNamespace(evaluator=evaluator)
+    )
+    with pytest.raises(ConfigError, match=refused) if refused else nullcontext():
+        hook.check_save_best(names_of_metrics(runner))
+    evaluator.metrics.append(object())
+    assert names_of_metrics(runner) == set()
+
+
+def test_the_least_calibration_error_is_the_best():
+    """Although the metric is named acc/ece, and MMEngine looks for acc in names."""
+    assert CheckpointHook(save_best=['acc/ece', 'acc/top1']).rules == ['less', 'greater']
+    with pytest.raises(ConfigError, match="rule='greater'"):
+        CheckpointHook(save_best='quality')
+
+
+def test_a_checkpoint_that_vanishes_before_it_is_loaded(tmp_path):
+    """Named in an error; the next attempt goes on from the one before."""
+    train(tmp_path)
+    newest = newest_checkpoint(tmp_path)
+    newest.unlink()
+    with pytest.raises(CheckpointError, match=f'{newest.name}: found no such file'):
+        train(tmp_path, resume=newest)
+    assert newest_checkpoint(tmp_path).name == f'epoch_{EPOCHS - 1}.pth'
+
+
+def test_a_copied_run_goes_on_from_its_own_checkpoint(straight, tmp_path):
+    """Although the pointer names that of the original, which is still there."""
+    shutil.copytree(straight / 'epochs', tmp_path / 'copy')
+    assert newest_checkpoint(tmp_path / 'copy') == tmp_path / f'copy/epoch_{EPOCHS}.pth'
 
 
 def change_meta(path, new, **changes):

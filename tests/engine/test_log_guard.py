@@ -1,5 +1,7 @@
 """A full disk costs lines of the log and not the training."""
 
+import threading
+
 import pytest
 from toy_training import EPOCHS, make_runner
 
@@ -47,3 +49,36 @@ def test_a_backend_that_cannot_write_its_rest_when_it_is_closed(tmp_path, monkey
     runner.visualizer.close()
     said = capsys.readouterr().err
     assert said.count('LocalVisBackend: the log cannot be written') == 1
+
+
+def test_a_backend_that_writes_in_a_thread(tmp_path, monkeypatch, capsys):
+    """As TensorBoard's: its thread ends, and the next call raises the thread's error."""
+    from mmengine.visualization import LocalVisBackend
+
+    monkeypatch.setattr(threading, 'excepthook', lambda args: print('Traceback'))
+    full, errors = OSError(28, 'No space left on device'), []
+
+    def add_scalars(self, *args, **options):
+        if errors:
+            raise errors[0]
+        errors.append(full)
+        in_thread(full)
+
+    monkeypatch.setattr(LocalVisBackend, 'add_scalars', add_scalars)
+    visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    runner = guard_logs(make_runner(tmp_path, 'thread', visualizer=visualizer))
+    runner.train()
+    said = capsys.readouterr()
+    assert said.err.count('ended: [Errno 28]') == 1 and 'Traceback' not in said.out
+    assert said.err.count('LocalVisBackend: the log cannot be written') == 1
+    in_thread(KeyError('a fault of the program'))
+    assert 'Traceback' in capsys.readouterr().out
+
+
+def in_thread(error):
+    def fail():
+        raise error
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()

@@ -36,7 +36,7 @@ class TooLate(Exception):
 
 
 def bharnet(*words: object) -> list[str]:
-    return [*PYTHON, '-m', 'bharnet_mm.cli', *map(str, words)]
+    return [*PYTHON, '-m', 'bharnet_mm', *map(str, words)]
 
 
 def tool(name: str, *words: object) -> list[str]:

@@ -43,7 +43,7 @@ def check_splits(survey: Survey) -> Iterator[Finding]:
         new = np.flatnonzero((learned == 0) & (asked > 0))
         if len(new):
             message = f'protocol {name}: classes in test that are not in training'
-            fix = 'they can never be recognised: change the split or leave them out'
+            fix = 'they can never be recognized: change the split or leave them out'
             yield survey.classes_finding('splits', 'error', message, fix, new)
         untested = np.flatnonzero((learned > 0) & (asked == 0))
         if len(untested):

@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='JSON file to write: frames per second, latencies, CPU share of each stage, memory',
     )
-    parser.add_argument('--seconds', type=decimal(above=0), help='stop after so many seconds')
+    parser.add_argument(
+        '--seconds', type=decimal(above=0), help='stop so long after the models are loaded'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,7 +96,6 @@ def _show(session, layout: str, display, video, lines, seconds: float | None) ->
     """Sends every update to the outputs until the source ends or the user quits."""
     from ..drawing import draw_frame, skeletons_of_poses
 
-    start = time.monotonic()
     for update in session:
         if lines is not None:
             lines.write(update)
@@ -109,7 +110,7 @@ def _show(session, layout: str, display, video, lines, seconds: float | None) ->
             display.read_keys()
         if display is not None and display.closed:
             return
-        if seconds is not None and time.monotonic() - start > seconds:
+        if seconds is not None and time.monotonic() - update.statistics.started > seconds:
             return
 
 

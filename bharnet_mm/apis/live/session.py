@@ -27,7 +27,8 @@ RECENT = 100_000
 class LiveStatistics:
     """Rates, latencies and CPU time of a session.
 
-    Latency is the time from reading a frame until it is processed, in seconds.
+    Latency is the time from reading a frame until it is processed, in seconds. ``started`` is when
+    the models were loaded and the source was asked for its first frame (``time.monotonic()``).
     """
 
     processed: int = 0

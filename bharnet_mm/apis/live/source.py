@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ...errors import ConfigError, SourceError
+from ..capture import open_capture
 
 #: Frame rate that is assumed if a file or stream has none.
 DEFAULT_FPS = 30.0
@@ -70,9 +71,7 @@ class LiveSource:
         self._slot: Frame | None = None
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._capture = self._open()
-        if self._capture is None:
-            raise SourceError(*_not_opened(self.source))
+        self._capture = open_capture(self.source)
         self.fps = _frame_rate(self._capture)
         self._thread = threading.Thread(target=self._read, name='bharnet-live-source', daemon=True)
 
@@ -141,27 +140,17 @@ class LiveSource:
             self._slot = frame
             self._changed.notify_all()
 
-    def _open(self) -> cv2.VideoCapture | None:
-        capture = cv2.VideoCapture()
-        if isinstance(self.source, int):
-            capture.open(self.source)
-        else:
-            # Without limits a server that does not answer would block the thread forever.
-            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
-            capture.open(self.source, cv2.CAP_FFMPEG, limits)
-        return capture if capture.isOpened() else None
-
     def _reopen(self, wait: float) -> bool:
         """Tries every ``wait`` seconds until the source is back; False if the reader is to stop."""
         self._capture.release()
         self.connected = bool(self.loop)
         while not self._stop.wait(wait):
-            capture = self._open()
-            if capture is None and self.loop:
-                return False
-            if capture is not None:
-                self._capture, self.connected = capture, True
+            try:
+                self._capture, self.connected = open_capture(self.source), True
                 return True
+            except SourceError:
+                if self.loop:
+                    return False
         return False
 
 
@@ -175,16 +164,3 @@ def _parse(source: int | str | Path) -> int | str:
 def _frame_rate(capture: cv2.VideoCapture) -> float:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return float(fps) if np.isfinite(fps) and 1 <= fps <= 240 else DEFAULT_FPS
-
-
-def _not_opened(source: int | str) -> tuple[str, str, str, str]:
-    """Where, what was found, what was expected and the fix, for a source that does not open."""
-    if isinstance(source, int):
-        fix = 'check that it is connected and that no other program uses it, or try another number'
-        return f'camera {source}', 'no camera that can be opened', 'a camera', fix
-    if '://' in source:
-        fix = 'check the address, the network and that the server is running'
-        return source, 'no stream that can be opened', 'a video stream', fix
-    if not Path(source).exists():
-        return source, 'no such file', 'a video file', 'correct the path'
-    return source, 'a file that cannot be read as video', 'a video', 'convert it, e.g. to mp4'

@@ -1,6 +1,7 @@
 import json
 import os
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from fakes import BrightEstimator, Dying, FrameCounter, broken
 from stream_server import StreamServer
 
 from bharnet_mm.apis.annotate import VideoWriter
+from bharnet_mm.apis.live.command import _show
 from bharnet_mm.apis.live.output import JsonLines, VideoOutput, has_display
 from bharnet_mm.apis.live.session import LiveSession, LiveStatistics
 from bharnet_mm.apis.live.source import Frame, LiveSource
@@ -241,3 +243,11 @@ def test_pictures_of_the_window_have_the_numbers_of_its_clip():
     clip = window.clip((64, 48), estimator)
     shown = clip.frame_index[clip.body_score[0] > 0].tolist()
     assert set(shown) == set(window.images) and window.images[shown[-1]][0, 0, 0] == 4
+
+
+def test_seconds_do_not_count_the_loading_of_models():
+    shown = []
+    lines = SimpleNamespace(write=shown.append)
+    with LiveSession(TurningCamera(), BrightEstimator(), FrameCounter) as session:
+        _show(session, 'coco', None, None, lines, 0.5)
+    assert 1 < len(shown) < 24  # starting the model's process takes longer than that

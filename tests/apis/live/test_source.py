@@ -62,9 +62,10 @@ def test_mirror_exchanges_left_and_right(video):
 
 
 @pytest.mark.parametrize('source', ['missing.mp4', 99, 'rtsp://127.0.0.1:9/stream'])
-def test_a_source_that_does_not_open_is_named(source):
+def test_a_source_that_does_not_open_is_named(source, capfd):
     with pytest.raises(SourceError, match=str(source)):
         LiveSource(source)
+    assert capfd.readouterr().err == ''  # nothing of OpenCV's
 
 
 def test_a_file_that_is_no_video(tmp_path):
