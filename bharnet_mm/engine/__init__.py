@@ -13,6 +13,7 @@ PLACES = {
     'EpochSeedHook': '.epoch_seed',
     'NonFiniteGuardHook': '.non_finite_guard',
     'PlainFormHook': '.plain_form',
+    'RuntimeInfoHook': '.runtime_info',
     'WarmUpLR': '.warm_up',
     'WarmedCosineLR': '.warm_up',
 }

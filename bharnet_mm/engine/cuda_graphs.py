@@ -126,12 +126,17 @@ class GraphedStep:
             )
         self.recordings = Recordings(self.model, max_graphs, after)
         self.names: list[str] = []
+        self.buffers = [*self.model.buffers()]
         device = next(self.model.parameters()).device
         self.anchor = torch.zeros((), device=device, requires_grad=True)
         self.norm: Tensor | None = None
 
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """Runs one step. The losses are copied to the host in one transfer, at which it waits."""
+        """Runs one step, and does not wait for it.
+
+        Returns:
+            What the model logs, and the norm of clipped gradients, as scalars ``()`` on its device.
+        """
         batch = self.model.data_preprocessor(data, True)
         inputs, samples = batch['inputs'], batch['data_samples']
         if not isinstance(inputs, dict):
@@ -143,7 +148,7 @@ class GraphedStep:
         def run(values: dict) -> tuple[Tensor, Tensor, list[nn.Parameter], list[Tensor]]:
             return self._losses(values, optim_wrapper)
 
-        recording = self.recordings.get(given, run, [*self.model.buffers()])
+        recording = self.recordings.get(given, run, self.buffers)
         tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
         total, values, *pairs = run(given) if recording is None else recording(tensors)
         share = optim_wrapper.should_sync() and self.wrapper is not self.model
@@ -152,11 +157,9 @@ class GraphedStep:
         if optim_wrapper.clip_grad_kwargs:
             optim_wrapper._clip_grad = lambda: self._clip(optim_wrapper)
         optim_wrapper.update_params(loss)
-        if self.norm is None:
-            return dict(zip(self.names, values.cpu().unbind(), strict=True))
-        *values, norm = torch.cat((values, self.norm.float().view(1))).cpu().unbind()
-        optim_wrapper.message_hub.update_scalar(f'train/{optim_wrapper.grad_name}', float(norm))
-        return dict(zip(self.names, values, strict=True))
+        # A recording's results are overwritten by its next call.
+        logged = dict(zip(self.names, values.clone().unbind(), strict=True))
+        return logged if self.norm is None else logged | {optim_wrapper.grad_name: self.norm}
 
     def _clip(self, optim_wrapper: OptimWrapper) -> None:
         """Clips the gradients as the optimizer wrapper does, without waiting for the norm."""

@@ -51,4 +51,9 @@ class EpochSeedHook(Hook):
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
-        torch.manual_seed(seed)
+        if iteration == 0:
+            torch.manual_seed(seed)  # of all kinds of devices, which takes a millisecond
+        else:
+            torch.default_generator.manual_seed(seed)
+            if torch.cuda.is_initialized():
+                torch.cuda.manual_seed_all(seed)

@@ -194,7 +194,8 @@ class Recordings:
         """What recordings take as fixed. With ``constant`` also the values of the tensors, and the
         operands that are computed from them.
         """
-        pointers = hash(tuple([(t.data_ptr(), t.requires_grad) for t in self.tensors]))
+        pointers = hash(tuple([*map(Tensor.data_ptr, self.tensors)]))
+        pointers ^= hash(tuple([t.requires_grad for t in self.tensors]))
         modes = hash(tuple([m.training for m in self.modules]))
         values = (sum(t._version for t in self.tensors), drops()) if self.constant else ()
         return pointers, modes, values

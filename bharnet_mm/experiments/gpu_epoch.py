@@ -4,6 +4,7 @@ hooks.
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -20,29 +21,37 @@ from .gpu_sections import Sizes, spread, synchronize
 
 
 class Clock(Hook):
-    """Seconds of each step, and of waiting for the loader before it; each step ends when the device
-    is done.
+    """Seconds of each epoch, until the device is done, and of each step on the host: in all, of
+    waiting for the loader before it, and of CPU time.
     """
 
     def __init__(self, device: str) -> None:
-        self.device, self.steps, self.waits = device, [], []
-        self.end = self.start = 0.0
+        self.device = device
+        self.epochs, self.steps, self.waits, self.cpu = [], [], [], []
+        self.begin = self.end = self.start = self.cpu_end = 0.0
 
     def before_train_epoch(self, runner) -> None:
         """Starts the clock."""
-        self.end = time.perf_counter()
+        synchronize(self.device)
+        self.begin = self.end = time.perf_counter()
+        self.cpu_end = time.thread_time()
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Stops the time of waiting for the loader."""
         self.start = time.perf_counter()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """Stops the time of the step."""
-        synchronize(self.device)
-        now = time.perf_counter()
+        """Stops the time of the step, for which the host does not wait."""
+        now, cpu = time.perf_counter(), time.thread_time()
         self.steps.append(now - self.end)
         self.waits.append(self.start - self.end)
-        self.end = now
+        self.cpu.append(cpu - self.cpu_end)
+        self.end, self.cpu_end = now, cpu
+
+    def after_train_epoch(self, runner) -> None:
+        """Stops the time of the epoch."""
+        synchronize(self.device)
+        self.epochs.append(time.perf_counter() - self.begin)
 
 
 def write_store(path: Path, clips: int, frames: int = 80) -> None:
@@ -106,13 +115,15 @@ def epoch(sizes: Sizes, config: str = 'bharnet_p_ntu120') -> dict:
         clock = Clock(sizes.device)
         runner.register_hook(clock, priority='LOWEST')
         runner.train()
-    skip = len(clock.steps) // sizes.epochs if sizes.epochs > 1 else 0
-    steps, waits = clock.steps[skip:], clock.waits[skip:]
+    skip = 1 if sizes.epochs > 1 else 0
+    seconds, first = sum(clock.epochs[skip:]), skip * len(clock.steps) // sizes.epochs
+    steps, waits = clock.steps[first:], clock.waits[first:]
     return dict(
         write_s=written,
         steps=len(clock.steps),
-        end_to_end_clips_per_s=sizes.batch * len(steps) / sum(steps),
-        loader_share=sum(waits) / sum(steps),
+        end_to_end_clips_per_s=sizes.batch * len(steps) / seconds,
+        loader_share=sum(waits) / seconds,
+        host_cpu_ms=1000 * statistics.median(clock.cpu[first:]),
         first_step_s=clock.steps[0],
         **spread(steps, sizes.batch),
     )
