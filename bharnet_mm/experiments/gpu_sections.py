@@ -61,7 +61,7 @@ class Sizes:
         rounds (int): Timed steps of a contender.
         calls (int): Timed calls of one clip.
         clips (int): Clips of the generated store.
-        epochs (int): Epochs of training with it; the first is not counted if there are several.
+        epochs (int): Epochs of training with it; the first half is not counted.
         names (tuple[str, ...] | None): The only contenders; None for all.
         part (Path | None): File of the section's results so far.
     """
