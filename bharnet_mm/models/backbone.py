@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..features import check_feature, make_feature
 from ..layouts import SkeletonLayout
-from .beside import Beside, is_recording
+from .beside import side_by_side
 from .instances import Instances, pack
 
 
@@ -120,13 +120,9 @@ class BodyHandBackbone(BaseModule):
         Returns:
             ``'body'`` and ``'hand'`` → one :class:`Instances` a stream, ``x (P, D, V, T')``.
         """
-        if len(self.experts) == 1 or not is_recording():
-            return {name: self._features(name, inputs) for name in self.experts}
-        beside = Beside('hand')
-        hand = beside.start(partial(self._features, 'hand', inputs))
-        body = self._features('body', inputs)
-        beside.join([value for stream in hand for value in stream.tensors()])
-        return dict(body=body, hand=hand)
+        works = {name: partial(self._features, name, inputs) for name in self.experts}
+        features = side_by_side(works, lambda streams: [x for s in streams for x in s.tensors()])
+        return dict(zip(self.experts, features, strict=True))
 
     def _features(self, name: str, inputs: dict[str, Tensor]) -> list[Instances]:
         x, known = inputs[name], None

@@ -3,13 +3,11 @@
 import pytest
 import torch
 
-from bharnet_mm.models import backbone as module
+from bharnet_mm.models import beside
 from bharnet_mm.models.backbone import BodyHandBackbone
-from bharnet_mm.models.beside import Beside
-from bharnet_mm.models.degcn import network
 
 
-class Noted(Beside):
+class Noted(beside.Beside):
     """Runs the work at once."""
 
     notes = []
@@ -17,7 +15,7 @@ class Noted(Beside):
     def __init__(self, name):
         self.name = name
 
-    def start(self, work, reads=()):
+    def start(self, work, reads):
         self.notes.append(('start', self.name, len(reads)))
         return work()
 
@@ -42,11 +40,10 @@ def test_results_are_those_of_one_stream(streams, monkeypatch):
     with torch.no_grad():
         expected = backbone(inputs)
         assert not Noted.notes
-        for place in (module, network):
-            monkeypatch.setattr(place, 'is_recording', lambda: True)
-            monkeypatch.setattr(place, 'Beside', Noted)
+        monkeypatch.setattr(beside, 'is_recording', lambda: True)
+        monkeypatch.setattr(beside, 'Beside', Noted)
         found = backbone(inputs)
-    of_expert = [('start', 'stream 0', 1), ('join', 'stream 0')] * (streams - 1)
+    of_expert = [('start', 'stream 1', 1), ('join', 'stream 1')] * (streams - 1)
     assert Noted.notes == [('start', 'hand', 0), *of_expert, *of_expert, ('join', 'hand')]
     assert list(found) == ['body', 'hand']
     for name in found:

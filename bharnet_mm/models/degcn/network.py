@@ -15,7 +15,7 @@ from ...layouts import SkeletonLayout, get_layout
 from ...ops.inference_block import forget, inference_block
 from ...ops.norm_act import folds, is_batch_norm, norm_act, track_statistics
 from ...ops.shared import shared
-from ..beside import Beside, is_recording
+from ..beside import side_by_side
 from ..instances import Instances, pack
 from .graph import CTRGraphConv, LearnedGraphConv
 from .layers import Residual, norm_operands
@@ -195,24 +195,17 @@ class DeGCN(BaseModule):
 
     def forward_features(self, x: Tensor, rows: Tensor | None = None) -> list[Tensor]:
         """``(P, C, V, T)`` → one ``(P, D, V, T')`` a stream; ``rows`` as in :func:`.norm_act`. The
-        part worth
-        compiling: no branch depends on data.
+        part worth compiling: no branch depends on data.
         """
         flat = norm_act(self.data_norm, x.flatten(1, 2), act=False, rows=rows)
         x = flat.view_as(x)
         for block in self.stem:
             x = block(x, rows)
-        first, *others = self.streams
-        besides = [Beside(f'stream {i}') for i in range(len(others))] if is_recording() else []
-        if besides:
-            reads = [x] if rows is None else [x, rows]
-            starts = zip(besides, others, strict=True)
-            rest = [b.start(partial(_run, stream, x, rows), reads) for b, stream in starts]
-        else:
-            rest = [_run(stream, x, rows) for stream in others]
-        features = [_run(first, x, rows), *rest]
-        for beside, y in zip(besides, rest, strict=False):
-            beside.join([y])
+        works = {
+            f'stream {i}': partial(_run, blocks, x, rows) for i, blocks in enumerate(self.streams)
+        }
+        reads = [x] if rows is None else [x, rows]
+        features = side_by_side(works, lambda y: [y], reads)
         if self.training:
             track_statistics(self.norms)
         return features
