@@ -77,6 +77,25 @@ def test_error_is_the_last_line(words, message):
     assert err.strip().splitlines()[-1].startswith('error: ') and message in err
 
 
+def test_a_reader_that_closes_the_pipe_ends_a_command_quietly():
+    """As in `bharnet models | head -1`; another broken pipe is an error."""
+    code = (
+        'from bharnet_mm.io.command import run_command\n'
+        'def command():\n'
+        '    for i in range(100_000):\n'
+        '        print(i)\n'
+        'run_command(command, debug=False)'
+    )
+    words = [sys.executable, '-c', code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as done:
+        assert done.stdout.readline() == '0\n'
+        done.stdout.close()
+        assert done.stderr.read() == '' and done.wait() == 141
+    code = code.replace('print(i)', 'raise BrokenPipeError(32, "a worker")')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == 'error: a worker\n'
+
+
 def test_debug_shows_the_traceback():
     status, _, err = bharnet('models', 'bharnet_q', '--debug')
     assert status == 1 and 'Traceback' in err

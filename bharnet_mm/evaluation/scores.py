@@ -121,7 +121,6 @@ def save_scores(
         classes=tuple(str(name) for name in classes),
         facts=dict(facts or {}),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, 'wb') as stream:
         write_npz(
             stream,

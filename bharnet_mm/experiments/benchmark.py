@@ -18,7 +18,6 @@ never uses.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import platform
@@ -29,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from ..io.arguments import integer
-from ..io.atomic import write_text
+from ..io.atomic import write_json, write_text
 from ..io.outputs import output_files
 from ..io.process import die_with, unheard
 from ..models import use_plain_form
@@ -239,8 +238,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 rows += run_case(names, argparse.Namespace(**vars(args) | case))
                 print(to_markdown(rows[-len(names) :]), flush=True)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         machine = dict(processor=processor(), threads=args.threads, device=args.device)
-        text = json.dumps(dict(machine=machine, rows=rows), indent=1) + '\n'
-        write_text(args.out.with_suffix('.json'), text)
+        write_json(args.out.with_suffix('.json'), dict(machine=machine, rows=rows))
         write_text(args.out.with_suffix('.md'), to_markdown(rows))

@@ -130,5 +130,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows[name] = dict(clips_per_s=round(median), middle_half=[round(low), round(high)])
         print(f'{name:32s} {median:9.0f} clips/s ({low:.0f}-{high:.0f})')
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, rows)

@@ -95,6 +95,5 @@ def main(argv: Sequence[str] | None = None) -> dict:
             f'{fast / slow:.1f} times as fast'
         )
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, rows)
     return rows

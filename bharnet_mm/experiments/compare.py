@@ -303,7 +303,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             'ensemble_weights': dict(zip(FEATURES, ENSEMBLE_WEIGHTS, strict=True)),
             'rows': rows,
         }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.json, result)
     if args.page:
         write_between(args.page, args.name, table)

@@ -9,19 +9,8 @@ from functools import partial
 
 import numpy as np
 
+from ..datasets.transforms.base import FRAME_AXES
 from ..io.names import to_bytes
-
-#: Arrays of a clip with one entry a frame, and the axis of the frames.
-FRAME_AXES = {
-    'frame_index': 0,
-    'body': 1,
-    'body_visible': 1,
-    'body_joint_visible': 1,
-    'body_pixel': 1,
-    'hand': 2,
-    'hand_visible': 2,
-    'hand_joint_visible': 2,
-}
 
 
 def _has(results: dict, name: str) -> bool:

@@ -193,7 +193,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         'pairs': compare(right, args.rounds),
     }
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.json, result)
     if args.dump:
         save_scores(args.dump, first.clip_id, first.label, {'pred': fused}, first.classes)

@@ -53,6 +53,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         kept = {key: row[key] for key in ('by_seed', 'mean', 'std')}
         result['experts'][name] = kept | {'mean_of_all': of_all}
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.json, result)
     print(to_markdown(result))

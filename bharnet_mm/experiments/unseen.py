@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,8 +18,9 @@ import numpy as np
 from ..datasets import ClipStore
 from ..errors import ConfigError
 from ..evaluation import load_scores
-from ..io.atomic import write_text
+from ..io.atomic import write_json
 from ..io.outputs import output_file
+from ..io.text import to_json
 
 
 def content(store: ClipStore, numbers: np.ndarray) -> list[bytes]:
@@ -67,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in sorted(scores.logits):
         right = scores.correct(name)
         result[name] = {'top1': right.mean().round(4), 'top1_unseen': right[new].mean().round(4)}
-    text = json.dumps(result, indent=1, default=float)
     if args.json:
-        write_text(args.json, text + '\n')
-    print(text)
+        write_json(args.json, result)
+    print(to_json(result))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
 import signal
 import sys
 import traceback
@@ -42,6 +43,8 @@ def run_command(
     (Ctrl-C), SIGTERM and SIGHUP end it with 128 and the number of the signal (130, 143, 129), as
     shells do; a signal that is ignored, as ``nohup`` sets it, stays ignored.
 
+    A reader that closes the pipe, as ``head`` does, ends it quietly with 141.
+
     Args:
         command: Returns the exit status; anything but a number is 0. Or the name of a module with
             such a function ``main``, which is then imported here.
@@ -56,6 +59,8 @@ def run_command(
             if isinstance(command, str):
                 command = importlib.import_module(command).main
             status = command()
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where an error of it is handled
         except SystemExit:
             raise
         except BaseException as error:
@@ -67,6 +72,8 @@ def run_command(
                 end_children()
                 text = 'interrupted' if number == signal.SIGINT else f'ended by {_name(number)}'
                 status = 128 + _failed(text + hint, debug, number)
+            elif isinstance(error, BrokenPipeError) and _nobody_reads():
+                status = 128 + getattr(signal, 'SIGPIPE', 13)
             elif isinstance(error, (BHaRNetError, OSError)):
                 status = _failed(f'error: {_of_system(error)}', debug)
             elif debug is None or not isinstance(error, Exception):
@@ -121,6 +128,19 @@ def _of_system(error: BHaRNetError | OSError) -> str:
         return shown(error)
     files = [os.fsdecode(name) for name in (error.filename, error.filename2) if name]
     return shown(': '.join([' and '.join(files), error.strerror]).removeprefix(': '))
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that was closed; if so, the rest of it is discarded."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (AttributeError, ValueError):  # on Windows, or replaced by a test or a notebook
+        return False
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _name(number: int) -> str:

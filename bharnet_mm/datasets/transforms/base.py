@@ -15,6 +15,18 @@ from bharnet_mm.log import warn
 from ..joints import neighbours  # noqa: F401  of instances, and so used by the transforms
 
 SKELETONS = ('body', 'hand')
+#: Arrays of a clip with an entry for each frame, and the axis of the frames. Where that is not the
+#: first axis, the first one is that of the persons.
+FRAME_AXES = {
+    'frame_index': 0,
+    'body': 1,
+    'body_visible': 1,
+    'body_joint_visible': 1,
+    'body_pixel': 1,
+    'hand': 2,
+    'hand_visible': 2,
+    'hand_joint_visible': 2,
+}
 
 
 class BodyHandTransform:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import BodyHandTransform, is_count
+from .base import FRAME_AXES, BodyHandTransform, is_count
 
 
 class SelectPersons(BodyHandTransform):
@@ -17,19 +17,16 @@ class SelectPersons(BodyHandTransform):
     Required Keys:
 
         - body, body_visible, hand, hand_visible
-        - body_pixel (optional)
+        - body_pixel, body_joint_visible, hand_joint_visible (optional)
 
     Modified Keys:
 
         - body, body_visible, hand, hand_visible: M becomes at most ``max_persons``
-        - body_pixel
+        - body_pixel, body_joint_visible, hand_joint_visible
 
     Args:
         max_persons: Upper limit of M. Defaults to 2.
     """
-
-    KEYS = ('body', 'body_visible', 'hand', 'hand_visible', 'body_pixel')
-    KEYS += ('body_joint_visible', 'hand_joint_visible')
 
     def __init__(self, max_persons: int = 2) -> None:
         self.max_persons = max_persons
@@ -46,7 +43,7 @@ class SelectPersons(BodyHandTransform):
             return results
         if len(keep) == 0:
             keep = np.zeros(1, dtype=np.intp)
-        for key in self.KEYS:
-            if results.get(key) is not None:
+        for key, frames in FRAME_AXES.items():
+            if frames > 0 and results.get(key) is not None:
                 results[key] = results[key][keep]
         return results
