@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         # A file that differs from the model must not take the place of an earlier one.
         made = [Path(folder, str(i), Path(out).name) for i, out in enumerate(args.out)]
         # Both take minutes for M, and would look like a program that hangs.
-        print(shown(f'exporting {args.model}; this takes up to some minutes'), flush=True)
+        print(shown(f'exporting {args.model}; this can take some minutes'), flush=True)
         export(model, card, clips[0], made)
         for file, path in zip(made, args.out, strict=True):
             exported = load_exported(file, threads=args.threads, **regions)
