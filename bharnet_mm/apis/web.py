@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,24 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page until it is interrupted."""
+    """Serves the page until it is interrupted, and then removes all videos that it was given."""
     import_package('bharnet web', 'gradio')
     from .inferencer import BodyHandInferencer
 
     infer = BodyHandInferencer(args.model, backend=args.backend)
-    page = build_page(infer)
-    print(f'{infer.card.name} on http://{args.host}:{args.port}', flush=True)
-    page.launch(
-        server_name=args.host, server_port=args.port, quiet=True, show_error=True, share=False
-    )
+    with tempfile.TemporaryDirectory(prefix='bharnet_web_') as folder:
+        os.environ['GRADIO_TEMP_DIR'] = folder
+        page = build_page(infer, folder)
+        print(f'{infer.card.name} on http://{args.host}:{args.port}', flush=True)
+        page.launch(
+            server_name=args.host, server_port=args.port, quiet=True, show_error=True, share=False
+        )
     return 0
 
 
-def build_page(infer: BodyHandInferencer) -> Any:
+def build_page(infer: BodyHandInferencer, folder: str | os.PathLike) -> Any:
     """The page as a ``gradio.Blocks``.
 
     Args:
         infer: The inferencer, which answers one video at a time.
+        folder: Where annotated videos are written.
     """
     import gradio as gr
 
@@ -77,10 +81,11 @@ def build_page(infer: BodyHandInferencer) -> Any:
                 return None, '', None, []
             try:
                 return recognize(
-                    infer, path, lambda _, done, total: progress((done, total or None))
+                    infer, path, folder, lambda _, done, total: progress((done, total or None))
                 )
             except BHaRNetError as error:
-                raise gr.Error(str(error), duration=None) from error
+                said = str(error).replace(path, Path(path).name)
+                raise gr.Error(said, duration=None, print_exception=False) from error
 
         source.change(
             answer, source, [drawn, said, label, table], concurrency_limit=1, api_name='answer'
@@ -89,13 +94,17 @@ def build_page(infer: BodyHandInferencer) -> Any:
 
 
 def recognize(
-    infer: BodyHandInferencer, path: str, tick: Any = lambda name, done, total: None
+    infer: BodyHandInferencer,
+    path: str,
+    folder: str | os.PathLike,
+    tick: Any = lambda name, done, total: None,
 ) -> tuple[str, str, dict[str, float], list[list[str]]]:
     """The content of the page for a video.
 
     Args:
         infer: The model.
         path: The video.
+        folder: Where the annotated video is written, in a folder of its own.
         tick: Called with name, frames done and frames in all.
 
     Returns:
@@ -107,7 +116,7 @@ def recognize(
     results = list(infer(path, tick=tick))
     if not results:
         raise ConfigError(Path(path).name, 'no frame', 'a video', 'record it again')
-    drawn = Path(tempfile.mkdtemp(prefix='bharnet_web_')) / 'annotated.mp4'
+    drawn = Path(tempfile.mkdtemp(dir=folder)) / 'annotated.mp4'
     save_results(results, video=drawn)
     labels = {label.name: label.probability for label in results[0].labels}
     return str(drawn), results[0].lines()[0], labels, [row(result) for result in results]
