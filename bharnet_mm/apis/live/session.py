@@ -28,12 +28,14 @@ class LiveStatistics:
     """Rates, latencies and CPU time of a session.
 
     Latency is the time from reading a frame until it is processed, in seconds. ``started`` is when
-    the models were loaded and the source was asked for its first frame (``time.monotonic()``).
+    the models were loaded and the source was asked for its first frame (``time.monotonic()``), and
+    ``ended`` when the session was closed, before it waited for the other process.
     """
 
     processed: int = 0
     dropped: int = 0
     started: float = field(default_factory=time.monotonic)
+    ended: float | None = None
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     answers: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     ends: deque[float] = field(default_factory=lambda: deque(maxlen=30))
@@ -66,7 +68,7 @@ class LiveStatistics:
 
     def summary(self) -> dict:
         """Everything as plain numbers."""
-        seconds = time.monotonic() - self.started
+        seconds = (self.ended or time.monotonic()) - self.started
         total = sum(self.cpu_seconds.values()) or 1.0
         return {
             'seconds': seconds,
@@ -145,6 +147,7 @@ class LiveSession:
 
     def close(self) -> None:
         """Ends the recognition and frees the source."""
+        self.statistics.ended = self.statistics.ended or time.monotonic()
         self._recognition.close()
         self.source.close()
 

@@ -251,3 +251,5 @@ def test_seconds_do_not_count_the_loading_of_models():
     with LiveSession(TurningCamera(), BrightEstimator(), FrameCounter) as session:
         _show(session, 'coco', None, None, lines, 0.5)
     assert 1 < len(shown) < 24  # starting the model's process takes longer than that
+    first, second = (session.statistics.summary()['seconds'] for _ in range(2))
+    assert first == second  # ends with the session
