@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmaction.registry import PARAM_SCHEDULERS
+from mmengine.config import Config
+from mmengine.config import config as mmengine_config
 from torch.optim import SGD
 
 from bharnet_mm.engine.config_file import RUNNER_VALUES, load_config, runner_part, value_at
@@ -259,3 +261,15 @@ def test_a_change_that_leaves_its_relatives_is_pointed_out(caplog, monkeypatch):
     assert len(said) == 1 and '--cfg-options max_epochs=3' in said[0]
     load('bharnet_p_ntu60', **{'train_cfg.val_interval': 3})
     assert len(said) == 1
+
+
+def test_an_unchanged_config_is_formatted_once():
+    kept = mmengine_config.FormatCode.kept
+    cfg = Config(dict(model=dict(type='BHaRNet', sizes=[1, 2]), lr=0.1))
+    plain = Config(dict(model=dict(type='BHaRNet', sizes=[1, 2]), lr=0.1), format_python_code=False)
+    first, before = cfg.pretty_text, kept.cache_info()
+    assert cfg.pretty_text == first != plain.pretty_text
+    after = kept.cache_info()
+    assert (after.hits, after.misses) == (before.hits + 1, before.misses)
+    cfg.lr = 0.2
+    assert 'lr = 0.2' in cfg.pretty_text
