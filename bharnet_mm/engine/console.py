@@ -36,6 +36,12 @@ class ConsoleRunner(Runner):
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """The logger, with its console handler made quiet."""
+        # MMEngine keeps logger, message hub and visualizer by this name, with the time in seconds.
+        # So a second run in the same second would write to the files of the first one.
+        name, number = self._experiment_name, 1
+        while MMLogger.check_instance_created(self._experiment_name):
+            number += 1
+            self._experiment_name = f'{name}_{number}'
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:

@@ -55,7 +55,7 @@ def test_logs_and_checkpoints_are_those_of_a_host_that_waits(tmp_path, monkeypat
     hooks['checkpoint'] = dict(type='CheckpointHook', interval=1, max_keep_ckpts=2)
     for name, devices in (('waits', ()), ('later', ('cpu',))):
         monkeypatch.setattr(OneStepLater, 'devices', devices)
-        runner = train(tmp_path / name, name, default_hooks=hooks)
+        runner = train(tmp_path / name, f'{name}_{interval}', default_hooks=hooks)
         kept = torch.load(tmp_path / name / 'epoch_4.pth', weights_only=False)['message_hub']
         scalars = kept['log_scalars'] if isinstance(kept, dict) else kept.log_scalars
         losses = scalars['train/loss'].data[0].tolist()
