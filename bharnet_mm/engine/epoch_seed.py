@@ -41,18 +41,21 @@ class EpochSeedHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Seeds all generators of this process anew."""
+        """Seeds the generators of the host and of CUDA anew."""
         self.seed(runner, batch_idx + 1)
 
     @staticmethod
     def seed(runner: Runner, iteration: int) -> None:
-        """Seeds all generators for the part of the epoch after this iteration."""
+        """Seeds the generators for the part of the epoch after this iteration.
+
+        Those of devices other than CUDA are seeded at the beginning of an epoch only.
+        """
         entropy = [runner.seed, runner.epoch, runner.rank, iteration]
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         if iteration == 0:
-            torch.manual_seed(seed)  # of all kinds of devices, which takes a millisecond
+            torch.manual_seed(seed)  # of all kinds of devices: too slow for each iteration
         else:
             torch.default_generator.manual_seed(seed)
             if torch.cuda.is_initialized():

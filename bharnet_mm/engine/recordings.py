@@ -195,10 +195,10 @@ class Recordings:
         operands that are computed from them.
         """
         pointers = hash(tuple([*map(Tensor.data_ptr, self.tensors)]))
-        pointers ^= hash(tuple([t.requires_grad for t in self.tensors]))
+        trained = hash(tuple([t.requires_grad for t in self.tensors]))
         modes = hash(tuple([m.training for m in self.modules]))
         values = (sum(t._version for t in self.tensors), drops()) if self.constant else ()
-        return pointers, modes, values
+        return pointers, trained, modes, values
 
     def get(
         self, inputs: dict[str, Tensor | int], function: Callable, buffers: list[Tensor] = ()

@@ -144,9 +144,13 @@ def measure(
         groups: Name to class numbers; ``<name>_top1`` is computed on the clips whose true class is
             in the group, with all classes as possible answers. A group without a clip is left out.
     """
-    result = {f'top{k}': top_k(scores, label, k) for k in (1, 5)}
-    result['mean1'] = mean_class_accuracy(scores.argmax(1), label)
-    result['ece'] = calibration_error(scores, label)
+    values = (
+        top_k(scores, label, 1),
+        top_k(scores, label, 5),
+        mean_class_accuracy(scores.argmax(1), label),
+        calibration_error(scores, label),
+    )
+    result = dict(zip(MEASURES, values, strict=True))
     for name, members in (groups or {}).items():
         inside = np.isin(label, members)
         if inside.any():
